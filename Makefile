@@ -1,0 +1,57 @@
+# Everything runs from nothing but python3 (3.11 to 3.13), make and the package registry. `make help` lists the commands.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench notebooks wheel clean
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(VENV)/python: ## (the virtual environment)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "The workbench needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d: run make PYTHON=python3.12 …" % v)'
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
+	@echo "Installing the workbench and what it needs (some minutes the first time) …"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	@echo "Installing what the tests need …"
+	@$(PIP) install --constraint constraints.txt --group dev
+	@touch $@
+
+demo: $(VENV)/run ## Fill an embedded store, export it into data/demo, look at it, write data/report.html
+	@$(BIN)/workbench demo
+
+test: $(VENV)/dev ## Run the whole default test suite
+	@$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/dev ## Format, lint, types, imports, notebooks without outputs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+format: $(VENV)/dev ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev ## Measure the export against esdbclient as shipped (needs g++ and Debian's libgrpc++-dev)
+	$(BIN)/python -m tests.bench
+
+notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
+	@WORKBENCH_LAKE=$(CURDIR)/data/demo $(BIN)/jupyter lab --notebook-dir notebooks
+
+wheel: $(VENV)/dev ## Build the wheel and try it in an environment of its own, without development dependencies
+	@bash .ci/wheel $(PYTHON)
+
+clean: ## Remove what the commands made: the environment, lakes, reports, caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis data/demo data/store data/report.html

@@ -1,0 +1,160 @@
+"""The tree of errors.
+
+Every failure that a caller can cause or meet is one of these, and says in one sentence what happened, where, and what to do::
+
+    WorkbenchError
+    ├── UsageError                 the call itself is wrong              (exit status 2 on the command line)
+    │   ├── InvalidAddress         a KurrentDB address that cannot be read
+    │   ├── InvalidTime            a time that is naive or cannot be read
+    │   └── QueryError             SQL that the lake cannot run
+    ├── SourceError                KurrentDB, or the way to it           (exit status 1, as all that follow)
+    │   ├── SourceUnavailable      no answer at that address
+    │   ├── TlsMismatch            one side speaks TLS, the other does not, or does not trust it
+    │   ├── AccessDenied           wrong password, or no right to read
+    │   ├── ReadInterrupted        a read that stopped before its end
+    │   ├── WrongExpectedRevision  an append met another revision than it expected
+    │   ├── StreamNotFound         no such stream
+    │   ├── StreamDeleted          the stream was tombstoned
+    │   ├── InvalidPosition        a position at which no record of the log begins
+    │   ├── SourceBehind           the log ends before the lake's checkpoint
+    │   └── LogRewritten           the log is no longer the one that was copied
+    ├── LakeError                  the copy on the analyst's side
+    │   ├── LakeNotFound           there is no lake there
+    │   ├── LakeMismatch           a lake of another store, or of another selection
+    │   ├── LakeBusy               another export wrote to the lake meanwhile
+    │   ├── LakeDamaged            files of the lake are missing or cannot be read
+    │   └── StorageFull            no room left where the lake is written
+    ├── OutsideHistory             a cutoff that the lake cannot answer
+    │   ├── BeforeFirstEvent       nothing had been recorded yet
+    │   └── BeyondExport           later than the last export: export first
+    ├── ReportError                a notebook or its report failed
+    │   ├── CellFailed             a cell of the notebook raised an error
+    │   ├── CellTimedOut           a cell took longer than a cell may
+    │   ├── KernelDied             the process that ran the notebook is gone
+    │   └── RunTimedOut            the run as a whole took longer than it may
+    └── EmbeddedStoreError         the embedded store cannot start or serve
+"""
+
+
+class WorkbenchError(Exception):
+    """Base of all errors that the workbench raises on purpose."""
+
+
+class UsageError(WorkbenchError, ValueError):
+    """Raised when a call cannot mean anything: an unknown name, a wrong combination, a value out of range."""
+
+
+class InvalidAddress(UsageError):
+    """Raised when the address of a KurrentDB cannot be read."""
+
+
+class InvalidTime(UsageError):
+    """Raised when a time has no time zone or is no time at all."""
+
+
+class QueryError(UsageError):
+    """Raised when DuckDB refuses an SQL query: an unknown column, a syntax error, a wrong type."""
+
+
+class SourceError(WorkbenchError):
+    """Raised when KurrentDB, or the way to it, fails."""
+
+
+class SourceUnavailable(SourceError):
+    """Raised when nothing answers at the address, or the answer is not that of a KurrentDB."""
+
+
+class TlsMismatch(SourceError):
+    """Raised when client and server disagree about TLS, or the certificate is not trusted."""
+
+
+class AccessDenied(SourceError):
+    """Raised when the server refuses the user or the right to read."""
+
+
+class ReadInterrupted(SourceError):
+    """Raised when a read stops before its end: the connection broke, the server died, the stream ended early."""
+
+
+class WrongExpectedRevision(SourceError):
+    """Raised when an append expected another revision than the stream has."""
+
+
+class StreamNotFound(SourceError):
+    """Raised when a stream does not exist, or no longer does."""
+
+
+class StreamDeleted(SourceError):
+    """Raised when a stream was tombstoned."""
+
+
+class InvalidPosition(SourceError):
+    """Raised when the server finds no record at a position that it was asked to read from."""
+
+
+class SourceBehind(SourceError):
+    """Raised when the log ends before the position up to which it was already copied."""
+
+
+class LogRewritten(SourceError):
+    """Raised when the log holds another event where the lake's checkpoint stands."""
+
+
+class LakeError(WorkbenchError):
+    """Raised when a lake cannot be read or written."""
+
+
+class LakeNotFound(LakeError):
+    """Raised when there is no lake at a path, or what is there is none."""
+
+
+class LakeMismatch(LakeError):
+    """Raised when a lake holds the copy of another store, or of another selection."""
+
+
+class LakeBusy(LakeError):
+    """Raised when another writer committed to the lake first; nothing of this writer's batch was kept."""
+
+
+class LakeDamaged(LakeError):
+    """Raised when files that the lake names are missing or cannot be read."""
+
+
+class StorageFull(LakeError):
+    """Raised when the disk or the quota under the lake is full; the lake is as it was at its last commit."""
+
+
+class OutsideHistory(WorkbenchError):
+    """Raised when a cutoff lies outside of what the lake knows."""
+
+
+class BeforeFirstEvent(OutsideHistory):
+    """Raised when a time lies before the first event of the log."""
+
+
+class BeyondExport(OutsideHistory):
+    """Raised when a time lies after the last export, so that the lake may lack events up to it."""
+
+
+class ReportError(WorkbenchError):
+    """Raised when a notebook fails, or its report cannot be made."""
+
+
+class CellFailed(ReportError):
+    """Raised when a cell of a notebook raises an error, or ends the notebook before its end."""
+
+
+class CellTimedOut(ReportError):
+    """Raised when a cell of a notebook takes longer than a cell may."""
+
+
+class KernelDied(ReportError):
+    """Raised when the process that runs a notebook's cells ends by itself: killed, out of memory, crashed."""
+
+
+class RunTimedOut(ReportError):
+    """Raised when a run as a whole takes longer than it may."""
+
+
+class EmbeddedStoreError(WorkbenchError):
+    """Raised when the embedded store cannot start: the port is taken, the data folder is in use or not its own."""

@@ -1,0 +1,189 @@
+"""What an exported event is, and the few values that every room of the house shares."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal, Self
+
+import pyarrow as pa
+
+from workbench.errors import InvalidTime, UsageError
+
+CategoryRule = Literal["first", "last"]
+"""How a category is cut from a stream's name: up to the first ``-``, or up to the last (KurrentDB's other setting)."""
+
+EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("prepare_position", pa.int64(), nullable=False),
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("recorded_ticks", pa.int64(), nullable=False),
+        pa.field("is_json", pa.bool_(), nullable=False),
+        pa.field("data", pa.string()),
+        pa.field("metadata", pa.string()),
+        pa.field("data_bytes", pa.binary()),
+        pa.field("metadata_bytes", pa.binary()),
+        pa.field("correlation_id", pa.string()),
+        pa.field("causation_id", pa.string()),
+    ]
+)
+"""The columns of an exported event, in order.
+
+``position`` and ``prepare_position`` are byte offsets in ``$all``; log order is ``(position, prepare_position)``.
+``recorded_ticks`` counts 100 ns since the Unix epoch, as the server stamped it; ``recorded_at`` is its floor to microseconds.
+``data`` and ``metadata`` are UTF-8 JSON text, byte for byte as recorded; where the recorded bytes are not valid JSON they stand
+in ``data_bytes`` and ``metadata_bytes`` instead, and of such a pair exactly one is not null. An empty payload is zero bytes of
+``data_bytes``. ``correlation_id`` and ``causation_id`` are the texts ``$correlationId`` and ``$causationId`` of the metadata.
+"""
+
+MAX_POSITION = 2**63 - 1
+"""The greatest position and revision that a lake can hold; the server's own unsigned sentinels are stored as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a log has been copied.
+
+    It names the last event *seen*, which a selection may have left out of the lake. ``complete_until`` is the instant at which
+    the last export took its high-water mark: up to then, and no further, the lake is known to be complete.
+    """
+
+    position: int
+    prepare_position: int
+    event_id: str
+    complete_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Which event store a lake is a copy of.
+
+    ``address`` is what was dialled, without credentials, and is for people. The identity is the log's first event: two logs
+    that begin with the same position and event id are one.
+    """
+
+    address: str
+    first_position: int | None = None
+    first_event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events are looked at: those that fit every part that is not empty.
+
+    Parameters
+    ----------
+    streams, types
+        Names, in which ``*`` stands for any run of characters: ``user-*``, ``chat.*``.
+    categories
+        Names of categories, exactly.
+    """
+
+    streams: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.streams or self.categories or self.types)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {', '.join(values)}"
+            for name, values in (("streams", self.streams), ("categories", self.categories), ("types", self.types))
+            if values
+        ]
+        return "; ".join(parts) or "everything"
+
+
+def category_of(stream: str, rule: CategoryRule = "first") -> str:
+    """Return the category of a stream: its name up to the first (or last) ``-``; a name without one is its own category.
+
+    >>> category_of("user-42"), category_of("order-eu-7"), category_of("order-eu-7", "last"), category_of("users")
+    ('user', 'order', 'order-eu', 'users')
+    """
+    cut = stream.find("-") if rule == "first" else stream.rfind("-")
+    return stream if cut < 0 else stream[:cut]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutoff:
+    """The end of a history, inclusive: a position, or a time that is resolved to a position once.
+
+    >>> Cutoff.parse("2026-03-01")
+    Cutoff(position=None, time=datetime.datetime(2026, 3, 1, 0, 0, tzinfo=datetime.timezone.utc))
+    >>> Cutoff.parse("84731")
+    Cutoff(position=84731, time=None)
+    """
+
+    position: int | None = None
+    time: datetime | None = None
+
+    @classmethod
+    def parse(cls, value: str | int | datetime | date) -> Self:
+        """Read a cutoff: digits alone are a position, a bare date is its first instant in UTC, a time must name its zone.
+
+        Raises
+        ------
+        InvalidTime
+            The time has no zone, or the text is neither a time nor a position.
+        """
+        if isinstance(value, bool):
+            raise InvalidTime(f"{value!r} is neither a time nor a position.")
+        if isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"[0-9]+", value.strip())):
+            return cls(position=_position(int(value)))
+        return cls(time=parse_time(value))
+
+    def __str__(self) -> str:
+        return f"position {self.position}" if self.time is None else format_time(self.time)
+
+
+def _position(value: int) -> int:
+    if not 0 <= value <= MAX_POSITION:
+        raise UsageError(f"{value} is no position: positions run from 0 to {MAX_POSITION}.")
+    return value
+
+
+def parse_time(value: str | datetime | date) -> datetime:
+    """Return an instant in UTC from RFC 3339 text, a datetime with a zone, or a date (its first instant in UTC).
+
+    More than six digits of a second are cut off, as a lake cuts the server's ticks.
+
+    Raises
+    ------
+    InvalidTime
+        The value has no time zone or is no time.
+    """
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    else:
+        text = value.strip()
+        try:
+            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+                return parse_time(date.fromisoformat(text))
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise InvalidTime(
+                f"{value!r} is no time: write it like 2026-03-01T09:00:00Z, or 2026-03-01 for that day's first instant in UTC."
+            ) from None
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        written = moment.isoformat()
+        raise InvalidTime(f"{str(value)!r} has no time zone: write {written}Z for UTC or an offset like {written}+01:00.")
+    return moment.astimezone(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """Return an instant as RFC 3339 text in UTC, with as many digits of a second as it has.
+
+    >>> format_time(datetime(2026, 3, 1, 9, tzinfo=UTC))
+    '2026-03-01T09:00:00Z'
+    """
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
