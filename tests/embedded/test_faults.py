@@ -1,0 +1,196 @@
+"""Each fault looks to a client as it does on a real server, and goes away when it is cleared."""
+
+import time
+from itertools import islice
+from threading import Thread
+from uuid import uuid4
+
+import grpc
+import pytest
+from esdbclient import EventStoreDBClient, StreamState
+from esdbclient.exceptions import GrpcDeadlineExceeded, NodeIsNotLeader, ServiceUnavailable, UnknownError
+from esdbclient.protos.Grpc import streams_pb2_grpc
+
+from tests.embedded.wire import batch, events, proposed, read_all, recorded
+from workbench.embedded import EmbeddedStore, NewEvent
+
+
+def test_a_read_is_cut_after_so_many_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(500))
+    store.faults.interrupt_reads(after=300, times=2)
+    for _ in range(2):
+        reading = client.read_all()
+        assert len(list(islice(reading, 300))) == 300
+        with pytest.raises(ServiceUnavailable):
+            next(reading)
+    assert len(list(client.read_all())) == 500
+
+
+def test_a_read_ends_early_as_if_that_were_all(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(10))
+    store.faults.interrupt_reads(after=4, quietly=True)
+    assert len(list(client.read_all())) == 4
+    assert len(list(client.read_all())) == 10
+
+
+def test_a_read_may_be_cut_before_its_first_event(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(1))
+    store.faults.interrupt_reads(after=0)
+    with pytest.raises(ServiceUnavailable):
+        next(client.read_all())
+
+
+def test_a_read_that_ends_before_the_cut_is_whole(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(3))
+    store.faults.interrupt_reads(after=4)
+    assert len(list(client.read_all())) == 3
+
+
+def test_an_append_whose_reply_is_lost_was_recorded_once(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.faults.lose_replies()
+    event = proposed()
+    client.append_event("s", current_version=StreamState.NO_STREAM, event=event)  # the client tries again by itself
+    assert [found.id for found in client.read_all()] == [event.id]
+
+
+def test_a_batch_call_whose_reply_is_lost_breaks(store: EmbeddedStore) -> None:
+    store.faults.lose_replies()
+    with grpc.insecure_channel(store.address) as channel:
+        stub = streams_pb2_grpc.StreamsStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.BatchAppend(iter([batch("s", events(1)), batch("s", events(1))])))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert recorded(stub.Read(read_all()))
+
+
+def test_a_head_that_lags_comes_later(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(5))
+    store.faults.lag = 2
+    assert len(list(client.read_all())) == len(client.get_stream("s")) == 3
+    with client.subscribe_to_all(timeout=10) as subscription:
+        assert len(list(islice(subscription, 3))) == 3
+        store.faults.lag = 0
+        assert len(list(islice(subscription, 2))) == 2
+    store.faults.lag = 9
+    assert list(client.read_all(backwards=True)) == []
+    store.faults.clear()
+    assert len(list(client.read_all())) == 5
+
+
+def test_a_node_that_is_not_the_leader_names_it(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.faults.not_leader(host="other.example", port=2113)
+    for call in (
+        lambda: client.append_event("s", current_version=StreamState.ANY, event=proposed()),
+        lambda: client.append_events("s", current_version=StreamState.ANY, events=[proposed()]),
+        lambda: client.tombstone_stream("s", current_version=StreamState.ANY),
+        lambda: list(client.read_all()),
+    ):
+        with pytest.raises(NodeIsNotLeader) as caught:
+            call()
+        assert caught.value.leader_grpc_target == "other.example:2113"
+    store.faults.clear()
+    client.append_event("s", current_version=StreamState.ANY, event=proposed())
+
+
+def test_a_follower_serves_those_who_do_not_ask_for_the_leader(store: EmbeddedStore) -> None:
+    store.append("s", events(1))
+    store.faults.not_leader(host="other.example", port=2113)
+    with grpc.insecure_channel(store.address) as channel:
+        stub = streams_pb2_grpc.StreamsStub(channel)
+        assert len(recorded(stub.Read(read_all(), metadata=[("requires-leader", "false")]))) == 1
+
+
+def test_a_slow_server_is_slow(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(1))
+    store.faults.delay = 30.0
+    with pytest.raises(GrpcDeadlineExceeded):
+        client.get_stream("s", timeout=0.2)
+    store.faults.clear()
+    assert len(client.get_stream("s")) == 1
+
+
+def test_a_scavenge_takes_what_nobody_sees(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("counted", events(5))
+    client.set_stream_metadata("counted", metadata={"$maxCount": 2})
+    store.append("gone", events(3))
+    client.delete_stream("gone", current_version=StreamState.ANY)
+    store.append("ended", events(3))
+    client.tombstone_stream("ended", current_version=StreamState.ANY)
+    before = [event.stream_position for event in client.get_stream("counted")]
+    first = next(client.read_all(filter_exclude=[])).commit_position
+    assert store.faults.scavenge() == 3 + 2 + 3
+    assert [event.stream_position for event in client.get_stream("counted")] == before
+    left = [(event.stream_name, event.stream_position) for event in client.read_all(filter_exclude=[])]
+    assert left == [
+        ("counted", 3),
+        ("counted", 4),
+        ("$$counted", 0),
+        ("gone", 2),
+        ("$$gone", 0),
+        ("ended", 2**63 - 1),
+    ]
+    assert len(list(client.read_all(commit_position=first, filter_exclude=[]))) == len(left)
+    client.append_event("gone", current_version=StreamState.ANY, event=proposed())
+    assert [event.stream_position for event in client.get_stream("gone")] == [3]
+
+
+def test_a_read_goes_on_behind_a_record_that_was_scavenged(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(4))
+    positions = [event.commit_position or 0 for event in client.read_all()]
+    assert store.faults.scavenge(positions[1:3]) == 2
+    assert [event.commit_position for event in client.read_all(commit_position=positions[1])] == positions[3:]
+    back = client.read_all(commit_position=positions[2], backwards=True)
+    assert [event.commit_position for event in back] == positions[:1]
+
+
+def test_a_restored_backup_gives_positions_to_other_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    first = store.append("s", events(1))
+    lost = store.append("s", [NewEvent(uuid4(), "happened", b"{}")])
+    store.faults.restore(upto=first.commit)
+    assert [event.commit_position for event in client.read_all()] == [first.commit]
+    other = store.append("s", [NewEvent(uuid4(), "happened", b"{}")])
+    assert (other.commit, other.revision) == (lost.commit, lost.revision)
+
+
+def test_another_cluster_behind_the_address_has_a_log_of_its_own(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    done = store.append("s", events(2))
+    store.faults.restore(upto=-1)
+    assert list(client.read_all()) == []
+    store.append("t", [NewEvent(uuid4(), "t", b"x" * 5_000)])
+    store.append("t", events(1))
+    with pytest.raises(UnknownError, match="InvalidPosition"):
+        list(client.read_all(commit_position=done.commit))
+
+
+def test_a_restored_backup_ends_the_calls_that_are_under_way(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(2))
+    subscription = client.subscribe_to_all(timeout=10)
+    assert len(list(islice(subscription, 2))) == 2
+    store.faults.restore(upto=-1)
+    with pytest.raises(ServiceUnavailable):
+        next(subscription)
+
+
+def test_a_redacted_event_keeps_its_place_and_loses_its_data(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    done = store.append("s", [NewEvent(uuid4(), "t", b'{"name":"x"}', b'{"m":1}')])
+    store.append("s", events(1))
+    before = client.get_stream("s")
+    store.faults.redact(done.commit)
+    after = client.get_stream("s")
+    assert after[0].data == b"\xff" * len(before[0].data)
+    assert (after[0].id, after[0].metadata, after[0].commit_position) == (before[0].id, before[0].metadata, done.commit)
+    assert after[1] == before[1]
+
+
+def test_faults_of_the_log_wait_for_appends_under_way(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    def write() -> None:
+        for _ in range(60):
+            store.append("s", events(1))
+
+    writing = Thread(target=write)
+    writing.start()
+    deadline = time.monotonic() + 20
+    while writing.is_alive() and time.monotonic() < deadline:
+        store.faults.scavenge()
+    writing.join(20)
+    assert [event.stream_position for event in client.get_stream("s")] == list(range(60))

@@ -1,0 +1,23 @@
+"""An event store in this process that speaks KurrentDB's gRPC protocol, for development and demonstration."""
+
+from workbench.embedded.accounts import Account
+from workbench.embedded.clock import Clock
+from workbench.embedded.faults import Faults
+from workbench.embedded.log import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
+from workbench.embedded.records import NewEvent
+from workbench.embedded.store import NOTICE, EmbeddedStore
+
+__all__ = [
+    "ANY",
+    "NOTICE",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "Account",
+    "Appended",
+    "Clock",
+    "EmbeddedStore",
+    "Faults",
+    "NewEvent",
+    "Tombstoned",
+    "WrongRevision",
+]

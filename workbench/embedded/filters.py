@@ -1,0 +1,76 @@
+"""Which events of ``$all`` a filtered read or subscription lets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from esdbclient.protos.Grpc import streams_pb2
+from grpc import StatusCode
+
+from workbench.embedded.failures import Failure
+from workbench.embedded.log import Log
+
+DEFAULT_WINDOW = 32
+"""How many events a filter looks at in one step when the client names no window; the server's page."""
+
+
+class _Verdicts(dict[str, bool]):
+    """The answers of a test, each asked for once: a log has few event types, and streams come again."""
+
+    def __init__(self, allows: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._allows = allows
+
+    def __missing__(self, name: str) -> bool:
+        self[name] = verdict = self._allows(name)
+        return verdict
+
+
+class Filter:
+    """The filter of one call.
+
+    Parameters
+    ----------
+    options
+        As the client sent them: an event type or a stream's name, by a regular expression that is searched for (not anchored), or
+        by prefixes of which one must fit.
+
+    Raises
+    ------
+    Failure
+        INVALID_ARGUMENT: nothing to filter by, no window, or an expression that Python's ``re`` cannot read.
+    """
+
+    def __init__(self, options: streams_pb2.ReadReq.Options.FilterOptions) -> None:
+        subject = options.WhichOneof("filter")
+        if subject is None:
+            raise Failure(StatusCode.INVALID_ARGUMENT, "The filter names neither a stream nor an event type.")
+        window = options.WhichOneof("window")
+        if window is None:
+            raise Failure(StatusCode.INVALID_ARGUMENT, "The filter has no window: set max or count.")
+        self._by_type = subject == "event_type"
+        self._verdicts = _Verdicts(_test(getattr(options, subject)))
+        self.checkpoint_interval = (options.max if window == "max" else DEFAULT_WINDOW) * options.checkpointIntervalMultiplier
+        """After how many events that were looked at a subscription is sent a checkpoint."""
+
+    def allowed(self, log: Log, numbers: Sequence[int]) -> list[int]:
+        """Return those of some records that pass, in order."""
+        verdicts = self._verdicts
+        if self._by_type:
+            types = log.type_of
+            return [number for number in numbers if verdicts[types[number]]]
+        streams = log.stream_of
+        return [number for number in numbers if verdicts[streams[number].name]]
+
+
+def _test(expression: streams_pb2.ReadReq.Options.FilterOptions.Expression) -> Callable[[str], bool]:
+    if not expression.regex:
+        prefixes = tuple(expression.prefix)
+        return lambda name: name.startswith(prefixes)
+    try:
+        # The server's expressions are .NET's, which write a named group without Python's P.
+        pattern = re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", expression.regex))
+    except re.error as error:
+        raise Failure(StatusCode.INVALID_ARGUMENT, f"The filter's expression {expression.regex!r} cannot be read: {error}.") from None
+    return lambda name: pattern.search(name) is not None

@@ -1,0 +1,560 @@
+"""The log: what was recorded in which order, and the rules by which an append is taken or refused.
+
+The log keeps an index of all records in memory (some 50 bytes a record) and their frames in a storage. An append is *staged*
+first: it has its place and its revision, and later appends build on it. Once the storage has written it, it is *published*:
+only then is it acknowledged and seen by readers. Several appends that wait for the disk together share one write.
+
+The rules are those of KurrentDB's index writer (``IndexWriter.CheckCommit``, ``StorageWriterService``).
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid5
+
+from workbench.embedded import records
+from workbench.embedded.records import MAX_REVISION, NewEvent, Record
+from workbench.embedded.storage import Storage
+
+NO_STREAM = -1
+ANY = -2
+STREAM_EXISTS = -4
+"""What a writer may expect of a stream besides a revision; the numbers are KurrentDB's own, and stand in its messages."""
+
+CHUNK = 256 * 1024 * 1024
+"""The log is cut into chunks of this many bytes, and no record crosses the cut."""
+
+MAX_APPEND_SIZE = 1024 * 1024
+"""How many bytes one append may have in all, the server's default."""
+
+_LOG_HEADER = 128
+_RECORD_OVERHEAD = 96
+_RECENT_IDS = 100_000
+_PAGE = 4_096
+_ID_NAMESPACE = UUID("6f1c2c1e-6b0a-4c7e-9d0c-3b8f5f0f6a51")
+
+
+class WrongRevision(Exception):
+    """Raised when a stream is not at the revision that the writer expected."""
+
+    def __init__(self, stream: str, *, expected: int, current: int) -> None:
+        super().__init__(f"stream {stream} is at revision {current}, not {expected}")
+        self.stream = stream
+        self.expected = expected
+        self.current = current
+
+
+class Tombstoned(Exception):
+    """Raised when a stream was tombstoned."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream} is tombstoned")
+        self.stream = stream
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an append went: its last event, and how many records must be published before it may be acknowledged."""
+
+    revision: int
+    commit: int
+    prepare: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the metadata of a stream hides from its readers."""
+
+    truncate_before: int = 0
+    max_count: int | None = None
+    max_age: int | None = None
+    """In ticks of 100 ns."""
+
+    @property
+    def deleted(self) -> bool:
+        return self.truncate_before == MAX_REVISION
+
+    @classmethod
+    def parse(cls, data: bytes) -> Limits:
+        """Read the metadata of a stream; text that is no JSON object limits nothing, as on the server."""
+        try:
+            values = json.loads(data)
+        except ValueError:
+            return cls()
+        if not isinstance(values, dict):
+            return cls()
+        max_age = _positive(values.get("$maxAge"))
+        return cls(
+            truncate_before=_positive(values.get("$tb")) or 0,
+            max_count=_positive(values.get("$maxCount")),
+            max_age=None if max_age is None else max_age * 10_000_000,
+        )
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+# A stream of metadata keeps its last event only (KurrentDB: the metadata of a metastream is $maxCount 1).
+_METASTREAM_LIMITS = Limits(max_count=1)
+_NO_LIMITS = Limits()
+
+
+class Stream:
+    """The events of one stream: their numbers in the log, in order, and what its metadata said since which number."""
+
+    __slots__ = ("deleted_at", "limits", "name", "numbers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.numbers = array("q")
+        self.limits: list[tuple[int, Limits]] = []
+        self.deleted_at: int | None = None
+
+
+class Log:
+    """An append-only log with streams, in the memory of one process.
+
+    All methods are called from one thread, save that the storage may write elsewhere what ``take_staged`` handed out.
+    Numbers count records from 0 in log order, positions are byte offsets with gaps.
+    """
+
+    def __init__(self, storage: Storage, *, now: Callable[[], int]) -> None:
+        self._storage = storage
+        self._now = now
+        self.history = 0
+        """Rises when the log is replaced by another, as by a restored backup."""
+        self.generation = 0
+        """Rises when records were taken away or replaced, so that numbers no longer mean what they did."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self.commits = array("q")
+        self.prepares = array("q")
+        self.revisions = array("q")
+        self.created = array("q")
+        self.stream_of: list[Stream] = []
+        self.type_of: list[str] = []
+        self._streams: dict[str, Stream] = {}
+        self._recent: dict[int, int] = {}
+        self._older: dict[int, int] = {}
+        self._unpublished: list[Record] = []
+        self._taken = 0
+        self.published = 0
+        """How many records readers may see."""
+        self.end = _LOG_HEADER
+        """The position at which the next record will begin."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether writing waits for a disk."""
+        return self._storage.blocking
+
+    def load(self) -> None:
+        """Build the index from what the storage holds."""
+        self._fill(self._storage.load())
+
+    def _fill(self, recorded: Iterable[Record]) -> None:
+        types: dict[str, str] = {}
+        for record in recorded:
+            self._index(record, types.setdefault(record.type, record.type))
+        self.published = len(self.commits)
+        for stream in list(self._streams.values()):
+            if stream.name.startswith("$$"):
+                (frame,) = self._storage.frames_at(stream.numbers[-1:])
+                self._note_limits(stream, records.decode(frame).data, stream.numbers[-1])
+        for start in range(max(0, self.published - _RECENT_IDS), self.published, _PAGE):
+            for number, frame in enumerate(self._storage.frames(start, min(start + _PAGE, self.published)), start):
+                self._remember(records.id_of(frame), number)
+        self.end = max(self.end, self._storage.end)
+        if self.published:
+            self.end = max(self.end, self._end_of(self.published - 1))
+
+    def _end_of(self, number: int) -> int:
+        if self.commits[number] != self.prepares[number]:
+            return self.commits[number] + _RECORD_OVERHEAD  # of the commit record
+        payload = records.decode(self.frames(number, number + 1)[0])
+        size = _size(self.stream_of[number].name, self.type_of[number], payload.data, payload.metadata)
+        return self.commits[number] + size
+
+    # -- writing
+
+    def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> Appended:
+        """Stage events at the end of a stream, all or none.
+
+        ``expected`` is a revision, ``NO_STREAM``, ``ANY`` or ``STREAM_EXISTS``. An append that was recorded before, by its event
+        ids at the revisions that it would take, is not recorded again and answers as it did (for ``ANY`` and ``STREAM_EXISTS``
+        as long as the ids are among the last hundred thousand).
+
+        Raises
+        ------
+        WrongRevision
+            The stream is at another revision.
+        Tombstoned
+            The stream takes no more events.
+        """
+        repeated = self._check(stream, events, expected)
+        if repeated is not None:
+            return repeated
+        if not events:
+            revision = self.last_revision(stream)
+            return Appended(revision, -1, -1, self.published)
+        original = stream.removeprefix("$$")
+        revived = self.limits(original).deleted
+        recreated_from = self.last_revision(original) + 1
+        self._stage(stream, events)
+        done = self._done()
+        if revived:  # what was there before the deletion stays hidden
+            limits = {**self._newest_metadata(original), "$tb": recreated_from}
+            self._stage("$$" + original, [self._metadata(limits, created=events[-1].created)])
+            return replace(done, count=len(self.commits))
+        return done
+
+    def delete(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
+        """Stage the metadata that hides all events of a stream; a later append continues its revisions.
+
+        ``created`` as in ``NewEvent``.
+
+        Raises
+        ------
+        WrongRevision
+            The stream is at another revision, or there is none.
+        Tombstoned
+            The stream was tombstoned, or was deleted and is expected to exist.
+        """
+        self._check(stream, (), expected)
+        metastream = "$$" + stream
+        if self.last_revision(stream) < 0 and self.last_revision(metastream) < 0:
+            raise WrongRevision(stream, expected=expected, current=NO_STREAM)
+        self._stage(metastream, [self._metadata({"$tb": MAX_REVISION}, created=created)])
+        return self._done()
+
+    def tombstone(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
+        """Stage the event that ends a stream for ever, at the greatest revision there is.
+
+        ``created`` as in ``NewEvent``.
+
+        Raises
+        ------
+        WrongRevision
+            The stream is at another revision.
+        Tombstoned
+            The stream was tombstoned before.
+        """
+        self._check(stream, (), expected)
+        event = NewEvent(self._own_id(), "$streamDeleted", is_json=False, created=created)
+        self._stage(stream, [event], revision=MAX_REVISION)
+        return self._done()
+
+    def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
+        """Stage events as an explicit transaction of the old TCP protocol: one commit position, and a prepare position each."""
+        self._check(stream, (), ANY)
+        prepares = [self._advance(_size(stream, event.type, event.data, event.metadata)) for event in events]
+        commit = self._advance(_RECORD_OVERHEAD)
+        revision = self.last_revision(stream)
+        for prepare, event in zip(prepares, events, strict=True):
+            revision += 1
+            self._add(stream, event, revision=revision, commit=commit, prepare=prepare)
+        return self._done()
+
+    def _check(self, stream: str, events: Sequence[NewEvent], expected: int) -> Appended | None:
+        current = self.last_revision(stream)
+        if current == MAX_REVISION:
+            raise Tombstoned(stream)
+        if expected == STREAM_EXISTS:
+            if self.limits(stream).deleted:
+                raise Tombstoned(stream)
+            if current < 0 and self.last_revision("$$" + stream) < 0:
+                raise WrongRevision(stream, expected=expected, current=current)
+        if expected in (ANY, STREAM_EXISTS):
+            return self._repeated_recently(stream, events, expected, current)
+        if expected < current:
+            repeated = self._repeated(stream, events, expected)
+            if repeated is None and not (expected == NO_STREAM and self.limits(stream).deleted):
+                raise WrongRevision(stream, expected=expected, current=current)
+            return repeated
+        if expected > current:
+            raise WrongRevision(stream, expected=expected, current=current)
+        return None
+
+    def _repeated_recently(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> Appended | None:
+        number = -1
+        for at, event in enumerate(events):
+            found = self._recent.get(event.id.int)
+            if found is None:
+                found = self._older.get(event.id.int)
+            if found is None or self.stream_of[found].name != stream:
+                if at:  # begins like an append that was recorded, and goes on otherwise
+                    raise WrongRevision(stream, expected=expected, current=current)
+                return None
+            number = found
+        return None if number < 0 else self._at(number)
+
+    def _repeated(self, stream: str, events: Sequence[NewEvent], expected: int) -> Appended | None:
+        first = expected + 1
+        numbers = self._streams[stream].numbers
+        start = bisect_left(numbers, first, key=self.revisions.__getitem__)
+        there = numbers[start : start + len(events)]
+        if not events or len(there) < len(events) or self.revisions[there[0]] != first:
+            return None
+        known = [records.id_of(frame) for frame in self.frames_at(there)]
+        return self._at(there[-1]) if known == [event.id for event in events] else None
+
+    def _at(self, number: int) -> Appended:
+        return Appended(self.revisions[number], self.commits[number], self.prepares[number], number + 1)
+
+    def _done(self) -> Appended:
+        return self._at(len(self.commits) - 1)
+
+    def _stage(self, stream: str, events: Sequence[NewEvent], *, revision: int | None = None) -> None:
+        first = self.last_revision(stream) + 1 if revision is None else revision
+        for at, event in enumerate(events, first):
+            position = self._advance(_size(stream, event.type, event.data, event.metadata))
+            self._add(stream, event, revision=at, commit=position, prepare=position)
+
+    def _advance(self, size: int) -> int:
+        if self.end % CHUNK + size > CHUNK:
+            self.end += CHUNK - self.end % CHUNK
+        position = self.end
+        self.end += size
+        return position
+
+    def _add(self, stream: str, event: NewEvent, *, revision: int, commit: int, prepare: int) -> None:
+        created = self._now() if event.created is None else event.created
+        frame = records.encode(event, stream=stream, revision=revision, prepare=prepare, commit=commit, created=created)
+        record = Record(commit, prepare, stream, revision, event.type, created, frame)
+        number = len(self.commits)
+        self._index(record, event.type)
+        self._remember(event.id, number)
+        self._unpublished.append(record)
+        if stream.startswith("$$"):
+            self._note_limits(self._streams[stream], event.data, number)
+
+    def _index(self, record: Record, type_name: str) -> None:
+        stream = self._streams.get(record.stream)
+        if stream is None:
+            stream = self._streams[record.stream] = Stream(record.stream)
+        number = len(self.commits)
+        stream.numbers.append(number)
+        if record.revision == MAX_REVISION:
+            stream.deleted_at = number
+        self.commits.append(record.commit)
+        self.prepares.append(record.prepare)
+        self.revisions.append(record.revision)
+        self.created.append(record.created)
+        self.stream_of.append(stream)
+        self.type_of.append(type_name)
+
+    def _remember(self, event_id: UUID, number: int) -> None:
+        if len(self._recent) >= _RECENT_IDS:
+            self._older, self._recent = self._recent, {}
+        self._recent[event_id.int] = number
+
+    def _note_limits(self, metastream: Stream, data: bytes, number: int) -> None:
+        name = metastream.name[2:]
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = Stream(name)
+        stream.limits.append((number, Limits.parse(data)))
+
+    def _metadata(self, values: Mapping[str, object], *, created: int | None) -> NewEvent:
+        return NewEvent(self._own_id(), "$metadata", json.dumps(values, separators=(",", ":")).encode(), created=created)
+
+    def _newest_metadata(self, stream: str) -> dict[str, object]:
+        (frame,) = self.frames_at(self._streams["$$" + stream].numbers[-1:])
+        values = json.loads(records.decode(frame).data)
+        return values if isinstance(values, dict) else {}
+
+    def _own_id(self) -> UUID:
+        # Of the log's own events; made from their place, so that the same calls give the same log.
+        return uuid5(_ID_NAMESPACE, str(self.end))
+
+    def take_staged(self) -> tuple[int, Sequence[Record]]:
+        """Return the records that are to be written next, and the number of the first of them."""
+        first = self.published + self._taken
+        taken = self._unpublished[self._taken :]
+        self._taken += len(taken)
+        return first, taken
+
+    def write(self, first: int, staged: Sequence[Record]) -> None:
+        """Write what was taken. This method alone may run on another thread."""
+        self._storage.write(first, staged)
+
+    def publish(self, count: int) -> None:
+        """Let readers see the next ``count`` records, which were written."""
+        del self._unpublished[:count]
+        self._taken -= count
+        self.published += count
+
+    def flush(self) -> None:
+        """Write and publish all that is staged."""
+        first, staged = self.take_staged()
+        if staged:
+            self.write(first, staged)
+            self.publish(len(staged))
+
+    # -- reading
+
+    def last_revision(self, stream: str) -> int:
+        """Return the greatest revision of a stream, ``NO_STREAM``, or that of a tombstone; staged events count.
+
+        A stream of metadata is tombstoned with the stream that it is about.
+        """
+        known = self._streams.get(stream)
+        if stream.startswith("$$"):
+            original = self._streams.get(stream[2:])
+            if original is not None and original.deleted_at is not None:
+                return MAX_REVISION
+        return self.revisions[known.numbers[-1]] if known is not None and known.numbers else NO_STREAM
+
+    def limits(self, stream: str, *, head: int | None = None) -> Limits:
+        """Return what hides events of a stream, as its metadata says at a head, or with what is staged."""
+        if stream.startswith("$$"):
+            return _METASTREAM_LIMITS
+        known = self._streams.get(stream)
+        if known is not None:
+            for number, limits in reversed(known.limits):
+                if head is None or number < head:
+                    return limits
+        return _NO_LIMITS
+
+    def readable(self, stream: str, *, head: int) -> Sequence[int] | None:
+        """Return the numbers of the events that a reader of a stream may see, in order; None if there is no such stream.
+
+        Raises
+        ------
+        Tombstoned
+            The stream was tombstoned.
+        """
+        known = self._streams.get(stream)
+        original = self._streams.get(stream[2:]) if stream.startswith("$$") else known
+        if original is not None and original.deleted_at is not None and original.deleted_at < head:
+            raise Tombstoned(stream)
+        limits = self.limits(stream, head=head)
+        if known is None or limits.deleted:
+            return None
+        stop = bisect_left(known.numbers, head)
+        if stop == 0:
+            return None
+        first = limits.truncate_before
+        if limits.max_count is not None:
+            first = max(first, self.revisions[known.numbers[stop - 1]] - limits.max_count + 1)
+        start = bisect_left(known.numbers, first, hi=stop, key=self.revisions.__getitem__) if first else 0
+        numbers = known.numbers[start:stop]
+        if limits.max_age is None:
+            return numbers
+        oldest = self._now() - limits.max_age
+        return array("q", [number for number in numbers if self.created[number] >= oldest])
+
+    def recorded(self, stream: str, *, after: int, head: int) -> Sequence[int]:
+        """Return the numbers of all events of a stream above a revision, whatever its metadata hides."""
+        known = self._streams.get(stream)
+        if known is None:
+            return ()
+        start = bisect_right(known.numbers, after, key=self.revisions.__getitem__)
+        return known.numbers[start : bisect_left(known.numbers, head)]
+
+    def position(self, number: int) -> tuple[int, int]:
+        """Return commit and prepare position of a record."""
+        return self.commits[number], self.prepares[number]
+
+    def find(self, commit: int, prepare: int, *, head: int) -> int:
+        """Return the number of the first record at or after a position; ``head`` if there is none below that."""
+        number = bisect_left(self.commits, commit, hi=head)
+        while number < head and self.commits[number] == commit and self.prepares[number] < prepare:
+            number += 1
+        return number
+
+    def begins(self, commit: int, *, head: int) -> bool:
+        """Whether a read may start at a commit position.
+
+        It may where a record begins, behind the last one, at the cut between two chunks, and in a chunk that was scavenged, where
+        the read goes on at the next record that is left.
+        """
+        number = bisect_left(self.commits, commit, hi=head)
+        if number == head or self.commits[number] == commit or commit % CHUNK == 0 or commit < self._storage.scavenged:
+            return True
+        # The events of an explicit transaction begin before the commit that is their position.
+        last = self.commits[number]
+        same = range(number, bisect_right(self.commits, last, lo=number, hi=head))
+        return any(self.prepares[one] == commit for one in same)
+
+    def number_of(self, stream: str, revision: int, *, head: int) -> int | None:
+        """Return the number of an event by its stream and revision, as a link names it; None if no reader may see it."""
+        try:
+            numbers = self.readable(stream, head=head)
+        except Tombstoned:
+            return None
+        if numbers is None:
+            return None
+        at = bisect_left(numbers, revision, key=self.revisions.__getitem__)
+        return numbers[at] if at < len(numbers) and self.revisions[numbers[at]] == revision else None
+
+    def frames(self, start: int, stop: int) -> Sequence[bytes]:
+        """Return the messages of published records by their numbers, ``stop`` not included."""
+        return self._storage.frames(start, stop)
+
+    def frames_at(self, numbers: Sequence[int]) -> list[bytes]:
+        """Return the messages of records, staged ones included, in the order asked for."""
+        if not numbers or max(numbers) < self.published:
+            return list(self._storage.frames_at(numbers))
+        return [
+            self._storage.frames_at([number])[0] if number < self.published else self._unpublished[number - self.published].frame
+            for number in numbers
+        ]
+
+    # -- surgery
+
+    def all_records(self) -> Iterator[Record]:
+        """Yield every published record with its message."""
+        for start in range(0, self.published, _PAGE):
+            for number, frame in enumerate(self.frames(start, min(start + _PAGE, self.published)), start):
+                yield Record(
+                    self.commits[number],
+                    self.prepares[number],
+                    self.stream_of[number].name,
+                    self.revisions[number],
+                    self.type_of[number],
+                    self.created[number],
+                    frame,
+                )
+
+    def hidden_positions(self) -> set[int]:
+        """Return the commit positions of the records that a scavenge takes away: no reader of a stream sees them any more.
+
+        The last event of a stream stays, so that its revisions go on where they were, and so does a tombstone.
+        """
+        hidden: set[int] = set()
+        for stream in self._streams.values():
+            try:
+                seen = set(self.readable(stream.name, head=self.published) or ())
+            except Tombstoned:
+                seen = set()
+            hidden.update(self.commits[number] for number in stream.numbers[:-1] if number not in seen)
+        return hidden
+
+    def rewrite(self, kept: Sequence[Record], *, scavenged: int | None = None, end: int | None = None) -> None:
+        """Put other records in the place of all, as a scavenge, a redaction or a restored backup does.
+
+        Nothing may be staged. ``scavenged`` is the position below which records may be missing from now on; ``end`` the position
+        at which the log ends from now on (both: as before).
+        """
+        if self._unpublished:
+            raise ValueError("appends wait to be written")
+        self._storage.replace_all(
+            kept,
+            scavenged=self._storage.scavenged if scavenged is None else scavenged,
+            end=self.end if end is None else end,
+        )
+        self.generation += 1
+        self._clear()
+        self._fill(kept)
+
+
+def _size(stream: str, event_type: str, data: bytes, metadata: bytes) -> int:
+    return _RECORD_OVERHEAD + len(stream.encode()) + len(event_type.encode()) + len(data) + len(metadata)

@@ -1,0 +1,182 @@
+"""The node: one log, served by one event loop, and whoever waits for it to grow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import grpc.aio
+from grpc import StatusCode
+
+from workbench.embedded.accounts import Accounts
+from workbench.embedded.failures import Failure, not_leader
+from workbench.embedded.faults import FaultPlan
+from workbench.embedded.log import Log
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Watch:
+    """Waits for a log to grow. What happens between two waits is not missed."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._history = log.history
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Make sure that the log is still the one that was watched at first.
+
+        Raises
+        ------
+        Failure
+            It was replaced by another, as by a restored backup, for which a server is restarted.
+        """
+        if self._history != self._log.history:
+            raise Failure(StatusCode.UNAVAILABLE, "The server was restarted with a restored log.")
+
+    async def growth(self) -> None:
+        """Wait until woken, and check."""
+        self.check()
+        await self._event.wait()
+        self._event.clear()
+        self.check()
+
+
+class Node:
+    """What the services share. Lives on the thread of its event loop, and so do all its callers.
+
+    Appends are staged in the log at once. A log in memory publishes them at once too. One on a disk is written by a thread of its
+    own, so that the loop goes on taking appends: all that came meanwhile are the next write (group commit).
+    """
+
+    def __init__(self, log: Log, *, accounts: Accounts, plan: FaultPlan, now: Callable[[], int], accept_timestamps: bool) -> None:
+        self.log = log
+        self.accounts = accounts
+        self.plan = plan
+        self.accept_timestamps = accept_timestamps
+        self.now = now
+        self.address = ("", 0)
+        """What gossip tells clients to dial."""
+        self._staged = asyncio.Event()
+        self._watches: set[Watch] = set()
+        self._writing = asyncio.Lock()
+        self._broken: Exception | None = None
+        self._stopping = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-store-writer")
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def head(self) -> int:
+        """How many records readers may see: what is published, less what the faults hold back."""
+        return max(0, self.log.published - self.plan.lag)
+
+    def start(self) -> None:
+        """Begin to write what is staged."""
+        self._writer = asyncio.create_task(self._write_staged())
+
+    async def stop(self) -> None:
+        """Write what is staged, and no more."""
+        self._stopping = True
+        self._staged.set()
+        if self._writer is not None:
+            await self._writer
+        if self._broken is None:
+            await self._write_now()
+        self._thread.shutdown()
+
+    def settle(self) -> None:
+        """Have what was staged written."""
+        if self._broken is not None:
+            raise _unwritable(self._broken)
+        if self.log.blocking:
+            self._staged.set()
+        else:
+            self.log.flush()
+            self.notify()
+
+    async def published(self, count: int) -> None:
+        """Wait until so many records are published.
+
+        Raises
+        ------
+        Failure
+            They never will be: the storage cannot be written.
+        """
+        if self.log.published >= count:
+            return
+        with self.watching() as watch:
+            while self.log.published < count:
+                if self._broken is not None:
+                    raise _unwritable(self._broken)
+                await watch.growth()
+
+    @contextmanager
+    def watching(self) -> Iterator[Watch]:
+        """Give a watch that wakes whenever something was published, or the head or the faults changed."""
+        watch = Watch(self.log)
+        self._watches.add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
+
+    def admit(self, context: Context, stream: str, *, writes: bool) -> None:
+        """Let a call go on that reads or writes a stream, or ``$all``.
+
+        Raises
+        ------
+        Failure
+            The user may not, this node is not the leader and the call wants one, or its storage cannot be written.
+        """
+        if writes and self._broken is not None:
+            raise _unwritable(self._broken)
+        metadata = context.invocation_metadata() or ()
+        self.accounts.check(metadata, stream)
+        if self.plan.leader is not None and (writes or ("requires-leader", "true") in [tuple(pair) for pair in metadata]):
+            raise not_leader(*self.plan.leader)
+
+    def notify(self) -> None:
+        """Wake all who watch."""
+        for watch in self._watches:
+            watch.wake()
+
+    async def rewrite(self, change: Callable[[Log], None]) -> None:
+        """Change the log itself, while nothing is staged or being written."""
+        async with self._writing:
+            await self._write_now()
+            change(self.log)
+        self.notify()
+
+    async def _write_staged(self) -> None:
+        while self._broken is None and not self._stopping:
+            await self._staged.wait()
+            self._staged.clear()
+            async with self._writing:
+                await self._write_now()
+
+    async def _write_now(self) -> None:
+        first, staged = self.log.take_staged()
+        if not staged:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.log.write, first, staged)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the log in memory is ahead of the one on the disk,
+            self._broken = error  # so nothing may build on it any more, and nobody may wait for it
+        else:
+            self.log.publish(len(staged))
+        self.notify()
+
+
+def _unwritable(error: Exception) -> Failure:
+    return Failure(
+        StatusCode.UNAVAILABLE,
+        f"The embedded store could not write its data folder ({error}) and takes no more events: make room and start it again.",
+    )
