@@ -1,0 +1,62 @@
+"""A lake as one DuckDB file: an artefact to carry away, never the truth."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from workbench.errors import LakeError
+from workbench.lake.format import in_log_order
+from workbench.lake.info import read_info
+from workbench.lake.place import translated
+from workbench.lake.query import query_error
+from workbench.lake.snapshot import Snapshot
+
+
+def write_duckdb(snapshot: Snapshot, file: Path) -> None:
+    """Write a snapshot into a DuckDB file: table ``events`` in log order, table ``lake`` of one row. Built aside, then swapped in."""
+    if file.is_dir():
+        raise LakeError(f"{file} is a directory: name a file to write.")
+    aside = file.with_name(f".{file.name}.{secrets.token_hex(6)}")
+    with translated(str(file)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _build(snapshot, aside)
+            aside.replace(file)
+        finally:
+            for leftover in (aside, aside.with_name(f"{aside.name}.wal")):
+                with suppress(FileNotFoundError):
+                    leftover.unlink()
+            shutil.rmtree(aside.with_name(f"{aside.name}.tmp"), ignore_errors=True)
+
+
+def _build(snapshot: Snapshot, file: Path) -> None:
+    try:
+        with duckdb.connect(str(file)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
+            # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.
+            for epoch in in_log_order(snapshot.files):
+                rows = snapshot.queries.select(connection, epoch)
+                connection.execute(f"INSERT INTO events SELECT * FROM ({rows}) ORDER BY position, prepare_position")
+            info = read_info(snapshot)
+            row = (
+                info.path,
+                info.version,
+                info.store.address,
+                str(info.selection),
+                info.events,
+                info.last_position,
+                info.complete_until,
+            )
+            connection.execute(
+                "CREATE TABLE lake (path VARCHAR, version BIGINT, store VARCHAR, selection VARCHAR, events BIGINT, "
+                "last_position BIGINT, complete_until TIMESTAMP WITH TIME ZONE)"
+            )
+            connection.execute("INSERT INTO lake VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    except duckdb.Error as error:
+        raise query_error(error, place=snapshot.place, files=snapshot.files) from error

@@ -1,0 +1,276 @@
+"""Clustering: sorted runs of one range of positions become one epoch, in files sorted by stream.
+
+It follows the tiers of a log-structured merge tree. A unit is a run or an epoch; its tier is the order of magnitude of its size.
+`FAN` neighbours of one tier, with the smaller units between them, are merged into a unit of a higher tier, until an epoch is
+full. So an event is rewritten once a tier, whatever the lake's size, and an export every minute leaves a few dozen files.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import Schema as DeltaSchema
+from deltalake.transaction import AddAction, RemoveAction
+from pyarrow import fs
+
+from workbench.errors import StorageFull
+from workbench.events import EVENT_SCHEMA
+from workbench.lake.format import CLUSTER, DataFile, FileName, data_files
+from workbench.lake.place import Place, diagnosis, discard, translated, translation
+from workbench.lake.runs import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileStatistics, new_writer, row_group_rows, sorted_by_stream
+
+FAN = 4
+"""How many units of one tier are merged, and how many times as large the next tier is."""
+
+EPOCH_BYTES = 256 * 2**20
+EPOCH_ROWS = 1_000_000
+"""The most that an epoch holds. Reading in log order sorts one epoch at a time, so this bounds a reader's memory."""
+
+FILE_BYTES = 128 * 2**20
+"""The size at which the next file of an epoch is begun."""
+
+MERGE_BYTES = 128 * 2**20
+MERGE_INPUTS = 256
+"""What a merge may hold of its inputs, before compression, and how many there may be."""
+
+_COMPRESSION = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A sorted run, or the files of an epoch in the order of their streams."""
+
+    files: tuple[DataFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def tier(self) -> int:
+        """The order of magnitude of the unit's size: the power of `FAN`."""
+        return (self.bytes.bit_length() - 1) // (FAN.bit_length() - 1)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is never merged: two like it would not fit into an epoch, or another program wrote it, in what order ever."""
+        foreign = FileName.parse(self.files[0].path) is None
+        return foreign or self.bytes * 2 > EPOCH_BYTES or self.rows * 2 > EPOCH_ROWS
+
+    @property
+    def merge_bytes(self) -> int:
+        """What a merge holds of the unit at a time: a row group, or all of a small one."""
+        return min(ROW_GROUP_BYTES, self.bytes * _COMPRESSION)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterResult:
+    """What a clustering did: how many epochs it wrote, from how many files, with how many events."""
+
+    epochs: int = 0
+    events: int = 0
+    files_removed: int = 0
+    files_added: int = 0
+    bytes_added: int = 0
+
+
+def units_of(files: Sequence[DataFile]) -> list[Unit]:
+    """Group files, in the order of their positions, into runs and epochs."""
+    return [Unit(tuple(unit)) for _, unit in groupby(files, key=lambda file: file.epoch or file.path)]
+
+
+def next_merge(units: Sequence[Unit]) -> list[Unit] | None:
+    """Return the neighbours, oldest first, that should be merged next; None if the lake is clustered well enough."""
+    for full, stretch in groupby(units, key=lambda unit: unit.full):
+        if full:
+            continue
+        neighbours = list(stretch)
+        for tier in sorted({unit.tier for unit in neighbours}):
+            for small, group in groupby(neighbours, key=lambda unit, tier=tier: unit.tier <= tier):  # type: ignore[misc]
+                candidates = list(group)
+                if small and sum(unit.tier == tier for unit in candidates) >= FAN:
+                    return _that_fit(candidates)
+    return None
+
+
+def _that_fit(units: Sequence[Unit]) -> list[Unit]:
+    """Return as many of the oldest units as one epoch, and the memory of one merge, can take: at least two, as none is full."""
+    chosen: list[Unit] = []
+    size = rows = memory = 0
+    for unit in units:
+        size, rows, memory = size + unit.bytes, rows + unit.rows, memory + unit.merge_bytes
+        if len(chosen) > 1 and (size > EPOCH_BYTES or rows > EPOCH_ROWS or memory > MERGE_BYTES or len(chosen) == MERGE_INPUTS):
+            break
+        chosen.append(unit)
+    return chosen
+
+
+def cluster(place: Place) -> ClusterResult:
+    """Merge what should be merged, one transaction for each epoch; appends beside it succeed, a second clusterer conflicts.
+
+    Raises
+    ------
+    LakeBusy
+        Another clusterer committed first. What it merged stands, and nothing of this one's last epoch was kept.
+    """
+    filesystem = place.filesystem()
+    total = ClusterResult()
+    while True:
+        # The plan, the guard and the commit belong to one DeltaTable object: Delta refuses the commit if another clusterer
+        # committed since that object was opened.
+        table = place.open()
+        merge = next_merge(units_of(data_files(table)))
+        if merge is None:
+            return total
+        added = _write_epoch(place, filesystem, merge)
+        removed = [file for unit in merge for file in unit.files]
+        with translated(place.path):
+            try:
+                place.settle([action.path for action in added])
+                _commit(table, added, removed)
+            except BaseException as error:
+                discard(place, filesystem, [action.path for action in added], after=error)
+                raise
+        total = ClusterResult(
+            epochs=total.epochs + 1,
+            events=total.events + sum(unit.rows for unit in merge),
+            files_removed=total.files_removed + len(removed),
+            files_added=total.files_added + len(added),
+            bytes_added=total.bytes_added + sum(action.size for action in added),
+        )
+
+
+def _commit(table: DeltaTable, added: Sequence[AddAction], removed: Sequence[DataFile]) -> None:
+    now = time.time_ns() // 1_000_000
+    guard = Transaction(CLUSTER, (table.transaction_version(CLUSTER) or 0) + 1)
+    table.create_write_transaction(
+        [
+            *added,
+            *(RemoveAction(file.path, data_change=False, deletion_timestamp=now, size=file.bytes, partition_values={}) for file in removed),
+        ],
+        mode="append",
+        schema=DeltaSchema.from_arrow(EVENT_SCHEMA),
+        commit_properties=CommitProperties(app_transactions=[guard]),
+    )
+
+
+def _write_epoch(place: Place, filesystem: fs.FileSystem, units: Sequence[Unit]) -> list[AddAction]:
+    """Merge units into the files of one epoch and return the actions that add them; on failure leave nothing."""
+    first = min(unit.files[0].range[0] for unit in units)
+    last = max(unit.files[0].range[1] for unit in units)
+    token = secrets.token_hex(6)
+    names: list[str] = []
+    actions: list[AddAction] = []
+    try:
+        rows = _in_row_groups(merged([_Cursor(filesystem, unit) for unit in units]))
+        pending = next(rows, None)
+        while pending is not None:
+            name = FileName("epoch", first, last, len(names), token).text
+            names.append(name)
+            statistics = FileStatistics()
+            with filesystem.open_output_stream(name) as sink, new_writer(sink) as writer:
+                while pending is not None and sink.tell() < FILE_BYTES:
+                    statistics.add(pending)
+                    writer.write_table(pending, row_group_size=pending.num_rows)
+                    pending = next(rows, None)
+            actions.append(statistics.action(name, size=filesystem.get_file_info(name).size, data_change=False))
+    except BaseException as error:
+        discard(place, filesystem, names)
+        if isinstance(error, (OSError, pa.ArrowException)):
+            meaning = translation(error, place.path)
+            files = [file for unit in units for file in unit.files]
+            raise (meaning if isinstance(meaning, StorageFull) else diagnosis(place, files) or meaning) from error
+        raise
+    return actions
+
+
+def merged(cursors: Sequence[_Cursor]) -> Iterator[pa.Table]:
+    """Merge units, given in log order, into tables that follow each other in the order (category, stream), then log order.
+
+    Each round looks a few rows ahead in every unit. Up to the least of the streams that it finds there, all rows are known: they
+    are sorted and given out. Of that stream itself only the units up to the one where it was found give theirs, because this
+    one may have more of it behind the row group that it shows, and those come before the rows of the later units.
+    """
+    ahead = max(ROW_GROUP_ROWS // max(len(cursors), 1), 1)
+    while shown := [(cursor.look(ahead), number) for number, cursor in enumerate(cursors) if cursor.left]:
+        bound, owner = min(shown)
+        yield sorted_by_stream(pa.concat_tables([cursors[number].take(bound, inclusive=number <= owner) for _, number in shown]))
+
+
+def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Cut a sequence of tables anew, so that each is a row group of the right size."""
+    pending: list[pa.Table] = []
+    for table in tables:
+        pending.append(table)
+        if sum(part.num_rows for part in pending) < ROW_GROUP_ROWS and sum(part.nbytes for part in pending) < ROW_GROUP_BYTES:
+            continue
+        rows = pa.concat_tables(pending)
+        size = row_group_rows(rows)
+        whole = rows.num_rows - rows.num_rows % size
+        yield from (rows.slice(first, size) for first in range(0, whole, size))
+        pending = [rows.slice(whole)]
+    rest = pa.concat_tables(pending) if pending else EVENT_SCHEMA.empty_table()
+    if rest.num_rows:
+        yield rest
+
+
+class _Cursor:
+    """Walks through a unit, one row group at a time, and gives its rows out stream by stream."""
+
+    def __init__(self, filesystem: fs.FileSystem, unit: Unit) -> None:
+        self._filesystem = filesystem
+        self._groups = self._row_groups(unit)
+        self._given = 0
+        self._load()
+
+    @property
+    def left(self) -> bool:
+        """Whether there are rows that were not given out."""
+        return bool(self._given < self._rows.num_rows)
+
+    def look(self, rows: int) -> tuple[str, str]:
+        """Return the category and stream so many rows ahead, or at the end of the row group that is shown."""
+        return self._keys[bisect_left(self._ends, min(self._given + rows, self._rows.num_rows))]
+
+    def take(self, bound: tuple[str, str], *, inclusive: bool) -> pa.Table:
+        """Give out the rows up to a category and stream; when none is left of the row group, show the next."""
+        stop = (bisect_right if inclusive else bisect_left)(self._keys, bound)
+        end = max(self._ends[stop - 1] if stop else 0, self._given)
+        rows = self._rows.slice(self._given, end - self._given)
+        self._given = end
+        if self._groups and not self.left:
+            self._load()
+        return rows
+
+    def _load(self) -> None:
+        name, group, metadata = self._groups.pop(0)
+        with self._filesystem.open_input_file(name) as source:
+            self._rows = pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True).read_row_group(group).cast(EVENT_SCHEMA)
+        self._given = 0
+        # Where each stream ends: rows of one stream stand together.
+        streams = pc.run_end_encode(self._rows.column("stream").combine_chunks(), run_end_type=pa.int64())
+        self._ends: list[int] = streams.run_ends.to_pylist()
+        categories = self._rows.column("category").take(pa.array([end - 1 for end in self._ends], pa.int64()))
+        self._keys: list[tuple[str, str]] = list(zip(categories.to_pylist(), streams.values.to_pylist(), strict=True))
+
+    def _row_groups(self, unit: Unit) -> list[tuple[str, int, Any]]:
+        groups: list[tuple[str, int, Any]] = []
+        for file in unit.files:
+            with self._filesystem.open_input_file(file.path) as source:
+                metadata = pq.ParquetFile(source).metadata
+            groups += [(file.path, group, metadata) for group in range(metadata.num_row_groups)]
+        return groups

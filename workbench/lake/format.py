@@ -1,0 +1,265 @@
+"""How a lake is written down: its identity, its checkpoint, the names and the statistics of its files.
+
+A lake is a directory with one Delta table, ``events``. What makes the table a lake stands in the table's configuration (which
+format, which store, which selection); how far the log has been copied stands in Delta's application transactions, so that it
+commits together with the data and outlives the clean-up of Delta's log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from workbench.errors import LakeDamaged, LakeNotFound
+from workbench.events import Checkpoint, Selection, Store
+
+FORMAT_VERSION = 1
+"""The version of the lake's own format. It rises when an older workbench could misread what a newer one writes."""
+
+TABLE = "events"
+EXPORT, CLUSTER = "export", "cluster"
+"""The application transactions that guard the two ways of writing: each commit raises the version of its own."""
+
+_FORMAT, _STORE, _SELECTION = "workbench.format", "workbench.store", "workbench.selection"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+STATISTICS = ("position", "prepare_position", "stream", "category", "revision", "type", "recorded_at", "recorded_ticks")
+"""The columns of which Delta and Parquet keep the least and the greatest value. Payloads would only bloat both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a lake is a copy of."""
+
+    store: Store
+    selection: Selection
+
+
+def table_configuration(identity: Identity) -> dict[str, str]:
+    """Return the configuration with which a lake's table is created.
+
+    ``delta.appendOnly`` makes every Delta writer refuse to delete or overwrite rows; rewrites that keep the rows stay allowed.
+    """
+    return {
+        "delta.appendOnly": "true",
+        "delta.checkpointInterval": "50",
+        _FORMAT: str(FORMAT_VERSION),
+        **identity_configuration(identity),
+    }
+
+
+def identity_configuration(identity: Identity) -> dict[str, str]:
+    """Return the part of the configuration that names the store and the selection."""
+    return {
+        _STORE: json.dumps(asdict(identity.store), sort_keys=True),
+        _SELECTION: json.dumps({part: sorted(set(names)) for part, names in asdict(identity.selection).items()}, sort_keys=True),
+    }
+
+
+def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
+    """Read what a table says about itself.
+
+    Raises
+    ------
+    LakeNotFound
+        The table is not a lake's, or a newer workbench wrote it.
+    """
+    written = configuration.get(_FORMAT)
+    if written is None:
+        raise LakeNotFound(f"{path} holds a Delta table, but no lake: choose another directory.")
+    if not written.isdigit() or int(written) > FORMAT_VERSION:
+        raise LakeNotFound(f"{path} is a lake of format {written} and this workbench reads format {FORMAT_VERSION}: upgrade the workbench.")
+    try:
+        store = Store(**json.loads(configuration[_STORE]))
+        selection = Selection(**{part: tuple(names) for part, names in json.loads(configuration[_SELECTION]).items()})
+    except (KeyError, TypeError, ValueError) as error:
+        raise LakeDamaged(f"{path} does not say which store it is a copy of: export into a new directory.") from error
+    return Identity(store=store, selection=selection)
+
+
+def same_selection(one: Selection, other: Selection) -> bool:
+    """Tell whether two selections choose the same events, in whatever order they name them."""
+    return all(set(getattr(one, part)) == set(getattr(other, part)) for part in ("streams", "categories", "types"))
+
+
+def checkpoint_transactions(checkpoint: Checkpoint, *, serial: int) -> dict[str, int]:
+    """Return the application transactions, name to signed 64-bit version, that hold a checkpoint.
+
+    ``serial`` is the guard: two writers that started from the same commit carry the same application ids, so that Delta lets
+    only the first of them commit.
+    """
+    event_id = UUID(checkpoint.event_id).int
+    return {
+        EXPORT: serial,
+        f"{EXPORT}.position": checkpoint.position,
+        f"{EXPORT}.prepare_position": checkpoint.prepare_position,
+        f"{EXPORT}.event_id.high": _signed(event_id >> 64),
+        f"{EXPORT}.event_id.low": _signed(event_id & (2**64 - 1)),
+        f"{EXPORT}.complete_until": (checkpoint.complete_until - _EPOCH) // _MICROSECOND,
+    }
+
+
+def checkpoint_from(version_of: Callable[[str], int | None]) -> Checkpoint | None:
+    """Read a checkpoint back from application transactions; None if nothing was exported yet."""
+    if version_of(EXPORT) is None:
+        return None
+
+    def version(part: str) -> int:
+        value = version_of(f"{EXPORT}.{part}")
+        if value is None:
+            raise LakeDamaged(f"The lake's checkpoint has no {part}: export into a new directory.")
+        return value
+
+    event_id = (version("event_id.high") % 2**64 << 64) | version("event_id.low") % 2**64
+    return Checkpoint(
+        position=version("position"),
+        prepare_position=version("prepare_position"),
+        event_id=str(UUID(int=event_id)),
+        complete_until=_EPOCH + version("complete_until") * _MICROSECOND,
+    )
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file that a version of the lake names, with what its statistics say; bounds are inclusive."""
+
+    path: str
+    bytes: int
+    rows: int
+    first_position: int
+    last_position: int
+    first_prepare: int
+    first_ticks: int
+    last_ticks: int
+    least_stream: str
+    greatest_stream: str
+    least_category: str
+    greatest_category: str
+    least_type: str
+    greatest_type: str
+    epoch: tuple[int, int] | None
+    """The positions, first and last, of the epoch that the file is a part of; None for a sorted run."""
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The range of positions of the run, or of the whole epoch."""
+        return self.epoch or (self.first_position, self.last_position)
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """What sorts runs and epochs by log order, and the files of one epoch by streams.
+
+        Two runs can share a position where a batch ended inside an explicit transaction: then the prepare position decides.
+        """
+        name = FileName.parse(self.path)
+        if self.epoch is not None and name is not None:
+            return (*self.epoch, -1, name.part)
+        return (*self.range, self.first_prepare, 0)
+
+
+_NAME = re.compile(r"(?P<kind>run|epoch)-(?P<first>\d+)-(?P<last>\d+)-(?P<part>\d+)-(?P<token>[0-9a-f]+)\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """The name of a file, which says what it is without a look inside.
+
+    >>> FileName("run", 17, 4711, 0, "c0ffee").text
+    'run-17-4711-0-c0ffee.parquet'
+    """
+
+    kind: str
+    first: int
+    last: int
+    part: int
+    token: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.kind}-{self.first}-{self.last}-{self.part}-{self.token}.parquet"
+
+    @classmethod
+    def parse(cls, text: str) -> FileName | None:
+        found = _NAME.fullmatch(text)
+        if found is None:
+            return None
+        return cls(found["kind"], int(found["first"]), int(found["last"]), int(found["part"]), found["token"])
+
+
+def data_files(table: DeltaTable) -> tuple[DataFile, ...]:
+    """Return the files that a table names, in log order; within an epoch in the order of streams."""
+    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    return tuple(sorted((data_file(action) for action in actions), key=lambda file: file.order))
+
+
+def in_log_order(files: Iterable[DataFile]) -> Iterator[tuple[DataFile, ...]]:
+    """Group files, given in order, so that all events of a group come before those of the next: one run, or one epoch.
+
+    Files whose positions overlap stay together whoever wrote them, so that a table that Spark has compacted still reads right.
+    """
+    group: list[DataFile] = []
+    last = -1
+    for file in files:
+        if group and file.range[0] > last:
+            yield tuple(group)
+            group = []
+        group.append(file)
+        last = max(last, file.range[1])
+    if group:
+        yield tuple(group)
+
+
+def data_file(action: Mapping[str, object]) -> DataFile:
+    """Read one row of ``DeltaTable.get_add_actions(flatten=True)``.
+
+    Raises
+    ------
+    LakeDamaged
+        The file has no statistics, so another program added it.
+    """
+    path = str(action["path"])
+    name = FileName.parse(path)
+    try:
+        return DataFile(
+            path=path,
+            bytes=_whole(action["size_bytes"]),
+            rows=_whole(action["num_records"]),
+            first_position=_whole(action["min.position"]),
+            last_position=_whole(action["max.position"]),
+            first_prepare=_whole(action["min.prepare_position"]),
+            first_ticks=_whole(action["min.recorded_ticks"]),
+            last_ticks=_whole(action["max.recorded_ticks"]),
+            least_stream=_text(action["min.stream"]),
+            greatest_stream=_text(action["max.stream"]),
+            least_category=_text(action["min.category"]),
+            greatest_category=_text(action["max.category"]),
+            least_type=_text(action["min.type"]),
+            greatest_type=_text(action["max.type"]),
+            epoch=(name.first, name.last) if name is not None and name.kind == "epoch" else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise LakeDamaged(f"The lake names a file without statistics, which no export wrote: {path}.") from error
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

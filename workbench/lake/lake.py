@@ -1,0 +1,119 @@
+"""A lake, as its readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import UsageError
+from workbench.events import CategoryRule, format_time
+from workbench.lake.artefact import write_duckdb
+from workbench.lake.info import LakeInfo, read_info
+from workbench.lake.place import Place
+from workbench.lake.query import Queries
+from workbench.lake.snapshot import Snapshot
+from workbench.timeline import Timeline
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
+
+
+def open_lake(path: str | Path, *, category: CategoryRule = "first", storage_options: Mapping[str, str] | None = None) -> Lake:
+    """Open the lake at ``path`` for reading, as it is now. Reads Delta's log only.
+
+    Parameters
+    ----------
+    path
+        A directory, or the URL of one in an object store (``s3://bucket/demo``).
+    category
+        How categories are cut from the names of streams: up to the first ``-``, as recorded in the lake, or up to the last.
+    storage_options
+        Of deltalake, for object stores.
+
+    Raises
+    ------
+    LakeNotFound
+        There is no lake.
+    """
+    if category not in ("first", "last"):
+        raise UsageError(f"category={category!r} is unknown: it is 'first' or 'last'.")
+    place = Place.of(path, storage_options=storage_options)
+    return Lake(Snapshot.newest(place, rule=category, queries=Queries(place, rule=category)))
+
+
+class Lake:
+    """An exported copy of one event store, as it was when it was opened or refreshed last. Made by `workbench.open`."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    @property
+    def path(self) -> str:
+        """Where the lake lies."""
+        return self._snapshot.path
+
+    @property
+    def timeline(self) -> Timeline:
+        """Everything that was recorded, without system events, up to the last export before the lake was opened or refreshed."""
+        return Timeline(log=self._snapshot)
+
+    def refresh(self) -> Lake:
+        """See what was exported meanwhile, and return this lake. Timelines made before stay as they are."""
+        old = self._snapshot
+        self._snapshot = Snapshot.newest(old.place, rule=old.rule, queries=old.queries)
+        return self
+
+    def info(self) -> LakeInfo:
+        """Say what the lake holds."""
+        return read_info(self._snapshot)
+
+    def sql(self, query: str) -> DuckDBPyRelation:
+        """Return a lazy DuckDB relation over the view ``events`` of everything recorded, without system events."""
+        return self.timeline.sql(query)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Translate DuckDB's errors while relations of this lake are executed, which is when their rows are asked for::
+
+            with lake.reading():
+                rows = lake.sql("select data::json from events").fetchall()
+
+        Raises
+        ------
+        QueryError
+            A value does not fit: a text that is no number, a JSON path into what is no JSON.
+        LakeDamaged
+            A file is missing or cannot be read.
+        """
+        return self._snapshot.queries.translated(self._snapshot.files)
+
+    def files(self) -> list[str]:
+        """Return the addresses of the Parquet files of this version, in the order of their positions, for any other tool."""
+        return [self._snapshot.place.file_url(file.path) for file in self._snapshot.files]
+
+    def write_duckdb(self, file: str | Path) -> None:
+        """Write all that the lake holds, system events too, into one DuckDB file; replaces the file when all is written.
+
+        Its table ``events`` is in log order, and its table ``lake`` has one row: of which lake, store and version it is a copy.
+
+        Raises
+        ------
+        StorageFull
+            No room was left. The file is as it was.
+        """
+        write_duckdb(self._snapshot, Path(file))
+
+    def _repr_html_(self) -> str:
+        return f"<div><b>Lake</b> <code>{escape(self.path)}</code>: {escape(self._summary())}</div>"
+
+    def __repr__(self) -> str:
+        return f"<Lake {self.path}: {self._summary()}>"
+
+    def _summary(self) -> str:
+        snapshot = self._snapshot
+        events = sum(file.rows for file in snapshot.files)
+        complete = snapshot.checkpoint
+        until = f", complete until {format_time(complete.complete_until)}" if complete is not None else ""
+        return f"{events:,} events of {snapshot.identity.store.address}{until}"

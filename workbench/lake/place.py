@@ -1,0 +1,226 @@
+"""Where a lake lies: a local directory or an object store, and what their errors mean."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow import fs
+
+from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
+from workbench.events import EVENT_SCHEMA
+from workbench.lake.format import TABLE, DataFile, Identity, identity_of, table_configuration
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|os error (28|122|27)\b", re.IGNORECASE)
+_CONFLICT_TEXT = re.compile(r"concurrent|conflict|already exists|invalid table version|metadata changed", re.IGNORECASE)
+_DENIED_TEXT = re.compile(r"\b403\b|forbidden|access ?denied|unauthorized|permission denied", re.IGNORECASE)
+_MISSING_TEXT = re.compile(r"not found|no such file", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The address of a lake and how to reach it.
+
+    ``directory`` is the lake's directory on this machine, or None in an object store. ``options`` are deltalake's storage
+    options; they may hold credentials, so they are left out of the repr.
+    """
+
+    path: str
+    url: str
+    directory: Path | None
+    options: dict[str, str] = field(repr=False, hash=False)
+
+    @classmethod
+    def of(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Place:
+        """Read a path (``data/demo``) or an URL (``s3://bucket/demo``, ``file:///…``). Touches nothing."""
+        text = str(path)
+        if not text:
+            raise UsageError("A lake needs a path or an URL.")
+        scheme = urlsplit(text).scheme
+        if scheme == "file":
+            directory = Path(unquote(urlsplit(text).path))
+        elif len(scheme) > 1 and "://" in text:
+            root = text.rstrip("/")
+            return cls(path=root, url=f"{root}/{TABLE}", directory=None, options=dict(storage_options or {}))
+        else:
+            directory = Path(text)
+        directory = directory.expanduser().absolute()
+        escape = re.search("%[0-9A-Fa-f]{2}", str(directory))
+        if escape is not None:  # deltalake 1.6 decodes it when it reads its log, and looks in another directory
+            raise UsageError(f"A lake cannot lie in {directory}: its path has {escape[0]!r} in it. Choose another directory.")
+        return cls(path=text if scheme != "file" else str(directory), url=str(directory / TABLE), directory=directory, options={})
+
+    def taken(self) -> bool:
+        """Tell whether there is a Delta table already, a lake's or another."""
+        with translated(self.path):
+            return DeltaTable.is_deltatable(self.url, storage_options=self.options or None)
+
+    def open(self) -> DeltaTable:
+        """Return the newest version of the lake's table; reads Delta's log only.
+
+        Raises
+        ------
+        LakeNotFound
+            There is nothing, or nothing that is a lake of a format this workbench knows.
+        """
+        with translated(self.path):
+            if self.directory is not None and not self.directory.is_dir():
+                what = "is a file" if self.directory.exists() else "does not exist"
+                raise LakeNotFound(f"There is no lake at {self.path}: it {what}. `workbench export` makes one.")
+            try:
+                table = DeltaTable(self.url, storage_options=self.options or None)
+            except TableNotFoundError:
+                raise LakeNotFound(f"There is no lake at {self.path}. `workbench export` makes one.") from None
+            identity_of(self.path, table.metadata().configuration)
+            if pa.schema(table.schema().to_arrow()).names != EVENT_SCHEMA.names:
+                raise LakeNotFound(f"{self.path} is no lake of this workbench: its columns are others.")
+            return table
+
+    def create(self, identity: Identity) -> DeltaTable:
+        """Create the lake's table, and its directory; refuse a directory that holds something else.
+
+        Raises
+        ------
+        LakeNotFound
+            The place is taken by something that is no lake.
+        LakeBusy
+            Another export created a lake here at the same time.
+        """
+        self.claim()
+        with translated(self.path):
+            return DeltaTable.create(
+                self.url,
+                schema=DeltaSchema.from_arrow(EVENT_SCHEMA),
+                mode="error",
+                name=TABLE,
+                configuration=table_configuration(identity),
+                storage_options=self.options or None,
+                raise_if_key_not_exists=False,
+            )
+
+    def claim(self) -> None:
+        """Make the lake's directory, unless it is a lake already; refuse one that holds something else."""
+        if self.directory is None or (self.directory / TABLE / "_delta_log").is_dir():
+            return
+        if self.directory.exists() and not self.directory.is_dir():
+            raise LakeNotFound(f"{self.path} is a file: a lake needs a directory of its own.")
+        if self.directory.is_dir() and any(map(_is_foreign, self.directory.iterdir())):
+            raise LakeNotFound(f"{self.path} is a directory with other files, and no lake: choose another or an empty one.")
+        with translated(self.path):
+            self.directory.mkdir(parents=True, exist_ok=True)
+
+    def file_url(self, name: str) -> str:
+        """Return the full address of one of the table's files."""
+        return f"{self.url}/{name}"
+
+    def settle(self, names: Sequence[str]) -> None:
+        """Wait until files of the table are on the disk, so that after a power failure no commit names what is not there."""
+        if self.directory is None:
+            return  # an object store has said that they are
+        for path in {Path(self.url, name) for name in names} | {Path(self.url, name).parent for name in names}:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def dataset(self, names: Sequence[str]) -> ds.Dataset:
+        """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system."""
+        return ds.dataset(list(names), schema=EVENT_SCHEMA, format="parquet", filesystem=self.filesystem())
+
+    def filesystem(self) -> fs.FileSystem:
+        """Return the file system in which the names of the table's files are paths."""
+        if self.directory is not None:
+            return fs.SubTreeFileSystem(self.url, fs.LocalFileSystem())
+        return fs.PyFileSystem(DeltaStorageHandler(self.url, self.options or None))
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Tell whether something in a directory without a lake is in a new lake's way; what a killed creation left is not."""
+    return not entry.name.startswith(".") and not (entry.name == TABLE and entry.is_dir() and not any(entry.iterdir()))
+
+
+def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
+    """Look for a file that is missing or damaged, after a read failed; None if all can be read.
+
+    Where the lake's newest version does not name the missing file any more, nothing is damaged: the reader is out of date.
+    """
+    filesystem = place.filesystem()
+    for file in files:
+        try:
+            with filesystem.open_input_file(file.path) as source:
+                if source.size() != file.bytes:
+                    return LakeDamaged(_damaged(place, file, f"it has {source.size()} bytes and was written with {file.bytes}"))
+                parquet = pq.ParquetFile(source, page_checksum_verification=True)
+                for group in range(parquet.num_row_groups):
+                    parquet.read_row_group(group)
+        except FileNotFoundError:
+            if file.path not in {Path(uri).name for uri in place.open().file_uris()}:
+                return LakeError(
+                    f"The lake {place.path} was clustered, and old files deleted, since it was opened: open it again, or refresh()."
+                )
+            return LakeDamaged(_damaged(place, file, "it is missing"))
+        except PermissionError:
+            return LakeError(f"No permission to read {place.file_url(file.path)}.")
+        except (OSError, pa.ArrowException) as error:
+            return LakeDamaged(_damaged(place, file, str(error).splitlines()[0].rstrip(".")))
+    return None
+
+
+def _damaged(place: Place, file: DataFile, what: str) -> str:
+    return f"A file of the lake is damaged: {place.file_url(file.path)}, {what}. Restore it, or export into a new directory."
+
+
+def discard(place: Place, filesystem: fs.FileSystem, names: Iterable[str], *, after: BaseException | None = None) -> None:
+    """Delete files that were written for a commit that did not happen; what cannot be deleted waits for a vacuum.
+
+    ``after`` is the error of the commit itself. On this machine a refused commit did not happen. Of an object store nobody
+    knows: the answer may have been lost, not the commit, and then the files are the lake's.
+    """
+    if after is not None and (place.directory is None or not isinstance(translation(after, place.path), LakeBusy)):
+        return
+    for name in names:
+        with suppress(OSError, pa.ArrowException):
+            filesystem.delete_file(name)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn errors of deltalake, pyarrow and the operating system into those of the workbench, naming the lake at ``path``."""
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except (OSError, DeltaError, pa.ArrowException, MemoryError) as error:
+        raise translation(error, path) from error
+
+
+def translation(error: BaseException, path: str) -> LakeError:
+    """Return what an error of deltalake, pyarrow or the operating system means for the lake at ``path``."""
+    text = str(error).strip()
+    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_TEXT.search(text):
+        return StorageFull(f"No room is left where the lake {path} is written: free some and run again; the last commit stands.")
+    if isinstance(error, PermissionError) or _DENIED_TEXT.search(text):
+        return LakeError(f"No permission for the lake {path}: {line}. Check the rights, or the credentials of the object store.")
+    if isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and _CONFLICT_TEXT.search(text)):
+        return LakeBusy(f"Another writer committed to the lake {path} first, so nothing of this batch was kept: run again.")
+    if isinstance(error, TableNotFoundError):
+        return LakeNotFound(f"There is no lake at {path}. `workbench export` makes one.")
+    if isinstance(error, (FileNotFoundError, pa.ArrowInvalid)) or _MISSING_TEXT.search(text):
+        return LakeDamaged(f"A file of the lake {path} is missing or cannot be read: {line}.")
+    return LakeError(f"The lake {path} cannot be read or written: {line}.")

@@ -1,0 +1,154 @@
+"""DuckDB over the files of a lake: one in-memory database, and a connection with its own view for each question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from workbench.errors import LakeError, QueryError, StorageFull, WorkbenchError
+from workbench.events import EVENT_SCHEMA, CategoryRule
+from workbench.lake.conditions import LAST_DASH, Conditions, quoted
+from workbench.lake.format import DataFile
+from workbench.lake.place import Place, diagnosis, translation
+
+VIEW = "events"
+_HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
+
+_DUCKDB_TYPES = {
+    pa.int64(): "BIGINT",
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+
+
+class Queries:
+    """Runs SQL over files of one lake. The database opens at the first question and holds no data."""
+
+    def __init__(self, place: Place, *, rule: CategoryRule) -> None:
+        self._place = place
+        self._rule = rule
+        self._opening = Lock()
+        self._database: duckdb.DuckDBPyConnection | None = None
+
+    def relation(
+        self,
+        sql: str,
+        *,
+        files: Sequence[DataFile],
+        conditions: Conditions | None = None,
+        hidden: pl.DataFrame | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Return the query as a lazy relation over a view ``events`` of these files.
+
+        Raises
+        ------
+        QueryError
+            DuckDB cannot make sense of the query.
+        LakeDamaged
+            A file is missing or cannot be read.
+        """
+        connection = self._connect()
+        with self.translated(files):
+            connection.execute(f"CREATE TEMP VIEW {VIEW} AS {self.select(connection, files, conditions=conditions, hidden=hidden)}")
+            relation = connection.sql(sql)
+        if relation is None:
+            raise QueryError(f"The SQL gives no rows: ask with SELECT over the view {VIEW}.")
+        return relation
+
+    def value(
+        self, sql: str, *, files: Sequence[DataFile], conditions: Conditions | None = None, hidden: pl.DataFrame | None = None
+    ) -> int:
+        """Return the one whole number that a query gives."""
+        relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden)
+        with self.translated(files):
+            row = relation.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    @contextmanager
+    def translated(self, files: Sequence[DataFile]) -> Iterator[None]:
+        """Turn DuckDB's errors into those of the workbench; where it could not read, look for the file that is at fault."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise query_error(error, place=self._place, files=files) from error
+
+    def select(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: Sequence[DataFile],
+        *,
+        conditions: Conditions | None = None,
+        hidden: pl.DataFrame | None = None,
+    ) -> str:
+        """Return the SQL, for one connection, of the rows in ``files`` that fulfil the conditions and are not hidden."""
+        columns = "*" if self._rule == "first" else f"* REPLACE (regexp_replace(stream, {quoted(LAST_DASH)}, '') AS category)"
+        sql = f"SELECT {columns} FROM {self._source(connection, files)}"
+        if conditions is not None:
+            sql = f"SELECT * FROM ({sql}) WHERE {conditions.sql()}"
+        if hidden is not None:
+            connection.register(_SOURCE, hidden.to_arrow())
+            connection.execute(f"CREATE TEMP TABLE {_HIDDEN} AS SELECT * FROM {_SOURCE}")
+            connection.unregister(_SOURCE)
+            sql = (
+                f"SELECT e.* FROM ({sql}) e LEFT JOIN {_HIDDEN} h ON e.stream = h.hidden_stream WHERE h.hidden_stream IS NULL "
+                "OR (NOT h.gone AND e.revision >= h.least_revision AND e.recorded_at >= h.least_time)"
+            )
+        return sql
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        with self._opening:
+            if self._database is None:
+                self._database = duckdb.connect(":memory:")
+                # Files never change under their name, so what was read of their footers stays true.
+                self._database.execute("SET parquet_metadata_cache = true")
+            connection = self._database.cursor()
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    def _source(self, connection: duckdb.DuckDBPyConnection, files: Sequence[DataFile]) -> str:
+        if not files:
+            nothing = ", ".join(f"NULL::{_DUCKDB_TYPES[field.type]} AS {field.name}" for field in EVENT_SCHEMA)
+            return f"(SELECT {nothing} WHERE false)"
+        if self._place.directory is None:
+            # DuckDB's own way into object stores is an extension that it downloads; deltalake's file system is here already.
+            connection.register(_SOURCE, self._place.dataset([file.path for file in files]))
+            return _SOURCE
+        paths = ", ".join(quoted(self._place.file_url(file.path)) for file in files)
+        return f"read_parquet([{paths}], hive_partitioning = false)"
+
+
+_UNREADABLE = (duckdb.IOException, duckdb.SerializationException, duckdb.HTTPException, duckdb.InvalidInputException)
+_MISSING_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found|does not have a column named "(?P<other>[^"]*)"')
+_MISSING_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist")
+_KIND = re.compile(r"^[A-Za-z -]+ (Error|Exception): ")
+
+
+def query_error(error: duckdb.Error, *, place: Place, files: Sequence[DataFile]) -> WorkbenchError:
+    """Return what an error of DuckDB means, in one sentence."""
+    # Damaged pages come as the bare base class, with the text of the Thrift library.
+    if isinstance(error, _UNREADABLE) or type(error) is duckdb.Error:
+        damage = diagnosis(place, files)
+        if damage is not None:
+            return damage
+    if isinstance(translation(error, place.path), StorageFull):
+        return translation(error, place.path)
+    text = _KIND.sub("", str(error).strip().splitlines()[0]).rstrip(".!: ")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return LakeError(f"The query needs more memory than there is: choose fewer columns or a shorter history. {text}.")
+    column = _MISSING_COLUMN.search(text)
+    if column is not None:
+        known = ", ".join(EVENT_SCHEMA.names)
+        return QueryError(f"There is no column {column['name'] or column['other']!r}; the columns of {VIEW} are {known}.")
+    table = _MISSING_TABLE.search(text)
+    if table is not None:
+        return QueryError(f"There is no table {table['name']!r}: the view to ask is called {VIEW}.")
+    return QueryError(f"DuckDB refuses the query: {text}.")

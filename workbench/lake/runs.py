@@ -1,0 +1,157 @@
+"""How rows become a Parquet file of a lake: sorted by stream, written once, described to Delta."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+from pyarrow import fs
+
+from workbench.events import EVENT_SCHEMA, format_time
+from workbench.lake.format import STATISTICS, FileName
+
+ROW_GROUP_ROWS = 16_384
+ROW_GROUP_BYTES = 8 * 2**20
+"""A row group is what a reader of one stream must decode and what a merge holds of each input: small, and bounded by both."""
+
+RUN_BYTES = 256 * 2**20
+"""The most that one sorted run holds, before compression: it bounds the copy that sorting makes."""
+
+_DICTIONARY = ["stream", "category", "type", "is_json"]
+_INTEGERS = ("position", "prepare_position", "revision", "recorded_at", "recorded_ticks")
+_PAYLOAD = ("data", "metadata", "data_bytes", "metadata_bytes")
+_PREFIX = 64
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def sorted_by_stream(rows: pa.Table) -> pa.Table:
+    """Return rows, given in log order, sorted by (category, stream), each stream still in log order.
+
+    A stream's revisions rise with its positions, so that is the order (category, stream, revision, position) too. The names
+    are ranked once each and the rows sorted by rank: sorting a million rows by two texts takes ten times as long. The result is
+    always a copy, so that it keeps none of the memory that the rows were slices of.
+    """
+    streams = rows.column("stream").combine_chunks().dictionary_encode()
+    if isinstance(streams, pa.ChunkedArray):  # an array of no more than 2 GiB comes back as it is, or in one chunk
+        streams = streams.chunk(0)
+    names = streams.dictionary
+    # One category belongs to a stream, so the category of any of its rows will do.
+    codes: npt.NDArray[np.int64] = streams.indices.to_numpy().astype(np.int64)
+    a_row = np.empty(len(names), dtype=np.int64)
+    a_row[codes] = np.arange(len(codes))
+    keys = pa.table({"category": rows.column("category").take(pa.array(a_row)), "stream": names})
+    by_name = pc.sort_indices(keys, sort_keys=[("category", "ascending"), ("stream", "ascending")]).to_numpy()
+    rank = np.empty(len(names), dtype=np.int32)
+    rank[by_name] = np.arange(len(names), dtype=np.int32)
+    order = np.argsort(rank[codes], kind="stable")
+    return rows.take(pa.array(order))
+
+
+def runs_of(rows: pa.Table, *, most: int = RUN_BYTES) -> Iterator[pa.Table]:
+    """Cut rows in log order into pieces of at most ``most`` bytes of payload, or of one row."""
+    if rows.nbytes <= most:
+        yield rows
+        return
+    sizes = np.full(rows.num_rows, 200, dtype=np.int64)
+    for name in _PAYLOAD:
+        sizes += pc.fill_null(pc.binary_length(rows.column(name)), 0).to_numpy()
+    ends = np.cumsum(sizes)
+    first = 0
+    while first < rows.num_rows:
+        before = int(ends[first - 1]) if first else 0
+        last = max(int(np.searchsorted(ends, before + most, side="right")), first + 1)
+        yield rows.slice(first, last - first)
+        first = last
+
+
+def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
+    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat)."""
+    return pq.ParquetWriter(
+        sink,
+        EVENT_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_DICTIONARY,
+        column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED"),
+        write_statistics=list(STATISTICS),
+        store_schema=False,
+        write_page_checksum=True,
+    )
+
+
+def row_group_rows(rows: pa.Table) -> int:
+    """Return how many rows a row group may have, so that it stays small in rows and in bytes."""
+    average = max(rows.nbytes // max(rows.num_rows, 1), 1)
+    return int(min(max(ROW_GROUP_BYTES // average, 1), ROW_GROUP_ROWS))
+
+
+@dataclass(slots=True)
+class FileStatistics:
+    """What Delta shall know of a file: gathered while the file is written, batch by batch."""
+
+    rows: int = 0
+    least: dict[str, Any] | None = None
+    greatest: dict[str, Any] | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Take in rows that are written to the file."""
+        bounds = {name: pc.min_max(rows.column(name)).as_py() for name in STATISTICS}
+        least = {name: bound["min"] for name, bound in bounds.items()}
+        greatest = {name: bound["max"] for name, bound in bounds.items()}
+        if self.least is not None and self.greatest is not None:
+            least = {name: min(value, self.least[name]) for name, value in least.items()}
+            greatest = {name: max(value, self.greatest[name]) for name, value in greatest.items()}
+        self.rows, self.least, self.greatest = self.rows + rows.num_rows, least, greatest
+
+    def action(self, path: str, *, size: int, data_change: bool) -> AddAction:
+        """Return the Delta action that adds the file."""
+        assert self.least is not None
+        assert self.greatest is not None
+        statistics = {
+            "numRecords": self.rows,
+            "minValues": {name: _bound(value, upper=False) for name, value in self.least.items()},
+            "maxValues": {name: _bound(value, upper=True) for name, value in self.greatest.items()},
+            "nullCount": dict.fromkeys(STATISTICS, 0),
+        }
+        return AddAction(
+            path=path,
+            size=size,
+            partition_values={},
+            modification_time=time.time_ns() // 1_000_000,
+            data_change=data_change,
+            stats=json.dumps(statistics, ensure_ascii=False),
+        )
+
+
+def run_name(rows: pa.Table, *, part: int, token: str) -> str:
+    """Return the name of the file for a run of rows that are in log order."""
+    position = rows.column("position")
+    return FileName("run", position[0].as_py(), position[-1].as_py(), part, token).text
+
+
+def write_run(rows: pa.Table, name: str, *, filesystem: fs.FileSystem) -> AddAction:
+    """Sort rows that are in log order, write them as one file, and return the action that adds it."""
+    ordered = sorted_by_stream(rows)
+    statistics = FileStatistics()
+    statistics.add(ordered)
+    with filesystem.open_output_stream(name) as sink, new_writer(sink) as writer:
+        writer.write_table(ordered, row_group_size=row_group_rows(ordered))
+    return statistics.action(name, size=filesystem.get_file_info(name).size, data_change=True)
+
+
+def _bound(value: Any, *, upper: bool) -> Any:
+    """Return a statistic as JSON; long text is cut so that it stays a bound, as Delta's protocol asks of string statistics."""
+    if isinstance(value, str):
+        if len(value) <= _PREFIX or (upper and value[_PREFIX] == _LAST_CHARACTER):
+            return value
+        return value[:_PREFIX] + (_LAST_CHARACTER if upper else "")
+    return value if isinstance(value, int) else format_time(value)

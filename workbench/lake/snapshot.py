@@ -1,0 +1,219 @@
+"""One version of a lake: which files it has, and how a timeline is executed over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
+from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
+from workbench.lake.conditions import Conditions, Names, quoted
+from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of
+from workbench.lake.place import Place, translated
+from workbench.lake.query import Queries
+from workbench.lake.scan import log_order
+from workbench.lake.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
+from workbench.timeline import Provenance, Timeline
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COUNT = "SELECT count(*) FROM events"
+_TOMBSTONES, _METASTREAMS = Names("type", TOMBSTONE), Names("stream", "$$*")
+_TOMBSTONED = f"SELECT DISTINCT stream FROM events WHERE type = '{TOMBSTONE}' AND revision = {MAX_POSITION}"
+_METADATA = """
+    SELECT stream, revision, is_json, data FROM events WHERE starts_with(stream, '$$')
+    QUALIFY row_number() OVER (PARTITION BY stream ORDER BY position DESC, prepare_position DESC) = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of a lake, immutable: the `RecordedLog` that timelines are executed by."""
+
+    place: Place
+    version: int
+    identity: Identity
+    checkpoint: Checkpoint | None
+    files: tuple[DataFile, ...]
+    """In the order of their positions."""
+    rule: CategoryRule
+    queries: Queries = field(repr=False, compare=False)
+
+    @classmethod
+    def newest(cls, place: Place, *, rule: CategoryRule, queries: Queries) -> Snapshot:
+        """Read the newest version from Delta's log; no Parquet file is opened."""
+        table = place.open()
+        with translated(place.path):
+            return cls(
+                place=place,
+                version=table.version(),
+                identity=identity_of(place.path, table.metadata().configuration),
+                checkpoint=checkpoint_from(table.transaction_version),
+                files=data_files(table),
+                rule=rule,
+                queries=queries,
+            )
+
+    @property
+    def path(self) -> str:
+        return self.place.path
+
+    def last_position(self) -> int | None:
+        return max((file.last_position for file in self.files), default=None)
+
+    def resolve(self, cutoff: Cutoff, *, stale: bool) -> int | None:
+        if cutoff.time is None:
+            assert cutoff.position is not None
+            return self._last_up_to(cutoff.position, stale=stale)
+        return self._last_recorded_by(cutoff.time, stale=stale)
+
+    def events(self, timeline: Timeline) -> pl.LazyFrame:
+        conditions = Conditions.of(timeline, rule=self.rule)
+        return log_order(
+            conditions.files(self.files),
+            conditions=conditions,
+            place=self.place,
+            rule=self.rule,
+            hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
+        )
+
+    def query(self, timeline: Timeline, sql: str) -> duckdb.DuckDBPyRelation:
+        conditions = Conditions.of(timeline, rule=self.rule)
+        hidden = self._hidden(timeline) if timeline.hides else None
+        return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden)
+
+    def count(self, timeline: Timeline) -> int:
+        conditions = Conditions.of(timeline, rule=self.rule)
+        files = conditions.files(self.files)
+        if timeline.hides:
+            return self.queries.value(_COUNT, files=files, conditions=conditions, hidden=self._hidden(timeline))
+        whole = {file.path: file.rows for file in files if conditions.hold_all(file)}
+        parts = [file for file in files if file.path not in whole]
+        return sum(whole.values()) + (self.queries.value(_COUNT, files=parts, conditions=conditions) if parts else 0)
+
+    def late(self, timeline: Timeline) -> int:
+        if timeline.cutoff is None or timeline.cutoff.time is None:
+            return 0
+        moment = _microseconds(timeline.cutoff.time)
+        files = [
+            file
+            for file in self.files
+            if file.last_ticks // 10 > moment and timeline.last is not None and file.first_position <= timeline.last
+        ]
+        if not files:
+            return 0
+        return self.queries.value(
+            f"select count(*) from events where position <= {timeline.last} and recorded_ticks // 10 > {moment}", files=files
+        )
+
+    def describe(self, timeline: Timeline) -> Provenance:
+        return Provenance(
+            store=self.identity.store.address,
+            lake=self.path,
+            lake_version=self.version,
+            position=timeline.position,
+            cutoff=str(timeline.cutoff) if timeline.cutoff is not None else "everything recorded",
+            complete_until=None if self.checkpoint is None else self.checkpoint.complete_until,
+            selection=timeline.selection,
+            events=self.count(timeline),
+            late=self.late(timeline),
+            schema_version=FORMAT_VERSION,
+            workbench_version=_workbench_version(),
+        )
+
+    def _hidden(self, timeline: Timeline) -> pl.DataFrame:
+        """Return what the store hides at the end of a timeline, whatever of it is looked at."""
+        if self.identity.selection:
+            raise UsageError(f"visible() needs the metadata of all streams, and the lake {self.path} holds only {self.identity.selection}.")
+        cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
+        files = cut.files(self.files)
+
+        def ask(sql: str, asked: list[DataFile]) -> list[tuple[Any, ...]]:
+            relation = self.queries.relation(sql, files=asked, conditions=cut)
+            with self.queries.translated(asked):
+                return relation.fetchall()
+
+        tombstoned = ask(_TOMBSTONED, [file for file in files if _TOMBSTONES.may_fit(file.least_type, file.greatest_type)])
+        ends = []
+        for stream, revision, is_json, data in ask(
+            _METADATA, [file for file in files if _METASTREAMS.may_fit(file.least_stream, file.greatest_stream)]
+        ):
+            ends.append(StreamEnd(stream, revision, StreamMetadata(max_count=1)))
+            ends.append(StreamEnd(stream[2:], 0, StreamMetadata.parse(data if is_json else None)))
+        counted = [end.stream for end in ends if end.metadata.max_count and not end.last_revision]
+        if counted:
+            names = ", ".join(quoted(name) for name in counted)
+            last = dict(ask(f"SELECT stream, max(revision) FROM events WHERE stream IN ({names}) GROUP BY stream", files))
+            ends = [replace(end, last_revision=last.get(end.stream, end.last_revision)) for end in ends]
+        return hidden_streams(ends, tombstoned=[stream for (stream,) in tombstoned], now=self._end_time(timeline))
+
+    def _end_time(self, timeline: Timeline) -> datetime:
+        """Return the instant at which a timeline ends: its cutoff's, its last event's, or that of the last export."""
+        if timeline.cutoff is not None and timeline.cutoff.time is not None:
+            return timeline.cutoff.time
+        if timeline.last is None:
+            return _EPOCH if self.checkpoint is None else self.checkpoint.complete_until
+        files = [file for file in self.files if file.first_position <= timeline.last <= file.last_position]
+        sql = f"SELECT coalesce(max(recorded_ticks), 0) FROM events WHERE position = {timeline.last}"
+        return _EPOCH + (self.queries.value(sql, files=files) // 10 if files else 0) * _MICROSECOND
+
+    def _last_up_to(self, position: int, *, stale: bool) -> int | None:
+        copied = -1 if self.checkpoint is None else self.checkpoint.position
+        if position > copied and not stale:
+            raise BeyondExport(
+                f"Position {position} lies beyond the lake {self.path}, which holds the log up to {max(copied, 0)}: "
+                "export first, or allow a stale answer (stale=True, --stale)."
+            )
+        best, straddling = -1, []
+        for file in self.files:
+            if file.last_position <= position:
+                best = max(best, file.last_position)
+            elif file.first_position <= position:
+                straddling.append(file)
+        inside = self._greatest(f"position <= {position}", [file for file in straddling if file.last_position > best])
+        best = max(best, inside)
+        return best if best >= 0 else None
+
+    def _last_recorded_by(self, time: datetime, *, stale: bool) -> int | None:
+        complete = None if self.checkpoint is None else self.checkpoint.complete_until
+        if not stale and (complete is None or time > complete):
+            known = "nothing was exported yet" if complete is None else f"it is complete until {format_time(complete)}"
+            raise BeyondExport(
+                f"{format_time(time)} lies beyond the lake {self.path}; {known}: "
+                "export first, or allow a stale answer (stale=True, --stale)."
+            )
+        moment = _microseconds(time)
+        best, straddling = -1, []
+        for file in self.files:
+            if file.last_ticks // 10 <= moment:
+                best = max(best, file.last_position)
+            elif file.first_ticks // 10 <= moment:
+                straddling.append(file)
+        straddling = [file for file in straddling if file.last_position > best]
+        best = max(best, self._greatest(f"recorded_at <= make_timestamptz({moment}) and position > {best}", straddling))
+        if best < 0:
+            first = min((file.first_ticks for file in self.files), default=None)
+            begins = "the lake holds no events" if first is None else f"the first was at {format_time(_EPOCH + first // 10 * _MICROSECOND)}"
+            raise BeforeFirstEvent(f"Nothing had been recorded at {format_time(time)}: {begins}.")
+        return best
+
+    def _greatest(self, condition: str, files: list[DataFile]) -> int:
+        if not files:
+            return -1
+        return self.queries.value(f"select coalesce(max(position), -1) from events where {condition}", files=files)
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _workbench_version() -> str:
+    try:
+        return version("workbench")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"

@@ -1,0 +1,304 @@
+"""The one who writes a lake: batches with their checkpoint, each in one commit."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import weakref
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import Schema as DeltaSchema
+from deltalake.transaction import AddAction, RemoveAction
+
+from workbench.errors import LakeBusy, LakeMismatch, UsageError
+from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.lake.cluster import ClusterResult, cluster
+from workbench.lake.format import (
+    EXPORT,
+    FileName,
+    Identity,
+    checkpoint_from,
+    checkpoint_transactions,
+    identity_configuration,
+    identity_of,
+    same_selection,
+)
+from workbench.lake.place import Place, discard, translated
+from workbench.lake.runs import run_name, runs_of, write_run
+
+REOPEN_AFTER = 100
+"""Commits after which the table is opened anew: a long-lived DeltaTable gets slower with each."""
+
+LOCK = ".writer.lock"
+
+
+class LakeWriter:
+    """Writes one lake; a context manager, of which at most one is open for a local lake at a time.
+
+    Examples
+    --------
+    >>> from workbench.events import Selection, Store
+    >>> with LakeWriter.open(getfixture("tmp_path") / "lake", store=Store("esdb://localhost"), selection=Selection()) as writer:
+    ...     writer.checkpoint is None
+    True
+    """
+
+    def __init__(self, *, place: Place, table: DeltaTable, lock: _Lock | None) -> None:
+        self._place = place
+        self._table = table
+        self._lock = lock
+        self._filesystem = place.filesystem()
+        self._identity = identity_of(place.path, table.metadata().configuration)
+        self._checkpoint = checkpoint_from(table.transaction_version)
+        self._serial = table.transaction_version(EXPORT) or 0
+        self._commits = 0
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        store: Store,
+        selection: Selection,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Open the lake at ``path`` for writing; create it if there is none.
+
+        Raises
+        ------
+        LakeMismatch
+            The lake holds another selection; or nothing was copied yet, and it was made for another store: the first events of
+            the two logs differ.
+        LakeNotFound
+            What is at ``path`` is no lake.
+        LakeBusy
+            Another writer on this machine has the lake open.
+        """
+        place = Place.of(path, storage_options=storage_options)
+        wanted = Identity(store=store, selection=selection)
+        lock = _lock(place)
+        try:
+            table = place.open() if place.taken() else place.create(wanted)
+            writer = cls(place=place, table=table, lock=lock)
+            writer._accept(wanted)
+            writer._sweep()
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        return writer
+
+    @property
+    def path(self) -> str:
+        """Where the lake lies."""
+        return self._place.path
+
+    @property
+    def store(self) -> Store:
+        """The store that the lake is a copy of, as the lake remembers it."""
+        return self._identity.store
+
+    @property
+    def selection(self) -> Selection:
+        """What of the store the lake holds."""
+        return self._identity.selection
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """How far the log has been copied; None before the first commit."""
+        return self._checkpoint
+
+    def append(self, batch: pa.Table, checkpoint: Checkpoint) -> None:
+        """Add events and move the checkpoint, in one commit: both are kept, or neither.
+
+        Parameters
+        ----------
+        batch
+            Rows of ``EVENT_SCHEMA`` in log order, later than the present checkpoint; may be empty.
+        checkpoint
+            The last event seen; at or behind the last row.
+
+        Raises
+        ------
+        LakeBusy
+            Another writer committed first. Nothing of the batch was kept.
+        StorageFull
+            No room was left. Nothing of the batch was kept.
+        UsageError
+            The rows have another schema, are out of order, or were written before; or the writer is closed.
+        """
+        self._check(batch, checkpoint)
+        names: list[str] = []
+        with translated(self.path):
+            try:
+                actions = self._write(batch, names)
+                self._place.settle(names)
+            except BaseException:
+                discard(self._place, self._filesystem, names)
+                raise
+            try:
+                self._commit(actions, checkpoint)
+            except BaseException as error:
+                discard(self._place, self._filesystem, names, after=error)
+                raise
+            self._commits += 1
+            if self._commits % REOPEN_AFTER == 0:
+                self._table = self._place.open()
+            else:
+                self._table.update_incremental()
+            self._place.settle([f"_delta_log/{self._table.version():020}.json"])
+
+    def cluster(self) -> ClusterResult:
+        """Merge sorted runs into epochs where that is worth it; takes time in proportion to what is new.
+
+        Readers with the old list of files go on reading them, until a `vacuum`.
+
+        Raises
+        ------
+        LakeBusy
+            Another clusterer, on another machine, committed first.
+        """
+        return cluster(self._place)
+
+    def vacuum(self, *, older_than: timedelta = timedelta(days=1)) -> int:
+        """Delete files that no version names any more and that were replaced, or left behind, longer ago than ``older_than``.
+
+        A reader that opened the lake before must then refresh. Returns how many files were deleted.
+        """
+        hours = -(-older_than // timedelta(hours=1))
+        if hours < 0:
+            raise UsageError(f"older_than={older_than} is negative.")
+        with translated(self.path):
+            table = self._place.open()
+            return len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+
+    def close(self) -> None:
+        """Let the next writer in. Everything that was appended is committed already."""
+        self._closed = True
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LakeWriter of {self.path}, checkpoint {self._checkpoint}>"
+
+    def _check(self, batch: pa.Table, checkpoint: Checkpoint) -> None:
+        if self._closed:
+            raise UsageError(f"This writer of the lake {self.path} is closed: open another.")
+        end = (checkpoint.position, checkpoint.prepare_position)
+        known = self._checkpoint
+        if known is not None and end < (known.position, known.prepare_position):
+            raise UsageError(f"The checkpoint {checkpoint.position} lies before the lake's, {known.position}.")
+        if checkpoint.complete_until.tzinfo is None:
+            raise UsageError("complete_until has no time zone: give an instant in UTC.")
+        if not batch.schema.equals(EVENT_SCHEMA):
+            raise UsageError("The batch has other columns than EVENT_SCHEMA: cast it first.")
+        if not batch.num_rows:
+            return
+        position = batch.column("position").to_numpy()
+        prepare = batch.column("prepare_position").to_numpy()
+        rising = (position[1:] > position[:-1]) | ((position[1:] == position[:-1]) & (prepare[1:] > prepare[:-1]))
+        if not rising.all():
+            raise UsageError("The batch is not in log order, by position and prepare position.")
+        if known is not None and (int(position[0]), int(prepare[0])) <= (known.position, known.prepare_position):
+            raise UsageError(f"The batch begins at {position[0]}, but the lake holds the log up to {known.position} already.")
+        if (int(position[-1]), int(prepare[-1])) > end:
+            raise UsageError(f"The batch ends at {position[-1]}, behind its checkpoint {checkpoint.position}.")
+        if any(batch.column(field.name).null_count for field in EVENT_SCHEMA if not field.nullable):
+            raise UsageError("The batch has nulls in columns that may not be null.")
+
+    def _write(self, batch: pa.Table, names: list[str]) -> list[AddAction | RemoveAction]:
+        """Write the files of a batch; `names` says which were begun."""
+        token = secrets.token_hex(6)
+        actions: list[AddAction | RemoveAction] = []
+        for part, rows in enumerate(runs_of(batch) if batch.num_rows else ()):
+            names.append(run_name(rows, part=part, token=token))
+            actions.append(write_run(rows, names[-1], filesystem=self._filesystem))
+        return actions
+
+    def _commit(self, actions: list[AddAction | RemoveAction], checkpoint: Checkpoint) -> None:
+        transactions = checkpoint_transactions(checkpoint, serial=self._serial + 1)
+        self._table.create_write_transaction(
+            actions,
+            mode="append",
+            schema=DeltaSchema.from_arrow(EVENT_SCHEMA),
+            commit_properties=CommitProperties(app_transactions=[Transaction(name, version) for name, version in transactions.items()]),
+        )
+        self._serial, self._checkpoint = self._serial + 1, checkpoint
+
+    def _accept(self, wanted: Identity) -> None:
+        """Refuse another store or another selection; remember the store's first event once it is known."""
+        mine, other = self._identity.store, wanted.store
+        # Once events were copied, the event at the checkpoint proves the log, and the exporter asks for it: the first one may
+        # have been scavenged since.
+        known = self._checkpoint is None and mine.first_event_id is not None and other.first_event_id is not None
+        if known and (mine.first_position, mine.first_event_id) != (other.first_position, other.first_event_id):
+            raise LakeMismatch(
+                f"{self.path} is a copy of another store: its log ({mine.address}) begins with event {mine.first_event_id}, "
+                f"and that of {other.address} with {other.first_event_id}. Export into another directory."
+            )
+        if not same_selection(self._identity.selection, wanted.selection):
+            raise LakeMismatch(
+                f"{self.path} holds {self._identity.selection}, and the export asks for {wanted.selection}. "
+                "Export into another directory, or with the lake's own selection."
+            )
+        if mine.first_event_id is None and self._checkpoint is None and other.first_event_id is not None:
+            learned = Identity(store=Store(mine.address, other.first_position, other.first_event_id), selection=self._identity.selection)
+            with translated(self.path):
+                self._table.alter.set_table_properties(identity_configuration(learned), raise_if_not_exists=False)
+                self._table = self._place.open()
+            self._identity = learned
+
+    def _sweep(self) -> None:
+        """Remove what a killed export left behind its last commit.
+
+        Runs past the checkpoint are in no commit: this writer has the lock, so no other on this machine is about to commit
+        them. In an object store another machine might be, so there they wait for `vacuum`.
+        """
+        if self._place.directory is None:
+            return
+        end = -1 if self._checkpoint is None else self._checkpoint.position
+        table_files = {Path(uri).name for uri in self._table.file_uris()}
+        with translated(self.path):
+            for entry in Path(self._place.url).glob("run-*.parquet"):
+                name = FileName.parse(entry.name)
+                if name is not None and name.last > end and entry.name not in table_files:
+                    entry.unlink()
+
+
+class _Lock:
+    """The right to write a lake on this machine; the operating system takes it back when the process dies."""
+
+    def __init__(self, handle: int) -> None:
+        self.release = weakref.finalize(self, os.close, handle)
+
+
+def _lock(place: Place) -> _Lock | None:
+    """Take the lake's lock, or fail at once; object stores have none, there Delta's conflict detection decides."""
+    if place.directory is None:
+        return None
+    place.claim()
+    with translated(place.path):
+        handle = os.open(place.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise LakeBusy(f"Another export is writing to the lake {place.path}: wait until it is done.") from None
+        except BaseException:
+            os.close(handle)
+            raise
+    return _Lock(handle)
