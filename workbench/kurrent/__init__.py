@@ -1,0 +1,24 @@
+"""The boundary to KurrentDB: the only room that knows gRPC and esdbclient."""
+
+from workbench.kurrent.address import Address
+from workbench.kurrent.connection import Connection, Transport, connect
+from workbench.kurrent.reader import Batch, LogEnd
+from workbench.kurrent.writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, Expected, NewEvent, Pending, StreamState, Writer
+
+__all__ = [
+    "ANY",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "Address",
+    "Appended",
+    "Batch",
+    "Connection",
+    "Expected",
+    "LogEnd",
+    "NewEvent",
+    "Pending",
+    "StreamState",
+    "Transport",
+    "Writer",
+    "connect",
+]

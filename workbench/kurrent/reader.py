@@ -1,0 +1,284 @@
+"""The bulk reader: the raw read path of KurrentDB, to Arrow record batches.
+
+esdbclient's own ``read_all`` makes a Python object of every event, switches threads for each, rounds the time, and cannot say how a
+read ended. Here the call of ``Streams.Read`` hands over serialised messages, thousands are decoded at once (``wire``), and the end
+of the stream is checked: status OK *and* the high-water mark reached. The messages come over a plain HTTP/2 connection (``http2``)
+or through gRPC's library, with one meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import msgspec
+import numpy as np
+import pyarrow as pa
+from esdbclient.protos.Grpc import shared_pb2, streams_pb2
+
+from workbench.errors import ReadInterrupted
+from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint
+from workbench.kurrent import wire
+from workbench.kurrent.errors import translate_rpc_error
+from workbench.kurrent.http2 import Endpoint
+
+READ = "/event_store.client.streams.Streams/Read"
+FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
+
+CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
+"""Messages are decoded together in chunks that fit the processor's cache; large events end a chunk early."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """One end of the log: the position, prepare position and id of its first or last event."""
+
+    position: int
+    prepare_position: int
+    event_id: str
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.position, self.prepare_position
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some events in log order, and the last of them."""
+
+    events: pa.RecordBatch
+    last: LogEnd
+
+
+class Reader:
+    """Reads ``$all`` over a channel that someone else opens and closes."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        address: str,
+        metadata: tuple[tuple[str, str], ...] = (),
+        credentials: grpc.CallCredentials | None = None,
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        self._address, self._endpoint = address, endpoint
+        self._login = {"metadata": metadata, "credentials": credentials}
+        self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
+        self._features = channel.unary_unary(FEATURES, request_serializer=shared_pb2.Empty.SerializeToString, response_deserializer=None)
+
+    def one(self, *, backwards: bool, timeout: float) -> LogEnd | None:
+        """Return the first event of the log, or the last; a :class:`grpc.RpcError` is left to the caller."""
+        request = _request(after=None, backwards=backwards, count=1)
+        messages = list(self._read(request, timeout=timeout, **self._login))
+        decoded = wire.decode(wire.Messages.of(messages)) if messages else None
+        return None if decoded is None else _end(decoded, 0)
+
+    def batches(self, *, after: Checkpoint | None, upto: LogEnd) -> Iterator[Batch]:
+        """Yield the events from ``after`` (inclusive) to ``upto`` (inclusive); see ``Connection.read_batches``."""
+        last: LogEnd | None = None
+        with closing(self._messages(_request(after=after))) as chunks:
+            for messages in chunks:
+                decoded = wire.decode(messages)
+                if decoded is None:
+                    continue
+                within = _count_upto(decoded, upto)
+                if within:
+                    last = _end(decoded, within - 1)
+                    yield Batch(events_of(decoded).slice(0, within), last)
+                if within < decoded.position.size or (last is not None and last.order == upto.order):
+                    return
+        if last is None or last.order < upto.order:
+            reached = "before the first event" if last is None else f"at position {last.position}"
+            raise ReadInterrupted(
+                f"{self._address}: the server ended the read {reached}, before the position {upto.position} that it had named as its last. "
+                "Run it again: it goes on from what is stored."
+            )
+
+    def _messages(self, request: streams_pb2.ReadReq) -> Generator[wire.Messages]:
+        """Yield the answers to a request, many at once; errors of the call come out translated."""
+        try:
+            if self._endpoint is None:
+                yield from self._through_grpc(request)
+            else:
+                call = self._endpoint.call(READ, request.SerializeToString())
+                yield from call.chunks(events=CHUNK_EVENTS, size=CHUNK_BYTES)
+        except grpc.RpcError as error:
+            raise translate_rpc_error(error, address=self._address, reading=True) from error
+
+    def _through_grpc(self, request: streams_pb2.ReadReq) -> Iterator[wire.Messages]:
+        call = self._read(request, **self._login)
+        chunk: list[bytes] = []
+        size = 0
+        try:
+            for message in call:
+                chunk.append(message)
+                size += len(message)
+                if len(chunk) == CHUNK_EVENTS or size >= CHUNK_BYTES:
+                    yield wire.Messages.of(chunk)
+                    chunk, size = [], 0
+            if chunk:
+                yield wire.Messages.of(chunk)
+        finally:
+            call.cancel()
+
+    def supports(self, service: str, method: str, *, timeout: float) -> bool:
+        """Ask the server's features for a method; a server without the features service has none."""
+        try:
+            answer = self._features(shared_pb2.Empty(), timeout=timeout, **self._login)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                return False
+            raise translate_rpc_error(error, address=self._address) from error
+        return (service, method) in _supported(answer)
+
+
+def _request(*, after: Checkpoint | None, backwards: bool = False, count: int = 2**64 - 1) -> streams_pb2.ReadReq:
+    options = streams_pb2.ReadReq.Options
+    where: dict[str, Any]
+    if after is not None:
+        # The prepare position is the event's own: inside an explicit transaction (C, C) would skip the rest of it.
+        position = options.Position(commit_position=after.position, prepare_position=after.prepare_position)
+        where = {"position": position}
+    else:
+        where = {"end": shared_pb2.Empty()} if backwards else {"start": shared_pb2.Empty()}
+    return streams_pb2.ReadReq(
+        options=options(
+            all=options.AllOptions(**where),
+            read_direction=options.ReadDirection.Backwards if backwards else options.ReadDirection.Forwards,
+            resolve_links=False,
+            count=count,
+            no_filter=shared_pb2.Empty(),
+            uuid_option=options.UUIDOption(string=shared_pb2.Empty()),
+        )
+    )
+
+
+def _count_upto(decoded: wire.Decoded, upto: LogEnd) -> int:
+    """Count the events at or before a high-water mark; positions rise along a read."""
+    position, prepare = upto.order
+    beyond = (decoded.position > position) | ((decoded.position == position) & (decoded.prepare_position > prepare))
+    return int(beyond.argmax()) if beyond.any() else int(beyond.size)
+
+
+def _end(decoded: wire.Decoded, row: int) -> LogEnd:
+    return LogEnd(int(decoded.position[row]), int(decoded.prepare_position[row]), decoded.event_id[row].as_py())
+
+
+class _Trace(msgspec.Struct):
+    correlation: Any = msgspec.field(name="$correlationId", default=None)
+    causation: Any = msgspec.field(name="$causationId", default=None)
+
+
+_any_json = msgspec.json.Decoder(msgspec.Raw)
+_trace_json = msgspec.json.Decoder(_Trace)
+
+
+def events_of(decoded: wire.Decoded) -> pa.RecordBatch:
+    """Return decoded events in ``EVENT_SCHEMA``: payloads split into JSON text and bytes, ids of the trace taken out.
+
+    What is JSON text is decided by msgspec's strict decoder over valid UTF-8: RFC 8259, no NaN, no trailing commas, surrogates
+    in pairs, nested no deeper than the interpreter's recursion limit. Nothing is changed: of a pair of columns one holds the
+    recorded bytes.
+    """
+    data, data_bytes = _split(decoded.data, _is_json)
+    trace = _Traces()
+    metadata, metadata_bytes = _split(decoded.metadata, trace.read)
+    columns = {
+        "position": _positions(decoded.position),
+        "prepare_position": _positions(decoded.prepare_position),
+        "stream": decoded.stream,
+        "category": decoded.category,
+        "revision": _positions(decoded.revision),
+        "event_id": decoded.event_id,
+        "type": decoded.type,
+        "recorded_at": pa.array(decoded.ticks // 10, pa.timestamp("us", tz="UTC")),
+        "recorded_ticks": pa.array(decoded.ticks),
+        "is_json": pa.array(decoded.is_json),
+        "data": data,
+        "metadata": metadata,
+        "data_bytes": data_bytes,
+        "metadata_bytes": metadata_bytes,
+        "correlation_id": pa.array(trace.correlation, pa.string()),
+        "causation_id": pa.array(trace.causation, pa.string()),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
+
+
+def _positions(values: wire.Ints) -> pa.Array:
+    # The server counts in 64 bits without a sign; what a lake cannot hold is its sentinels for "none" and "deleted".
+    return pa.array(np.where(values < 0, MAX_POSITION, values))
+
+
+def _split(column: pa.Array, parse: Callable[[list[bytes | None]], list[bool]]) -> tuple[pa.Array, pa.Array]:
+    """Split a binary column into text where it is JSON and bytes elsewhere; ``parse`` sees valid UTF-8 or None."""
+    try:
+        column.cast(pa.string())
+        valid = parse(column.to_pylist())
+    except pa.ArrowInvalid:
+        valid = parse([value if _is_utf8(value) else None for value in column.to_pylist()])
+    return wire.text_where(column, np.array(valid, np.bool_))
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_json(values: list[bytes | None]) -> list[bool]:
+    decode, valid = _any_json.decode, []
+    for value in values:
+        try:
+            if value:
+                decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            valid.append(False)
+        else:
+            valid.append(bool(value))
+    return valid
+
+
+class _Traces:
+    """Reads a metadata column once: which values are JSON, and the trace that the objects among them carry."""
+
+    def __init__(self) -> None:
+        self.correlation: list[str | None] = []
+        self.causation: list[str | None] = []
+
+    def read(self, values: list[bytes | None]) -> list[bool]:
+        decode, valid = _trace_json.decode, []
+        for value in values:
+            correlation = causation = None
+            try:
+                if value:
+                    trace = decode(value)
+                    correlation, causation = trace.correlation, trace.causation
+            except msgspec.ValidationError:  # JSON, as far as it was read, but no object
+                valid += _is_json([value])
+            except (msgspec.DecodeError, RecursionError):
+                valid.append(False)
+            else:
+                valid.append(bool(value))
+            self.correlation.append(correlation if isinstance(correlation, str) else None)
+            self.causation.append(causation if isinstance(causation, str) else None)
+        return valid
+
+
+def _supported(answer: bytes) -> set[tuple[str, str]]:
+    """Read ``SupportedMethods`` (methods = 1 of method_name = 1, service_name = 2), whose stubs esdbclient does not ship."""
+    data = np.frombuffer(answer + bytes(10), np.uint8)
+    whole = wire.Spans(*(np.array([edge], np.int64) for edge in (0, 0, len(answer))))
+    methods = wire.fields(data, whole).get(1)
+    if methods is None:
+        return set()
+    count = methods.row.size
+    parts = wire.fields(data, wire.Spans(np.arange(count), methods.start, methods.end))
+    names = wire.text(data, wire.one_each(parts.get(1), count), what="method name").to_pylist()
+    services = wire.text(data, wire.one_each(parts.get(2), count), what="service name").to_pylist()
+    return set(zip(services, names, strict=True))
