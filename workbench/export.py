@@ -1,0 +1,299 @@
+"""Copy the log of a KurrentDB into a lake: exactly once, whatever happens on the way.
+
+A batch of events and the checkpoint behind it are one commit of the lake, so that a crash anywhere leaves the last commit, and the next
+export goes on from there. The log that answers must be the log that was copied: the event at the checkpoint proves it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
+from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.kurrent import Batch, LogEnd
+from workbench.lake import ClusterResult, LakeWriter
+
+COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
+"""A commit holds at most about this much; it bounds the memory, and what a crash can lose of the work done."""
+
+_TICK = timedelta(microseconds=1)
+
+FOLLOWER_SECONDS = 30.0
+"""How long a log that ends before the checkpoint is waited for: a follower may lag behind the leader that was copied."""
+
+
+class Source(Protocol):
+    """What an export needs of a connection; ``workbench.connect`` gives one."""
+
+    address: str
+
+    def start(self) -> LogEnd | None: ...
+    def end(self) -> LogEnd | None: ...
+    def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an export is; handed to the caller after each batch that was read."""
+
+    events: int
+    seconds: float
+    done: float
+
+    @property
+    def rate(self) -> float:
+        """Events read per second, so far."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that are left if the log goes on as it did, or None while nothing can be said."""
+        return self.seconds * (1 - self.done) / self.done if self.done > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What an export did.
+
+    Attributes
+    ----------
+    source, lake
+        The address without credentials, and the lake's path.
+    events_read, events_kept
+        New events that were seen in the log, and those of them that the selection let into the lake.
+    checkpoint
+        The last event seen, or None of a log without events. The lake is complete until ``checkpoint.complete_until``.
+    resumed_after
+        The checkpoint that this export went on from, or None where it began at the start of the log.
+    scavenged
+        Whether the event at that checkpoint was gone, removed by a scavenge, so that the next survivor had to vouch for the log.
+    seconds
+        The time for reading and committing.
+    cluster, cluster_seconds
+        What clustering did thereafter, or None without it; and its own time.
+    """
+
+    source: str
+    lake: str
+    events_read: int
+    events_kept: int
+    commits: int
+    checkpoint: Checkpoint | None
+    resumed_after: Checkpoint | None
+    scavenged: bool
+    seconds: float
+    cluster: ClusterResult | None
+    cluster_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Events read and committed per second, clustering left out."""
+        return self.events_read / self.seconds if self.seconds else 0.0
+
+
+def export_log(
+    source: Source,
+    lake: str | Path,
+    *,
+    selection: Selection | None = None,
+    cluster: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+    storage_options: dict[str, str] | None = None,
+    follower_seconds: float = FOLLOWER_SECONDS,
+) -> ExportSummary:
+    """Copy what is new in the log of ``source`` into ``lake``, which is made where there is none.
+
+    The log's last event is taken first and is where this export ends: a busy log is not chased. Run again, it copies what came
+    since. It may be killed at any moment: what was committed is whole, and the next export goes on behind it.
+
+    Parameters
+    ----------
+    source
+        An open connection, from :func:`workbench.connect`.
+    lake
+        A directory, or the URL of an object store (with ``storage_options``).
+    selection
+        Which events to keep. A lake remembers its selection and refuses another one. What governs whether the kept events are
+        visible is kept with them: metadata of the chosen streams, and tombstones.
+    cluster
+        Whether to merge what was written into files sorted by stream, where enough has come together.
+    progress
+        Called from this thread after each batch.
+    follower_seconds
+        How long to wait for a log that ends before the checkpoint.
+
+    Raises
+    ------
+    SourceError
+        The server failed, or the log is behind (``SourceBehind``) or is another one than was copied (``LogRewritten``).
+    LakeError
+        The lake is of another store or selection (``LakeMismatch``), is written by another export (``LakeBusy``), is no lake, or its disk
+        is full. It is as it was at its last commit.
+    """
+    selection = selection or Selection()
+    asked = datetime.now(UTC)
+    end, start = source.end(), source.start()
+    store = Store(source.address, start.position if start else None, start.event_id if start else None)
+    with LakeWriter.open(lake, store=store, selection=selection, storage_options=storage_options) as writer:
+        before = writer.checkpoint
+        if before is not None:
+            asked, end = _caught_up(source, before, asked, end, lake=str(lake), seconds=follower_seconds)
+        began = time.perf_counter()
+        copy = _Copy(writer, selection, before)
+        if end is not None:
+            batches = source.read_batches(after=before, upto=end)
+            if before is not None:
+                batches = _behind(batches, before, source=source, start=start, writer=writer, found=copy)
+            copy.run(batches, end, asked, progress)
+        seconds = time.perf_counter() - began
+        clustered = writer.cluster() if cluster else None
+        if clustered is not None and clustered.epochs:
+            writer.vacuum()  # what was replaced a day ago; readers of today's files are not disturbed
+        return ExportSummary(
+            source=source.address,
+            lake=str(lake),
+            events_read=copy.read,
+            events_kept=copy.kept,
+            commits=copy.commits,
+            checkpoint=writer.checkpoint,
+            resumed_after=before,
+            scavenged=copy.scavenged,
+            seconds=seconds,
+            cluster=clustered,
+            cluster_seconds=time.perf_counter() - began - seconds,
+        )
+
+
+def _caught_up(
+    source: Source, before: Checkpoint, asked: datetime, end: LogEnd | None, *, lake: str, seconds: float
+) -> tuple[datetime, LogEnd]:
+    """Wait until the log reaches the checkpoint; return the end of the log and the instant before it was asked for."""
+    deadline = time.monotonic() + seconds
+    while end is None or end.order < (before.position, before.prepare_position):
+        if time.monotonic() >= deadline:
+            reached = "is empty" if end is None else f"ends at position {end.position}"
+            raise SourceBehind(
+                f"The log at {source.address} {reached}, and the lake {lake} was copied up to position {before.position}. Either this node "
+                "lags behind the one that was copied: then wait, or name the leader; or the store was restored from a backup or "
+                "replaced: then export it into a new lake."
+            )
+        time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
+        asked, end = datetime.now(UTC), source.end()
+    return asked, end
+
+
+def _behind(
+    batches: Iterator[Batch], before: Checkpoint, *, source: Source, start: LogEnd | None, writer: LakeWriter, found: _Copy
+) -> Iterator[Batch]:
+    """Drop the checkpoint's own event from the head of a read, once it has proved that the log is the one that was copied."""
+
+    def rewritten(what: str) -> WorkbenchError:
+        held = writer.store
+        if start is not None and held.first_event_id not in (None, start.event_id):
+            return LakeMismatch(
+                f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
+                f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
+            )
+        return LogRewritten(
+            f"The log at {source.address} was rewritten: at position {before.position}, up to which the lake {writer.path} was "
+            f"copied, {what}. A backup was restored, or another cluster answers there. Nothing was changed; export it into a new lake."
+        )
+
+    order = before.position, before.prepare_position
+    proved = False
+    try:
+        for batch in batches:
+            events = batch.events
+            if not proved:
+                first = events["position"][0].as_py(), events["prepare_position"][0].as_py()
+                if first == order:
+                    if events["event_id"][0].as_py() != before.event_id:
+                        raise rewritten(f"event {before.event_id} stood and {events['event_id'][0].as_py()} stands now")
+                    events = events.slice(1)
+                elif first < order:
+                    raise rewritten(f"the server goes on at position {first[0]}")
+                else:
+                    found.scavenged = True
+                proved = True
+            if events.num_rows:
+                yield replace(batch, events=events)
+    except InvalidPosition as error:
+        raise rewritten("no event begins") from error
+
+
+class _Copy:
+    """One run: reads on this thread, sorts and writes on another, a commit ahead at the most."""
+
+    def __init__(self, writer: LakeWriter, selection: Selection, before: Checkpoint | None) -> None:
+        self.read = self.kept = self.commits = 0
+        self.scavenged = False
+        self._writer, self._selection, self._before = writer, selection, before
+
+    def run(self, batches: Iterator[Batch], end: LogEnd, asked: datetime, progress: Callable[[Progress], None] | None) -> None:
+        began = time.perf_counter()
+        origin = self._before.position if self._before else 0
+        held: list[pa.RecordBatch] = []
+        pending: Future[None] | None = None
+        rows = size = 0
+        complete = self._before.complete_until if self._before else datetime.fromtimestamp(0, UTC)
+        with ThreadPoolExecutor(1, thread_name_prefix="lake") as thread:
+
+            def commit(last: LogEnd, until: datetime) -> Future[None]:
+                if pending is not None:
+                    pending.result()
+                table = pa.Table.from_batches(held, EVENT_SCHEMA)
+                self.commits += 1
+                return thread.submit(self._writer.append, table, Checkpoint(last.position, last.prepare_position, last.event_id, until))
+
+            for batch in batches:
+                chosen = _chosen(batch.events, self._selection)
+                self.read += batch.events.num_rows
+                self.kept += chosen.num_rows
+                held.append(chosen)
+                rows, size = rows + chosen.num_rows, size + chosen.nbytes
+                # Within a run the lake is complete as far as it was copied, and more events may carry the last one's time; only the
+                # last commit knows of the time asked.
+                complete = max(complete, batch.events["recorded_at"][-1].as_py() - _TICK)
+                if batch.last.order < end.order and (rows >= COMMIT_EVENTS or size >= COMMIT_BYTES):
+                    pending = commit(batch.last, complete)
+                    held, rows, size = [], 0, 0
+                if progress is not None:
+                    done = (batch.last.position - origin) / max(1, end.position - origin)
+                    progress(Progress(self.read, time.perf_counter() - began, done))
+            pending = commit(end, max(asked, complete))
+            pending.result()
+
+
+def _chosen(events: pa.RecordBatch, selection: Selection) -> pa.RecordBatch:
+    """Keep the events of a selection, and the system events that govern whether those are visible."""
+    if not selection:
+        return events
+    stream, type_ = events["stream"], events["type"]
+    mask = pa.scalar(value=True)
+    if selection.types:
+        # Tombstones and stream metadata decide what of the chosen streams is visible, whatever types were chosen.
+        governs = pc.or_(pc.equal(type_, "$streamDeleted"), pc.starts_with(stream, "$$"))
+        mask = pc.or_(_like(type_, selection.types), governs)
+    governed = pc.replace_substring_regex(stream, r"^\$\$", "")
+    if selection.streams:
+        mask = pc.and_(mask, pc.or_(_like(stream, selection.streams), _like(governed, selection.streams)))
+    if selection.categories:
+        category = pc.replace_substring_regex(governed, r"(?s)-.*$", "")
+        wanted = pa.array(selection.categories, pa.string())
+        mask = pc.and_(mask, pc.or_(pc.is_in(events["category"], wanted), pc.is_in(category, wanted)))
+    return events.filter(mask)
+
+
+def _like(names: pa.Array, patterns: tuple[str, ...]) -> pa.Array:
+    alternatives = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
+    return pc.match_substring_regex(names, f"(?s)^(?:{alternatives})$")
