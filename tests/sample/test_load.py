@@ -1,0 +1,86 @@
+"""Loading the sample over gRPC: what the store then holds is the history, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from workbench.embedded import EmbeddedStore
+from workbench.errors import SourceError, WrongExpectedRevision
+from workbench.events import MAX_POSITION
+from workbench.kurrent import ANY, Connection, NewEvent, connect
+from workbench.sample import generate, load
+
+EVENTS, SEED = 4_000, 3
+
+
+@pytest.fixture
+def source() -> Iterator[Connection]:
+    with EmbeddedStore() as store, connect(store.uri) as connection:
+        yield connection
+
+
+def _rows(source: Connection) -> list[dict[str, Any]]:
+    end = source.end()
+    assert end is not None
+    return [row for batch in source.read_batches(upto=end) for row in batch.events.to_pylist()]
+
+
+def _bytes(row: dict[str, Any], column: str) -> bytes:
+    text: str | None = row[column]
+    recorded: bytes = row[f"{column}_bytes"] if text is None else text.encode()
+    return recorded
+
+
+def test_the_store_then_holds_the_history_event_for_event(source: Connection) -> None:
+    summary = load(source, events=EVENTS, seed=SEED)
+    system = generate(events=EVENTS, seed=SEED)
+    history = list(system.events())
+    rows = _rows(source)
+    assert len(rows) == len(history) == summary.events == EVENTS
+    for row, event in zip(rows, history, strict=True):
+        assert (row["stream"], row["type"], row["revision"]) == (event.stream, event.type, min(event.revision, MAX_POSITION))
+        assert (_bytes(row, "data"), _bytes(row, "metadata"), row["is_json"]) == (event.data, event.metadata, event.is_json)
+        if event.id:  # else the store's own
+            assert (row["event_id"], row["recorded_ticks"]) == (event.id, event.ticks)
+    assert {event.type for event in history if not event.id} == {"$streamDeleted", "$metadata"}
+    assert summary.conflicts == system.facts.conflicts > 0
+    assert summary.streams == len({row["stream"] for row in rows})
+    assert sum(summary.by_service.values()) == EVENTS
+    assert summary.accepts_timestamps
+    assert summary.note is None
+
+
+def test_a_store_that_holds_a_sample_is_refused_and_left_as_it_is(source: Connection) -> None:
+    load(source, events=100, seed=1)
+    before = source.end()
+    for seed in (1, 2):
+        with pytest.raises(SourceError, match="already holds a sample"):
+            load(source, events=500, seed=seed)
+    assert source.end() == before
+
+
+def test_progress_rises_to_the_number_of_events(source: Connection) -> None:
+    told: list[tuple[int, int]] = []
+    load(source, events=3_000, seed=1, progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1] == (3_000, 3_000)
+    assert len(told) > 4
+
+
+def test_a_store_that_stamps_events_itself_is_loaded_and_said_to_compress_the_past() -> None:
+    with EmbeddedStore(accept_timestamps=False) as store, connect(store.uri) as source:
+        summary = load(source, events=300, days=20, seed=1)
+        stamps = [row["recorded_ticks"] for row in _rows(source)]
+    assert not summary.accepts_timestamps
+    assert "the 20 days are compressed into" in (summary.note or "")
+    assert max(stamps) - min(stamps) < 60 * 10**7
+
+
+def test_a_stream_that_somebody_else_writes_to_ends_the_load_with_a_hint(source: Connection) -> None:
+    with source.writer() as writer:
+        writer.append("registration-2", [NewEvent("theirs")], expected=ANY)
+    with pytest.raises(WrongExpectedRevision, match=r"'registration-2' is at revision 0.*load the sample into a fresh one"):
+        load(source, events=2_000, seed=1)

@@ -1,0 +1,31 @@
+"""A sample system with a past: auth, chat and community services, a registration saga across them, and an old service.
+
+=================== ================ ======================================================================================
+streams             service          events
+=================== ================ ======================================================================================
+``user-<id>``       auth             ``user.created`` (versions 1 to 3), ``.moved``, ``.updated``, ``.logged_in``, ``.login_failed``,
+                                     ``.locked``, ``.unlocked``, ``.role_granted``, ``.role_revoked``, ``.paid`` (1, 2),
+                                     ``.plan_changed``, ``.avatar_changed`` (bytes), ``.snapshot``, ``.deleted``
+``room-<id>``       chat             ``chat.room_created``, later ``chat.room_opened``; ``.room_renamed``, ``.room_archived``,
+                                     ``.topic_set``, ``.member_joined``, ``.member_left``, ``.message_sent`` (1, 2),
+                                     ``.message_edited``, ``.message_removed``, ``.attachment_added`` (bytes), ``.bot_posted`` (says
+                                     JSON, and is not always), ``room.snapshot``
+``post-<id>``       community        ``community.post_published``, ``.post_edited``, ``.post_liked``, ``.post_unliked``,
+                                     ``.comment_added``, ``.post_removed``
+``member-<id>``     community        ``community.member_welcomed``, ``.points_awarded``, ``.member_banned``, ``.member_unbanned``,
+                                     ``.member_left``; the id is the user's
+``registration-…``  the saga         ``registration.started``, ``.step_completed``, ``.step_failed``, ``.step_compensated``,
+                                     ``.completed``, ``.compensated``, ``.failed``
+``users``           old accounts     ``UserAdded``, ``UserRenamed``, ``UserLoggedIn``, ``UserRemoved``; the id is ``userId`` of the payload
+=================== ================ ======================================================================================
+
+Read it as an example: a service keeps a read model, decides on it, and appends at the revision that it has seen (:mod:`.auth`,
+:mod:`.chat`, :mod:`.community`); a process manager waits for events and answers with commands (:mod:`.registration`);
+:mod:`.system` wires them, :mod:`.people` uses them.
+"""
+
+from workbench.sample.facts import Facts
+from workbench.sample.load import LoadSummary, load
+from workbench.sample.system import SampleSystem, generate
+
+__all__ = ["Facts", "LoadSummary", "SampleSystem", "generate", "load"]
