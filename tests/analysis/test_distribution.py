@@ -1,0 +1,172 @@
+"""What a distribution promises: every event is counted once, whatever the grain, and nothing is left out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from tests.lakes import START, Recorded, community, write_lake
+from workbench.analysis.distribution import By, Every, distribution
+from workbench.errors import UsageError
+from workbench.lake import open_lake
+from workbench.timeline import Timeline
+
+TOTAL = {
+    "count": pl.Int64(),
+    "share": pl.Float64(),
+    "payload_bytes": pl.Int64(),
+    "first_recorded_at": pl.Datetime("us", "UTC"),
+    "last_recorded_at": pl.Datetime("us", "UTC"),
+    "first_position": pl.Int64(),
+    "last_position": pl.Int64(),
+}
+
+
+def timeline_of(path: Path, events: list[Recorded]) -> Timeline:
+    return open_lake(write_lake(path, events)).timeline
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Timeline:
+    return timeline_of(tmp_path_factory.mktemp("lake"), community(2000))
+
+
+@pytest.mark.parametrize("by", get_args(By))
+@pytest.mark.parametrize("every", [None, "auto", *get_args(Every)])
+def test_counts_add_up_to_the_timelines_length_whatever_the_grain(history: Timeline, by: By, every: Every | None) -> None:
+    frame = distribution(history, by=by, every=every, tz="Europe/Berlin")
+    assert frame["count"].sum() == history.count() == 2000
+
+
+@pytest.mark.parametrize("by", get_args(By))
+def test_a_distribution_agrees_with_a_plain_count_over_the_events(history: Timeline, by: By) -> None:
+    events = history.events().collect()
+    size = pl.coalesce(pl.col("data").str.len_bytes(), pl.col("data_bytes").bin.size())
+    expected = (
+        events.group_by(by)
+        .agg(
+            pl.len().cast(pl.Int64).alias("count"),
+            (pl.len() / events.height).alias("share"),
+            size.sum().cast(pl.Int64).alias("payload_bytes"),
+            pl.col("recorded_at").min().alias("first_recorded_at"),
+            pl.col("recorded_at").max().alias("last_recorded_at"),
+            pl.col("position").min().alias("first_position"),
+            pl.col("position").max().alias("last_position"),
+        )
+        .sort("count", by, descending=[True, False])
+    )
+    frame = distribution(history, by=by)
+    assert frame.schema == {by: pl.String(), **TOTAL}
+    assert_frame_equal(frame, expected)
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/Sao_Paulo"])
+@pytest.mark.parametrize(("every", "cut"), [("1d", "1d"), ("1w", "1w"), ("1mo", "1mo")])
+def test_periods_begin_on_the_wall_clock_of_the_time_zone(history: Timeline, every: Every, cut: str, tz: str) -> None:
+    events = history.events().collect()
+    local = pl.col("recorded_at").dt.convert_time_zone(tz).dt.truncate(cut)
+    expected = events.group_by(local.alias("period"), "type").agg(pl.len().cast(pl.Int64).alias("count")).sort("period", "type")
+    frame = distribution(history, every=every, tz=tz).filter(pl.col("count") > 0).select("period", "type", "count")
+    assert frame.schema["period"] == pl.Datetime("us", tz)
+    assert expected.to_dicts() == frame.sort("period", "type").to_dicts()
+
+
+def test_periods_are_dense_and_an_empty_one_counts_nothing(tmp_path: Path) -> None:
+    timeline = timeline_of(tmp_path, [Recorded("a", START), Recorded("b", START + timedelta(days=400))])
+    frame = distribution(timeline, every="1d")
+    assert frame.height == 2 * 401
+    gap = frame.slice(2, 2 * 399)
+    assert gap["count"].to_list() == [0] * 798
+    assert gap["payload_bytes"].to_list() == [0] * 798
+    for name in ("share", "first_recorded_at", "last_recorded_at", "first_position", "last_position"):
+        assert gap[name].null_count() == 798
+
+
+def test_rows_of_a_period_come_in_the_order_of_the_totals(history: Timeline) -> None:
+    order = distribution(history)["type"].to_list()
+    for _, rows in distribution(history, every="1mo").group_by("period", maintain_order=True):
+        assert order == rows["type"].to_list()
+        assert rows["share"].sum() == pytest.approx(1)
+
+
+def test_equal_counts_come_by_name(tmp_path: Path) -> None:
+    events = [Recorded(name, START, f"{name}-1") for name in ("c", "a", "b", "b")]
+    assert distribution(timeline_of(tmp_path, events))["type"].to_list() == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(("tz", "day", "hours"), [("Europe/Berlin", "2026-03-29", 23), ("Europe/Berlin", "2026-10-25", 25)])
+def test_the_hour_that_a_clock_skips_or_repeats_is_counted_as_it_was(tmp_path: Path, tz: str, day: str, hours: int) -> None:
+    midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(tz)).astimezone(UTC)
+    events = [Recorded("a", midnight + timedelta(minutes=30) + timedelta(hours=hour)) for hour in range(hours)]
+    timeline = timeline_of(tmp_path, events)
+    by_hour = distribution(timeline, every="1h", tz=tz)
+    assert by_hour["count"].to_list() == [1] * hours
+    assert {after - before for before, after in pairwise(by_hour["period"].dt.convert_time_zone("UTC"))} == {timedelta(hours=1)}
+    assert distribution(timeline, every="1d", tz=tz)["count"].to_list() == [hours]
+
+
+def test_a_day_whose_midnight_does_not_exist_begins_at_its_first_instant(tmp_path: Path) -> None:
+    # In 2018 São Paulo put its clocks forward at midnight of 4 November.
+    noon = datetime(2018, 11, 4, 12, tzinfo=ZoneInfo("America/Sao_Paulo")).astimezone(UTC)
+    events = [Recorded("a", noon + timedelta(days=days)) for days in (-1, 0, 1)]
+    frame = distribution(timeline_of(tmp_path, events), every="1d", tz="America/Sao_Paulo")
+    assert [str(moment.time()) for moment in frame["period"]] == ["00:00:00", "01:00:00", "00:00:00"]
+    assert frame["count"].to_list() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("every", [None, "auto", "1h", "1mo"])
+def test_an_empty_timeline_gives_an_empty_frame_with_its_columns(history: Timeline, every: Every | None) -> None:
+    frame = distribution(history.types("nothing"), every=every, tz="Asia/Tokyo")
+    period = {} if every is None else {"period": pl.Datetime("us", "Asia/Tokyo")}
+    assert frame.is_empty()
+    assert frame.schema == {**period, "type": pl.String(), **TOTAL}
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(1, 2000), category=st.sampled_from(["user", "message", "room"]))
+def test_a_cutoff_and_a_selection_say_what_is_counted(history: Timeline, cut: int, category: str) -> None:
+    past = history.upto(position=cut * 100)
+    assert distribution(past)["count"].sum() == cut
+    whole = dict(distribution(past, by="category").select("category", "count").iter_rows())
+    assert distribution(past.categories(category))["count"].sum() == whole.get(category, 0)
+
+
+def test_payloads_are_measured_in_bytes_as_recorded(tmp_path: Path) -> None:
+    events = [Recorded("a", START, data='"ä"'), Recorded("a", START, binary=b"\x00\xff"), Recorded("b", START, binary=b"")]
+    assert distribution(timeline_of(tmp_path, events))["payload_bytes"].to_list() == [6, 0]
+
+
+def test_the_automatic_period_gives_a_readable_number_of_them(tmp_path: Path) -> None:
+    for number, (span, hours) in enumerate([(2, 1), (90, 24), (600, 24 * 7), (4000, 24 * 28)]):
+        events = [Recorded("a", START), Recorded("a", START + timedelta(days=span))]
+        periods = distribution(timeline_of(tmp_path / str(number), events), every="auto")["period"]
+        assert (periods[1] - periods[0]) >= timedelta(hours=hours)
+        assert len(periods) <= 140
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"by": "colour"}, "count by 'type', 'category' or 'stream'"),
+        ({"every": "1y"}, "periods are '1h', '1d', '1w', '1mo' or 'auto'"),
+        ({"every": "1d", "tz": "Berlin'"}, "IANA name"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_naming_what_can(history: Timeline, wrong: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        distribution(history, **wrong)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    events = [Recorded("a", START + timedelta(days=100 * number), f"s-{number}") for number in range(100)]
+    with pytest.raises(UsageError, match="take a longer period than '1h'"):
+        distribution(timeline_of(tmp_path, events), by="stream", every="1h")

@@ -1,0 +1,169 @@
+"""A report, opened offline in a browser: its figure is drawn, and nothing is loaded, said or cut off."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lakes import START, Recorded, community, write_lake
+from tests.reports.notebooks import write_notebook
+from workbench.reports import run_report
+
+CHROMIUM = shutil.which("chromium")
+HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x><b>$x$</b>"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no `chromium` on the path: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]  # fmt: skip
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    return run_report("event_types", lake=write_lake(folder / "lake", community(3000)), out=folder / "report.html").page
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a report of event types that are markup, drawn in both ways."""
+    folder = tmp_path_factory.mktemp("hostile")
+    events = [Recorded(name, START, "a-1") for name in (HOSTILE, HOSTILE, "x" * 300, "in$a$out", "b")]
+    notebook = write_notebook(
+        folder / "n.ipynb",
+        "# Hostile",
+        "import workbench as wb\ntimeline = wb.open(lake).timeline\ntypes = wb.distribution(timeline)",
+        "wb.distribution_chart(types, question=types['type'][0], caption=types['type'][0])",
+        "wb.distribution_chart(wb.distribution(timeline, every='1d'))",
+        "wb.table(types)",
+        "types",
+    )
+    return run_report(notebook, lake=write_lake(folder / "lake", events), out=folder / "report.html").page
+
+
+class Visit:
+    """A page that is open, and what happened on it."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.url = path.as_uri()
+        self.page.goto(self.url)
+        self.page.wait_for_selector(".plot svg.main-svg .bars path", state="attached")
+
+    def ask(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.said == []
+        assert self.asked == [self.url]
+
+
+SCREENS: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 2},
+    "small phone": {"viewport": {"width": 320, "height": 600}, "is_mobile": True, "color_scheme": "dark"},
+}
+
+
+@pytest.mark.parametrize(
+    ("which", "screen"), [*(("report", screen) for screen in SCREENS), ("hostile", "desktop"), ("hostile", "small phone")]
+)
+def test_a_report_is_whole_on_every_screen(browser: Any, screen: str, which: str, request: pytest.FixtureRequest) -> None:
+    visit = Visit(browser, request.getfixturevalue(which), **SCREENS[screen])
+    assert visit.ask("document.querySelectorAll('.plot svg .bars path').length") > 5
+    assert visit.ask("document.querySelectorAll('main table tbody tr').length") >= 4
+    # Nothing sticks out of the page, and no text out of its chart.
+    wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    assert visit.ask(f"document.documentElement.scrollWidth > innerWidth ? {wide}.map(e => e.outerHTML.slice(0, 80)) : []") == []
+    outside = visit.ask(
+        """[...document.querySelectorAll('.plot')].flatMap(plot => {
+            const box = plot.getBoundingClientRect();
+            return [...plot.querySelectorAll('svg text')].filter(text => {
+                const own = text.getBoundingClientRect();
+                return own.width && (own.left < box.left - 1 || own.right > box.right + 1
+                    || own.top < box.top - 1 || own.bottom > box.bottom + 1);
+            }).map(text => text.textContent);
+        })"""
+    )
+    assert outside == []
+    visit.close()
+
+
+def test_charts_wear_the_colours_of_the_readers_scheme_and_follow_it(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report, color_scheme="light")
+    colour = "getComputedStyle(document.querySelector('.plot .bars path')).fill"
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = visit.ask(colour), visit.ask(ground)
+    visit.page.emulate_media(color_scheme="dark")
+    # The page's policy forbids the evaluation of text that playwright's own waiting needs.
+    visit.page.wait_for_timeout(300)
+    assert visit.ask(colour) != light[0]
+    assert visit.ask(ground) != light[1]
+    visit.close()
+
+
+def test_a_report_prints_in_light_colours_on_pages_of_paper(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report, color_scheme="dark")
+    visit.ask("window.addEventListener('beforeprint', () => { window.width = document.querySelector('.main-svg').clientWidth; })")
+    pdf = visit.page.pdf(format="A4", print_background=True)
+    assert pdf.startswith(b"%PDF")
+    # 180 mm at 96 pixels an inch.
+    assert visit.ask("window.width") <= 681
+    visit.page.emulate_media(media="print", color_scheme="dark")
+    assert visit.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    visit.close()
+
+
+def test_markup_in_the_data_is_shown_as_text_in_figures_and_tables(browser: Any, hostile: Path) -> None:
+    visit = Visit(browser, hostile)
+    shown = visit.ask("[...document.querySelectorAll('.plot svg text')].map(text => text.textContent)")
+    assert "<script>alert(1…e/x><b>$x$</b>" in shown
+    assert "in$a$out" in shown
+    assert visit.ask("document.querySelector('figcaption strong').textContent") == HOSTILE
+    assert visit.ask("document.querySelector('.results > .wb-scroll th[scope=row]').textContent") == HOSTILE
+    assert visit.ask("document.querySelectorAll('main img, main b, .plot b, .plot a[href]').length") == 0
+    visit.close()
+
+
+def test_no_button_offers_to_upload_a_chart(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report)
+    visit.page.hover(".plot")
+    titles = visit.ask("[...document.querySelectorAll('.modebar-btn')].map(button => button.dataset.title || '')")
+    assert titles
+    assert not [title for title in titles if "hare" in title or "loud" in title or "Studio" in title]
+    visit.close()
+
+
+def test_the_numbers_of_a_figure_open_with_the_keyboard(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report)
+    visit.page.focus("figure summary")
+    visit.page.keyboard.press("Enter")
+    assert visit.page.is_visible("figure details table")
+    visit.close()

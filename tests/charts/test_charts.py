@@ -1,0 +1,215 @@
+"""What charts and tables promise: the numbers of the frame, colours that stay apart, and data that is only ever text."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.charts.vision import KINDS, contrast, difference
+from workbench.charts import PALETTES, Chart, distribution_chart, template
+from workbench.errors import UsageError
+from workbench.tables import Table, facts, in_bytes, percent, table
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script>"
+
+
+def totals(counts: dict[str, int]) -> pl.DataFrame:
+    whole = sum(counts.values())
+    frame = pl.DataFrame({"type": list(counts), "count": list(counts.values())}, schema={"type": pl.String, "count": pl.Int64})
+    return frame.with_columns((pl.col("count") / whole).alias("share"))
+
+
+def periods(counts: dict[str, list[int]], *, step: timedelta = timedelta(days=1), tz: str = "UTC") -> pl.DataFrame:
+    length = len(next(iter(counts.values()), []))
+    rows = [(START + step * place, name, values[place]) for place in range(length) for name, values in counts.items()]
+    schema = {"period": pl.Datetime("us", "UTC"), "type": pl.String(), "count": pl.Int64()}
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("period").dt.convert_time_zone(tz))
+
+
+def bars(chart: Chart) -> list[Any]:
+    return [trace for trace in chart.to_plotly_json()["data"] if trace["type"] == "bar"]
+
+
+def test_bars_hold_the_counts_in_the_order_of_the_frame() -> None:
+    chart = distribution_chart(totals({"a": 7, "b": 2, "c": 1}))
+    assert [value for trace in bars(chart) for value in trace["x"]] == [7, 2, 1]
+    assert chart.numbers.rows == (("a", "7", "70.00 %"), ("b", "2", "20.00 %"), ("c", "1", "10.00 %"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 20))
+def test_what_has_no_bar_of_its_own_is_counted_as_other(counts: list[int], top: int) -> None:
+    chart = distribution_chart(totals({f"t{place}": count for place, count in enumerate(counts)}), top=top)
+    drawn = [value for trace in bars(chart) for value in trace["x"]]
+    assert sum(drawn) == sum(counts)
+    assert len(drawn) == min(len(counts), top + 1)
+    assert len(chart.numbers.rows) == len(counts)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 12), st.integers(1, 5))
+def test_stacks_over_time_add_up_to_the_counts_of_each_period(types: int, length: int, top: int) -> None:
+    counts = {f"t{place}": [place + step for step in range(length)] for place in range(types)}
+    chart = distribution_chart(periods(counts), top=top)
+    stacks = [sum(column) for column in zip(*(trace["y"] for trace in bars(chart)), strict=True)]
+    assert stacks == [sum(column) for column in zip(*counts.values(), strict=True)]
+    assert len(bars(chart)) == min(types, top + 1)
+
+
+def test_a_type_called_other_is_not_mixed_up_with_the_rest() -> None:
+    counts = {"other (1 type)": [5], **{f"t{place}": [1] for place in range(5)}}
+    assert [trace["y"] for trace in bars(distribution_chart(periods(counts)))] == [[5], [1], [1], [1], [1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("step", "first", "axis"),
+    [(timedelta(hours=1), "5 Jan 2026, 01:00", "hour"), (timedelta(days=1), "Mon 5 Jan 2026", "day"),
+     (timedelta(days=7), "week of 5 Jan 2026", "week"), (timedelta(days=28), "January 2026", "month")],
+)  # fmt: skip
+def test_periods_are_named_on_the_wall_clock_of_the_frame(step: timedelta, first: str, axis: str) -> None:
+    chart = distribution_chart(periods({"a": [1, 2, 3]}, step=step, tz="Europe/Berlin"))
+    assert chart.numbers.rows[0][0] == first
+    assert chart.layout.xaxis.title.text == f"by {axis}, Europe/Berlin"
+    assert f"The first and the last {axis} may be incomplete" in chart.caption
+    assert bars(chart)[0]["x"][0] == "2026-01-05T01:00:00"
+
+
+@given(st.integers(1, 400), st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30)]))
+@settings(max_examples=20, deadline=None)
+def test_an_axis_labels_no_more_bars_than_have_room_each_under_itself(length: int, step: timedelta) -> None:
+    chart = distribution_chart(periods({"a": [1] * length}, step=step))
+    ticks = list(chart.layout.xaxis.tickvals)
+    assert set(ticks) <= set(bars(chart)[0]["x"])
+    assert min(length, 3) <= len(ticks) <= 8
+    assert "<br>" in chart.layout.xaxis.ticktext[0]
+
+
+@pytest.mark.parametrize("frame", [totals({}), periods({})])
+def test_nothing_to_draw_is_drawn_as_nothing(frame: pl.DataFrame) -> None:
+    chart = distribution_chart(frame)
+    assert [value for trace in bars(chart) for value in trace["x"]] == []
+    assert chart.numbers.rows == ()
+
+
+@pytest.mark.parametrize("name", [HOSTILE, '<a href="https://evil.example">x</a>', "$x^2$", "a<br>b", "&lt;b&gt;", "", "\x00\n"])
+def test_names_from_the_data_are_never_markup_in_a_chart(name: str) -> None:
+    for chart in (
+        distribution_chart(totals({name: 3, "b": 1}), question=name, caption=name),
+        distribution_chart(periods({name: [3], "b": [1]}), question=name, caption=name),
+    ):
+        figure = chart.to_plotly_json()
+        figure["layout"]["xaxis"].pop("ticktext", None)  # dates, with our own line breaks
+        shown = json.dumps({**figure, "layout": {**figure["layout"], "meta": None, "template": None}})
+        for trace in figure["data"]:
+            shown = shown.replace(json.dumps(trace.get("hovertemplate")), "")
+        assert "<" not in shown
+        assert "$" not in shown
+        assert "\\u0000" not in shown
+        assert "\\n" not in shown
+
+
+def test_a_long_name_is_cut_in_its_middle_and_whole_in_the_numbers() -> None:
+    name = "a" * 60 + "." + "z" * 60
+    chart = distribution_chart(totals({name: 1}))
+    labels = [note["text"] for note in chart.to_plotly_json()["layout"]["annotations"]]
+    assert f"{'a' * 15}…{'z' * 14}" in labels
+    assert chart.numbers.rows[0][0] == name
+
+
+def test_no_chart_has_a_way_to_the_network() -> None:
+    chart = distribution_chart(totals({"a": 1}))
+    bundle = chart._repr_mimebundle_()
+    config = bundle["application/vnd.plotly.v1+json"]["config"]
+    assert (config["showSendToCloud"], config["plotlyServerURL"]) == (False, "")
+    assert "text/html" not in bundle
+    page = chart.to_html(include_plotlyjs=False, full_html=False)
+    assert "http" not in page
+    assert '"showSendToCloud": false' in page
+
+
+@pytest.mark.parametrize(
+    ("frame", "top", "said"),
+    [(pl.DataFrame({"a": [1]}), None, "has a column"), (totals({"a": 1}), 0, "top=0"), (periods({"a": [1]}), 6, "between 1 and 5")],
+)
+def test_what_cannot_be_drawn_is_refused(frame: pl.DataFrame, top: int | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        distribution_chart(frame, top=top)
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_colours_stay_apart_for_every_kind_of_colour_vision(ground: Literal["light", "dark"], kind: str) -> None:
+    palette = PALETTES[ground]
+    for one, other in combinations([*palette["series"], palette["rest"]], 2):
+        assert difference(one, other, kind) >= 10, (one, other)
+
+
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_text_and_bars_stand_out_from_their_ground(ground: Literal["light", "dark"]) -> None:
+    palette = PALETTES[ground]
+    assert min(contrast(palette[ink], palette["ground"]) for ink in ("ink", "quiet")) >= 4.5
+    assert min(contrast(colour, palette["ground"]) for colour in palette["series"]) >= 3
+    # Links have the first colour of the series.
+    assert contrast(palette["series"][0], palette["ground"]) >= 4.5
+
+
+def test_templates_are_plain_json() -> None:
+    assert json.loads(json.dumps(template("dark"))) == template("dark")
+
+
+def test_a_table_escapes_all_that_comes_from_the_data() -> None:
+    frame = pl.DataFrame({HOSTILE: [HOSTILE], "b": ["<img src=x onerror=alert(1)>"], "share": [0.5]})
+    html = table(frame, caption=HOSTILE, bars="share")._repr_html_()
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;" in html
+    assert "<script" not in facts({HOSTILE: HOSTILE}).to_html()
+
+
+def test_a_table_has_headings_for_columns_and_rows() -> None:
+    html = table(pl.DataFrame({"type": ["a.b"], "count": [1]})).to_html()
+    assert '<th scope="col">Type</th><th scope="col" class="number">Count</th>' in html
+    assert '<th scope="row">a.<wbr>b</th><td class="number">1</td>' in html
+
+
+def test_cells_read_as_people_write_them() -> None:
+    moment = datetime(2026, 3, 1, 9, 30, 59, tzinfo=UTC)
+    frame = pl.DataFrame(
+        {"n": [1234567, None], "x_share": [0.00001, None], "d_bytes": [1500, 0], "last_position": [1234567, 1],
+         "at": [moment, None], "ok": [True, False], "f": [1.5, 2.25], "day": [moment.date(), None]},
+    )  # fmt: skip
+    assert table(frame).rows == (
+        ("1,234,567", "< 0.01 %", "1.5 kB", "1234567", "2026-03-01 09:30", "yes", "1.50", "2026-03-01"),
+        ("—", "—", "0 B", "1", "—", "no", "2.25", "—"),
+    )
+
+
+def test_a_long_table_says_how_much_it_leaves_out() -> None:
+    shown = table(pl.DataFrame({"a": range(1001)}), rows=1000)
+    assert (len(shown.rows), shown.note) == (1000, "1 more row not shown.")
+
+
+def test_a_table_survives_the_journey_inside_a_figure() -> None:
+    shown = table(pl.DataFrame({"a": ["x"], "share": [0.5]}), bars="share", caption="c", rows=1)
+    assert Table.from_json(json.loads(json.dumps(shown.to_json()))) == shown
+
+
+@given(st.integers(0, 10**17))
+def test_sizes_keep_three_digits_and_grow_with_their_bytes(size: int) -> None:
+    amount, unit = in_bytes(size).split()
+    scale = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}[unit]
+    assert float(amount) * scale == pytest.approx(size, rel=0.05)
+    assert float(amount) < 1000 or unit == "PB"
+
+
+@given(st.floats(0, 1))
+def test_a_share_that_is_there_is_never_shown_as_nothing(share: float) -> None:
+    assert (percent(share) == "0.00 %") == (share == 0)
