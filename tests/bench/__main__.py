@@ -1,0 +1,157 @@
+"""Measure the way from KurrentDB to a lake, in one run, against esdbclient as shipped.
+
+usage: python -m tests.bench [--events N] [--large N] [--repeat R] [--keep DIR]
+
+Method. A C++ server (``fixed_server.cc``) answers ``Streams.Read`` from messages made beforehand (``make_frames.py``: mixed sizes, nulls,
+binary payloads, text beyond ASCII), faster than any Python client takes them; so what is measured is the client. Server and client share
+the machine. Each figure is a process of its own, warmed up by nothing; what is materialised is named in ``tasks.py``. The runs of a
+comparison alternate, and the ratio is of their medians: absolute times of shared machines mean little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in the log (default: 1,000,000)")
+    parser.add_argument("--large", type=int, default=5_000_000, help="events in the log for the memory's growth; 0 leaves it out")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each figure; the median counts")
+    parser.add_argument("--keep", type=Path, help="keep server, frames and lakes there and use them again")
+    asked = parser.parse_args()
+    if problem := _missing():
+        print(problem, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
+        place = asked.keep or Path(scratch)
+        place.mkdir(parents=True, exist_ok=True)
+        print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}; {asked.events:,} events\n")
+        _start_up()
+        _sample()
+        _log(place, asked.events, repeat=asked.repeat)
+        if asked.large:
+            _large(place, asked.large)
+    return 0
+
+
+def _missing() -> str | None:
+    for tool, package in (("g++", "g++"), ("pkg-config", "pkg-config")):
+        if shutil.which(tool) is None:
+            return f"The benchmark's server needs {tool}: apt-get install -y {package} libgrpc++-dev"
+    if subprocess.run(["pkg-config", "--exists", "grpc++"], check=False).returncode:
+        return "The benchmark's server needs gRPC for C++: apt-get install -y libgrpc++-dev"
+    return None
+
+
+def _log(place: Path, events: int, *, repeat: int) -> None:
+    baseline, arrow, export = [], [], []
+    with _server(place, events) as uri:
+        for _ in range(repeat):
+            arrow.append(_run("read_to_arrow", uri))
+            baseline.append(_run("client_as_shipped", uri))
+            lake = place / f"lake-{events}"
+            shutil.rmtree(lake, ignore_errors=True)
+            export.append(_run("export", uri, str(lake)))
+    shipped = _rate(baseline)
+    _say("esdbclient as shipped, read_all", f"{shipped:>12,.0f} events/s", "the baseline")
+    _say("read to Arrow batches", f"{_rate(arrow):>12,.0f} events/s", f"{_rate(arrow) / shipped:.1f} times (wanted: 10)")
+    _say("export into a finished lake", f"{_rate(export):>12,.0f} events/s", f"{_rate(export) / shipped:.1f} times (wanted: 8)")
+    whole = statistics.median(run["events"] / (run["seconds"] + run["cluster_seconds"]) for run in export)
+    _say("the same with the clustering", f"{whole:>12,.0f} events/s", f"{whole / shipped:.1f} times")
+    _say("  of that, clustering", f"{statistics.median(run['cluster_seconds'] for run in export):>12.2f} s", "")
+    _say("peak memory of the export", f"{max(run['peak_mb'] for run in export):>12.0f} MB", "wanted: below 700")
+
+
+def _large(place: Path, events: int) -> None:
+    lake = place / f"lake-{events}"
+    shutil.rmtree(lake, ignore_errors=True)
+    with _server(place, events) as uri:
+        export = _run("export", uri, str(lake))
+    _say(f"export of {events:,} events", f"{export['events'] / export['seconds']:>12,.0f} events/s", "")
+    _say("  its peak memory", f"{export['peak_mb']:>12.0f} MB", "wanted: below 700, as for one million")
+    info = min((_run("info", str(lake)) for _ in range(3)), key=lambda run: float(run["seconds"]))
+    _say(f"info on {info['events']:,} events", f"{info['seconds']:>12.2f} s", f"{info['files']} files; wanted: below 0.5")
+
+
+def _sample() -> None:
+    command = [sys.executable, "-m", "workbench", "db", "start", "--port", "0"]
+    with tempfile.TemporaryDirectory() as data, subprocess.Popen([*command, "--data", data], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            uri = next(word for line in server.stdout for word in line.split() if word.startswith("esdb://"))
+            run = _run("sample", uri, "50000")
+        finally:
+            server.terminate()
+    _say("sample over gRPC, durable store", f"{run['events'] / run['seconds']:>12,.0f} events/s", "wanted: 5,000")
+
+
+def _start_up() -> None:
+    command = [sys.executable, "-m", "workbench", "--help"]
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    _say("workbench --help", f"{statistics.median(seconds):>12.2f} s", "wanted: below 0.4")
+
+
+@contextmanager
+def _server(place: Path, events: int) -> Iterator[str]:
+    binary, frames = place / "fixed_server", place / f"{events}.frames"
+    if not binary.exists():
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "grpc++"], check=True, capture_output=True, text=True).stdout.split()
+        subprocess.run(["g++", "-O2", "-std=c++17", str(HERE / "fixed_server.cc"), "-o", str(binary), *flags], check=True)
+    if not frames.exists():
+        subprocess.run([sys.executable, "-m", "tests.bench.make_frames", str(events), str(frames)], check=True)
+    port = _free_port()
+    with subprocess.Popen([str(binary), str(frames), str(port)], stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            said = server.stderr.readline()
+            assert "events on" in said, said
+            yield f"esdb://127.0.0.1:{port}?tls=false"
+        finally:
+            server.kill()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(task: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.bench.tasks", task, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _rate(runs: list[dict[str, Any]]) -> float:
+    return statistics.median(float(run["events"]) / float(run["seconds"]) for run in runs)
+
+
+def _say(what: str, figure: str, remark: str) -> None:
+    print(f"{what:<36}{figure:<24}{remark}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,336 @@
+"""What goes wrong, and what is then said: one clear sentence with the next step, an exit status, no traceback, no password."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.oracle import fill, lake_rows, log_of
+from workbench.cli.app import app
+from workbench.embedded import Account, EmbeddedStore
+from workbench.lake import LakeWriter, open_lake
+
+PASSWORD = "s3cret-w0rd"
+
+
+def run(*words: str | Path) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert PASSWORD not in result.output + result.stderr + repr(result.exception)
+    return result
+
+
+def says(result: Result, *parts: str, status: int) -> None:
+    """The command failed with one sentence on stderr that holds the parts, and nothing on stdout."""
+    assert result.exit_code == status, (result.output, result.exception)
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("workbench: ")
+    assert "Traceback" not in result.stderr
+    for part in parts:
+        assert part in lines[0], (part, lines[0])
+
+
+@pytest.fixture
+def lake(store: EmbeddedStore, tmp_path: Path) -> Path:
+    fill(store, 60)
+    assert run("export", "--source", store.uri, "--lake", tmp_path / "lake").exit_code == 0
+    return tmp_path / "lake"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[EmbeddedStore]:
+    with EmbeddedStore(tls=True, username="admin", password=PASSWORD, users={"analyst": Account(PASSWORD)}) as store:
+        fill(store, 5)
+        yield store
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_no_server_there(tmp_path: Path) -> None:
+    result = run("export", "--source", f"esdb://admin:{PASSWORD}@127.0.0.1:{free_port()}?tls=false", "--lake", tmp_path / "lake")
+    says(result, "nothing answers there", "Check that the server runs", status=1)
+    assert not (tmp_path / "lake").exists()
+
+
+@contextmanager
+def other_server(answer: bytes) -> Iterator[int]:
+    """A port where something else listens: it says ``answer`` and then nothing."""
+    done = threading.Event()
+
+    def serve() -> None:
+        while not done.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            connection.sendall(answer)
+
+    connections: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            done.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            for connection in connections:
+                connection.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"220 mail.example ESMTP\r\n", b""], ids=["http", "smtp", "silent"]
+)
+def test_a_port_where_something_else_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setattr("workbench.kurrent.connection.ANSWER_SECONDS", 1.0)
+    with other_server(answer) as port:
+        result = run("export", "--source", f"esdb://127.0.0.1:{port}?tls=false", "--lake", tmp_path / "lake")
+    says(result, f"127.0.0.1:{port}", "Check that", "port", status=1)
+
+
+def test_tls_asked_of_a_server_without_it(store: EmbeddedStore, tmp_path: Path) -> None:
+    result = run("export", "--source", f"esdb://admin:{PASSWORD}@{store.address}?tls=true", "--lake", tmp_path / "lake")
+    says(result, "does not speak TLS", "tls=false", status=1)
+
+
+def test_no_tls_with_a_server_that_wants_it(guarded: EmbeddedStore, tmp_path: Path) -> None:
+    result = run("export", "--source", f"esdb://{guarded.address}?tls=false", "--lake", tmp_path / "lake")
+    says(result, "speaks TLS", "tls=true", status=1)
+
+
+def test_a_certificate_that_is_not_trusted(guarded: EmbeddedStore, tmp_path: Path) -> None:
+    result = run("export", "--source", f"esdb://admin:{PASSWORD}@{guarded.address}?tls=true", "--lake", tmp_path / "lake")
+    says(result, "not trusted", "tlsCaFile", status=1)
+
+
+def test_a_wrong_password(guarded: EmbeddedStore, tmp_path: Path) -> None:
+    wrong = guarded.uri.replace(PASSWORD, f"{PASSWORD}-not")
+    says(run("export", "--source", wrong, "--lake", tmp_path / "lake"), "password was refused", "KURRENTDB_PASSWORD", status=1)
+
+
+def test_no_right_to_read_the_log(guarded: EmbeddedStore, tmp_path: Path) -> None:
+    result = run("export", "--source", guarded.uri_for("analyst"), "--lake", tmp_path / "lake")
+    says(result, "lacks the right", "$admins", status=1)
+
+
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+def test_a_server_with_tls_and_password_is_exported(guarded: EmbeddedStore, tmp_path: Path, transport: str) -> None:
+    result = run("export", "--source", guarded.uri, "--lake", tmp_path / "lake", "--transport", transport)
+    assert result.exit_code == 0, result.stderr
+    assert len(lake_rows(tmp_path / "lake")) == 5
+    for file in (tmp_path / "lake").rglob("*"):
+        assert not file.is_file() or PASSWORD.encode() not in file.read_bytes()
+
+
+def test_a_password_from_the_environment(guarded: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KURRENTDB_USERNAME", "admin")
+    monkeypatch.setenv("KURRENTDB_PASSWORD", PASSWORD)
+    without = guarded.uri.replace(f"admin:{PASSWORD}@", "")
+    assert run("export", "--source", without, "--lake", tmp_path / "lake").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"http://u:{PASSWORD}@h",
+        f"esdb://u:{PASSWORD}@h:port",
+        f"esdb://u:{PASSWORD}@h?nope=1",
+        f"esdb://u:{PASSWORD}@h?tlsCaFile=/not/there",
+    ],
+)
+def test_an_address_that_cannot_be_read(tmp_path: Path, source: str) -> None:
+    assert run("export", "--source", source, "--lake", tmp_path / "lake").exit_code == 2
+
+
+def test_a_lake_of_another_store(lake: Path) -> None:
+    rows = lake_rows(lake)
+    with EmbeddedStore() as other:
+        fill(other, 90, begin=3)
+        says(run("export", "--source", other.uri, "--lake", lake), "another store", "of its own", status=1)
+    assert lake_rows(lake) == rows
+
+
+def test_a_lake_of_another_selection(store: EmbeddedStore, lake: Path) -> None:
+    says(run("export", "--source", store.uri, "--lake", lake, "--stream", "user-*"), "user-*", "everything", status=1)
+
+
+def test_a_log_that_was_rewritten(store: EmbeddedStore, lake: Path) -> None:
+    rows = lake_rows(lake)
+    store.faults.restore(upto=rows[30][0])
+    fill(store, 90, begin=2)
+    says(run("export", "--source", store.uri, "--lake", lake), "was rewritten", "new lake", status=1)
+    assert lake_rows(lake) == rows
+
+
+@pytest.mark.parametrize("command", ["info", "sql", "distribution", "export"])
+@pytest.mark.parametrize("what", ["nothing", "a file", "a directory of something else"])
+def test_a_lake_that_is_none(store: EmbeddedStore, tmp_path: Path, command: str, what: str) -> None:
+    place = tmp_path / "place"
+    if what == "a file":
+        place.write_text("x")
+    elif what == "a directory of something else":
+        place.mkdir()
+        (place / "notes.txt").write_text("x")
+    words = {"sql": ["select 1"], "export": ["--source", store.uri]}.get(command, [])
+    result = run(command, *words, "--lake", place)
+    if command == "export" and what == "nothing":
+        assert result.exit_code == 0
+    else:
+        says(result, str(place), status=1)
+    if what != "nothing":
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == (["place"] if what == "a file" else ["notes.txt"])
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "overwritten"])
+def test_a_damaged_file(lake: Path, damage: str) -> None:
+    file = max(lake.rglob("*.parquet"), key=lambda path: path.stat().st_size)
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.write_bytes(b"x" * file.stat().st_size)
+    says(run("sql", "select sum(length(data)) from events", "--lake", lake), file.name, status=1)
+
+
+def test_two_exports_into_one_lake(store: EmbeddedStore, lake: Path) -> None:
+    info = open_lake(lake).info()
+    with LakeWriter.open(lake, store=info.store, selection=info.selection):
+        says(run("export", "--source", store.uri, "--lake", lake), str(lake), status=1)
+
+
+def test_a_naive_time(lake: Path) -> None:
+    says(run("sql", "select 1", "--lake", lake, "--at", "2026-03-01T09:00:00"), "has no time zone", "2026-03-01T09:00:00Z", status=2)
+
+
+def test_no_time_at_all(lake: Path) -> None:
+    says(run("distribution", "--lake", lake, "--at", "yesterday"), "yesterday", "2026-03-01T09:00:00Z", status=2)
+
+
+def test_a_time_before_the_first_event(lake: Path) -> None:
+    says(run("sql", "select 1", "--lake", lake, "--at", "1999-01-01"), "1999-01-01", "first", status=1)
+
+
+def test_a_time_after_the_last_export(lake: Path) -> None:
+    says(run("sql", "select 1", "--lake", lake, "--at", "2999-01-01"), "xport", status=1)
+    assert run("sql", "select 1", "--lake", lake, "--at", "2999-01-01", "--stale").exit_code == 0
+
+
+def test_an_unknown_column_in_sql(lake: Path) -> None:
+    says(run("sql", "select tpe from events", "--lake", lake), "tpe", "type", "recorded_at", status=2)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["selec 1", "select * from evnts", "drop view events", "", "select 1; select 2 from nothing", "select cast(type as int) from events"],
+)
+def test_sql_that_cannot_be_run(lake: Path, query: str) -> None:
+    assert run("sql", query, "--lake", lake).exit_code == 2
+
+
+def test_a_missing_option_names_it() -> None:
+    result = run("info")
+    assert result.exit_code == 2
+    assert "--lake" in result.stderr
+
+
+def test_a_result_for_a_file_of_an_unknown_kind(lake: Path, tmp_path: Path) -> None:
+    says(run("sql", "select 1", "--lake", lake, "--out", tmp_path / "x.xlsx"), ".parquet", status=2)
+
+
+def test_a_disk_that_is_full(store: EmbeddedStore, lake: Path) -> None:
+    """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
+    rows = lake_rows(lake)
+    fill(store, 3000, begin=60)
+    limited = subprocess.run(
+        [
+            "bash",
+            "-c",
+            'ulimit -f 8; trap "" XFSZ; exec "$@"',
+            "-",
+            sys.executable,
+            "-m",
+            "workbench",
+            "export",
+            "--source",
+            store.uri,
+            "--lake",
+            lake,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert limited.returncode == 1, limited.stderr
+    assert "Traceback" not in limited.stderr
+    assert str(lake) in limited.stderr
+    assert lake_rows(lake) == rows
+    assert run("export", "--source", store.uri, "--lake", lake).exit_code == 0
+    assert lake_rows(lake) == log_of(store)
+
+
+def test_ctrl_c_keeps_what_was_committed(store: EmbeddedStore, lake: Path) -> None:
+    rows = lake_rows(lake)
+    fill(store, 2000, begin=60)
+    store.faults.delay = 0.5
+    export = subprocess.Popen(
+        [sys.executable, "-m", "workbench", "export", "--source", store.uri, "--lake", lake],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    time.sleep(4)
+    export.send_signal(signal.SIGINT)
+    out, err = export.communicate(timeout=20)
+    store.faults.clear()
+    assert export.returncode == 130, (out, err)
+    assert err.splitlines()[-1].startswith("workbench: Stopped.")
+    assert "Traceback" not in err
+    copied = lake_rows(lake)
+    assert copied[: len(rows)] == rows
+    assert copied == log_of(store)[: len(copied)]
+    assert run("export", "--source", store.uri, "--lake", lake).exit_code == 0
+    assert lake_rows(lake) == log_of(store)
+
+
+def test_a_reader_that_has_heard_enough_ends_the_command_quietly(lake: Path) -> None:
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            '"$@" | head -1',
+            "-",
+            sys.executable,
+            "-m",
+            "workbench",
+            "sql",
+            "select data from events, range(2000)",
+            "--rows",
+            "100000",
+            "--lake",
+            lake,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""

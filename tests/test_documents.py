@@ -1,0 +1,90 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.oracle import fill
+from workbench.cli.app import app
+from workbench.embedded import Clock, EmbeddedStore
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the demo was run, as the README's commands expect it."""
+    place = tmp_path_factory.mktemp("readme")
+    result = CliRunner().invoke(app, ["demo", "--dir", str(place / "data"), "--events", "3000"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return place
+
+
+def test_the_pythons_of_the_readme_run(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo)
+    blocks = [text for language, text in BLOCKS if language == "python"]
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_commands_of_the_readme_are_commands(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that read a lake run, on the demo's; of the others the options are checked."""
+    monkeypatch.chdir(demo)
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line.startswith("workbench ")]
+    assert len(lines) >= 4
+    for line in lines:
+        words = shlex.split(line.replace("data/orders", "data/demo"), comments=True)[1:]
+        if "--source" in words:
+            shown = CliRunner().invoke(app, [*words[:1], "--help"])
+            for option in (word for word in words if word.startswith("--")):
+                assert option in shown.output, (line, option)
+        else:
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, (line, result.output, result.exception)
+
+
+def test_the_demo_can_be_run_twice_and_the_commands_that_it_ends_with_run(demo: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--dir", str(demo / "data"), "--events", "3000"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "0 new events" in result.output
+    assert (demo / "data" / "report.html").stat().st_size > 1_000_000
+    commands = [line.strip() for line in result.output.splitlines() if line.strip().startswith("workbench ")]
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command, comments=True)[1:]
+        if words[:2] != ["db", "start"]:
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(store: EmbeddedStore, tmp_path: Path) -> None:
+    clock = store.clock
+    assert isinstance(clock, Clock)
+    clock.set(datetime.now(UTC) - timedelta(days=2))
+    fill(store, 30)
+    environment = os.environ | {"WORKBENCH_SOURCE": store.uri, "WORKBENCH_LAKE": str(tmp_path / "lake")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for _ in range(2):
+        subprocess.run([ROOT / "pipelines" / "nightly.sh", tmp_path / "reports"], check=True, env=environment, capture_output=True)
+    (report,) = (tmp_path / "reports").iterdir()
+    assert "type.1" in report.read_text(encoding="utf-8")
+
+
+def test_the_names_of_make_targets_in_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z]+)$|`make ([a-z]+)`", README, flags=re.MULTILINE))
+    assert named
+    assert {first or second for first, second in named} <= targets

@@ -1,0 +1,60 @@
+"""The front door: what is exported is what is meant to be, it is cheap to open, and the pieces fit the documents."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from workbench import errors
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_public_name_is_there_and_all_is_sorted() -> None:
+    assert wb.__all__ == sorted(wb.__all__)
+    for name in wb.__all__:
+        assert getattr(wb, name) is not None
+    assert set(wb.__all__) <= set(dir(wb))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match="distribution"):
+        wb.distributon  # noqa: B018  # the access is the test
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert metadata.version("workbench") == wb.__version__
+
+
+def test_importing_the_workbench_loads_nothing_heavy() -> None:
+    heavy = "{'polars', 'duckdb', 'deltalake', 'pyarrow', 'grpc', 'esdbclient', 'plotly', 'papermill', 'nbconvert', 'numpy', 'rich'}"
+    code = f"import sys, workbench, workbench.cli; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_tree_in_the_docstring_of_errors_names_every_error() -> None:
+    assert errors.__doc__ is not None
+    tree = [line.replace("│", " ") for line in errors.__doc__.splitlines() if "──" in line or line.strip() == "WorkbenchError"]
+    drawn = {line.replace("├──", "").replace("└──", "").split()[0]: line.index(line.strip()[0]) // 4 for line in tree}
+    classes = {name: cls for name, cls in vars(errors).items() if isinstance(cls, type)}
+    assert set(drawn) == set(classes)
+    order = [name for name in drawn if name != "WorkbenchError"]
+    parents = {"WorkbenchError": None} | {
+        name: next((above for above in reversed(order[: order.index(name)]) if drawn[above] < drawn[name]), "WorkbenchError")
+        for name in order
+    }
+    for name, parent in parents.items():
+        if parent is not None:
+            assert issubclass(classes[name], classes[parent]), f"{name} is drawn below {parent}"
+
+
+def test_every_error_says_when_it_is_raised() -> None:
+    for name, cls in vars(errors).items():
+        if isinstance(cls, type) and name != "WorkbenchError":
+            assert (cls.__doc__ or "").startswith("Raised when "), name

@@ -1,0 +1,39 @@
+"""The application: every command of the workbench in one place."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workbench import __version__
+from workbench.cli import demo, export, look, report, store
+
+app = typer.Typer(
+    name="workbench",
+    help="Ask questions of the history that your systems keep in KurrentDB.",
+    epilog="Begin with: workbench demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Ask questions of the history that your systems keep in KurrentDB."""
+
+
+demo.register(app)
+export.register(app)
+look.register(app)
+report.register(app)
+store.register(app)

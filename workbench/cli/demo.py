@@ -1,0 +1,70 @@
+"""``workbench demo``: the whole way, from nothing to a first report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli import options
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench demo")
+    def demo(
+        directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the store, the lake and the report are made.")] = Path(
+            "data"
+        ),
+        events: Annotated[int, typer.Option("--events", metavar="N", min=1, help="How many events the sample system writes.")] = 40_000,
+    ) -> None:
+        """Fill an embedded store with the sample system's history, export it, look at it, and write a first report.
+
+        Run again, it goes on from what is there: the sample is not written twice, and the export copies nothing again.
+        """
+        from workbench.analysis import distribution
+        from workbench.cli.export import print_summary
+        from workbench.cli.info import print_info
+        from workbench.cli.output import print_table, progress
+        from workbench.cli.store import load_sample
+        from workbench.embedded import NOTICE, EmbeddedStore
+        from workbench.export import export_log
+        from workbench.kurrent import connect
+        from workbench.lake import open_lake
+        from workbench.reports import run_report
+
+        began = time.perf_counter()
+        lake, report = directory / "demo", directory / "report.html"
+        directory.mkdir(parents=True, exist_ok=True)
+        say(1, f"An embedded event store. {NOTICE}")
+        with EmbeddedStore(directory / "store") as store, connect(store.uri) as source:
+            say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
+            if source.end() is None:
+                load_sample(source, events=events, days=90, seed=1)
+            else:
+                print(f"The store in {directory / 'store'} has its history already.")
+            say(3, f"The log, copied into the lake {lake}")
+            with progress("export") as shown:
+                print_summary(export_log(source, lake, progress=shown), json=False)
+        recorded = open_lake(lake)
+        say(4, "What is in it")
+        print_info(recorded.info())
+        print()
+        print_table(distribution(recorded.timeline).head(12).select("type", "count", "share", "first_recorded_at", "last_recorded_at"))
+        say(5, "A first report")
+        run_report("event_types", lake=str(lake), out=report)
+        print(f"{report}: open it in a browser; it needs no network.")
+        print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
+        for line in (
+            f"workbench distribution --lake {lake} --by category --every 1w",
+            f'workbench sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
+            f"workbench report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
+            f"workbench db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
+        ):
+            print(f"  {line}")
+
+
+def say(step: int, what: str) -> None:
+    """Print the headline of a step."""
+    print(f"\n{step}. {what}", flush=True)

@@ -1,0 +1,79 @@
+"""``workbench export``: copy the log of a KurrentDB into a lake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from workbench.cli import options
+from workbench.events import Selection, format_time
+
+if TYPE_CHECKING:
+    from workbench.export import ExportSummary
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench export --source 'esdb://127.0.0.1:2113?tls=false' --lake data/chat --category room")
+    def export(
+        *,
+        source: options.Source,
+        lake: options.Lake,
+        stream: Annotated[
+            list[str] | None, typer.Option("--stream", metavar="PATTERN", help="Keep these streams; user-* takes all that begin so.")
+        ] = None,
+        category: Annotated[list[str] | None, typer.Option("--category", metavar="NAME", help="Keep these categories.")] = None,
+        type_: Annotated[list[str] | None, typer.Option("--type", metavar="PATTERN", help="Keep these event types; * as above.")] = None,
+        duckdb: Annotated[Path | None, typer.Option("--duckdb", metavar="FILE", help="Write the lake as one DuckDB file too.")] = None,
+        no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Leave the merging of files to a later export.")] = False,
+        transport: Annotated[
+            Literal["http2", "grpc"],
+            typer.Option("--transport", help="How the log is read: http2 is fast, grpc heeds the proxies of the environment."),
+        ] = "http2",
+        json: options.Json = False,
+    ) -> None:
+        """Copy what is new in the log of a KurrentDB into a lake, exactly once.
+
+        Each option of a selection may be given several times. A lake remembers its store and its selection, and refuses others.
+        Run it again, it copies only what came since; kill it, and the next run goes on from the last commit.
+        """
+        from workbench.cli.output import progress
+        from workbench.export import export_log
+        from workbench.kurrent import connect
+        from workbench.lake import open_lake
+
+        selection = Selection(streams=tuple(stream or ()), categories=tuple(category or ()), types=tuple(type_ or ()))
+        with connect(source, transport=transport) as connection, progress("export") as shown:
+            summary = export_log(connection, lake, selection=selection, cluster=not no_cluster, progress=shown)
+        print_summary(summary, json=json)
+        if duckdb is not None:
+            open_lake(lake).write_duckdb(duckdb)
+            if not json:
+                print(f"The lake stands in {duckdb} too, as the table events.")
+
+
+def print_summary(summary: ExportSummary, *, json: bool) -> None:
+    """Say what an export did, in two or three lines, or as JSON for programs."""
+    if json:
+        import dataclasses
+
+        import orjson
+
+        print(orjson.dumps(dataclasses.asdict(summary), option=orjson.OPT_UTC_Z | orjson.OPT_INDENT_2, default=str).decode())
+        return
+    left_out = summary.events_read - summary.events_kept
+    what = f"{summary.events_read:,} new events" if summary.resumed_after else f"{summary.events_read:,} events"
+    print(
+        f"{summary.lake}: {what} from {summary.source} in {summary.seconds:.1f} s"
+        + (f" ({summary.rate:,.0f} a second)" if summary.events_read else "")
+        + (f"; the selection left out {left_out:,}" if left_out else "")
+    )
+    if summary.cluster is not None and summary.cluster.files_added:
+        print(f"Clustered {summary.cluster.files_removed} files into {summary.cluster.files_added} in {summary.cluster_seconds:.1f} s")
+    if summary.scavenged:
+        print("The event at which the last export ended has been scavenged from the log; the copy went on at the next one.")
+    if summary.checkpoint is not None:
+        print(f"Complete until {format_time(summary.checkpoint.complete_until)}, position {summary.checkpoint.position}")
+    else:
+        print("The log is empty.")

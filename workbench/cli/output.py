@@ -1,0 +1,187 @@
+"""How results are printed: a table for people, JSON and CSV for programs, a file when one is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from workbench.errors import UsageError
+from workbench.events import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+    from workbench.export import Progress
+
+_WIDE = 4096
+_NAMES = ("position", "revision", "ticks")  # numbers that name something, and are copied into the next command
+_SUFFIXES = (".parquet", ".csv", ".json", ".arrow")
+
+
+def console() -> Console:
+    """Return a console for results: as wide as the terminal, and as wide as needed where there is none."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+
+
+def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Path | None = None, rows: int | None = None) -> None:
+    """Print a frame, or write it to ``out``.
+
+    Parameters
+    ----------
+    rows
+        At most so many rows in a table, which then says how many there are; JSON, CSV and files hold all.
+
+    Raises
+    ------
+    UsageError
+        Both JSON and CSV were asked for, or ``out`` ends in a suffix that is not known.
+    """
+    if json and csv:
+        raise UsageError("--json and --csv exclude each other.")
+    if out is not None:
+        _write(frame, out)
+    elif json:
+        print(_json(frame))
+    elif csv:
+        _flat(frame).write_csv(sys.stdout)
+    else:
+        shown = frame if rows is None else frame.head(rows)
+        print_table(shown)
+        if shown.height < frame.height:
+            console().print(f"… {frame.height - shown.height:,} more rows; --json, --csv and --out give all")
+
+
+def print_table(frame: pl.DataFrame) -> None:
+    """Print a frame as a table: numbers to the right with separators, instants in UTC, nulls empty."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(name.replace("_", " "), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)))
+    console().print(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, float):
+        return f"{value:.2%}" if name == "share" else f"{value:,.6g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if name.endswith(_NAMES) else f"{value:,}"
+    if isinstance(value, bytes):
+        return value.hex(" ", 4) if len(value) <= 16 else f"{value[:16].hex(' ', 4)}… ({len(value):,} bytes)"
+    # A control character of a payload must not reach the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))
+
+
+def _json(frame: pl.DataFrame) -> str:
+    import base64
+
+    import orjson
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return base64.b64encode(value).decode()
+        if isinstance(value, timedelta):
+            return value.total_seconds()
+        return str(value)
+
+    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
+    return orjson.dumps(frame.to_dicts(), default=plain, option=options).decode()
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Make a frame fit for CSV: what is nested becomes JSON text, bytes become base64."""
+    import base64
+
+    import orjson
+    import polars as pl
+
+    def text(value: Any) -> str:
+        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
+
+    columns = []
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.Struct | pl.List | pl.Array):
+            columns.append(pl.col(name).map_elements(text, return_dtype=pl.String))
+        elif dtype == pl.Binary:
+            columns.append(pl.col(name).map_elements(lambda value: base64.b64encode(value).decode(), return_dtype=pl.String))
+        elif isinstance(dtype, pl.Datetime):
+            columns.append(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+    return frame.with_columns(columns)
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    """Write a frame beside its place and move it there, so that nobody reads half of it."""
+    if out.suffix not in _SUFFIXES:
+        raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")
+    if not out.parent.is_dir():
+        raise UsageError(f"There is no directory {out.parent} to write {out.name} to; make it first.")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    writers: dict[str, Callable[[], Any]] = {
+        ".parquet": lambda: frame.write_parquet(part),
+        ".arrow": lambda: frame.write_ipc(part),
+        ".csv": lambda: _flat(frame).write_csv(part),
+        ".json": lambda: part.write_text(_json(frame) + "\n", encoding="utf-8"),
+    }
+    try:
+        writers[out.suffix]()
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{out}: {frame.height:,} rows", file=sys.stderr)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
+    """Show a bar on a terminal, to be told how much is done and what to say of it; in a pipe, nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    said = TextColumn("{task.fields[said]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), said, TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0, said="")
+        yield lambda done, said: bar.update(task, completed=done, said=said)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[Progress], None] | None]:
+    """Show the rate and the remaining time of an export on a terminal."""
+    with _bar(what) as show:
+        yield show and (lambda step: show(step.done, f"{step.events:,} events, {step.rate:,.0f}/s"))
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many of how many are done on a terminal."""
+    with _bar(what) as show:
+        yield show and (lambda done, total: show(done / total, f"{done:,} of {total:,}"))
+
+
+def size(count: float) -> str:
+    """Write a number of bytes for people.
+
+    >>> size(999), size(123_456_789)
+    ('999 B', '123 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
