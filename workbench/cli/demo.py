@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -56,13 +58,23 @@ def register(app: typer.Typer) -> None:
         run_report("event_types", lake=str(lake), out=report)
         print(f"{report}: open it in a browser; it needs no network.")
         print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
+        command = invoked()
         for line in (
-            f"workbench distribution --lake {lake} --by category --every 1w",
-            f'workbench sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
-            f"workbench report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
-            f"workbench db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
+            f"distribution --lake {lake} --by category --every 1w",
+            f'sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
+            f"report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
+            f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
         ):
-            print(f"  {line}")
+            print(f"  {command} {line}")
+
+
+def invoked() -> str:
+    """Return how a shell finds this command from here: by its name where that is on the path, else by where it lies."""
+    script = Path(sys.argv[0])
+    found = shutil.which("workbench")
+    if script.name != "workbench" or (found and Path(found).resolve() == script.resolve()):
+        return "workbench"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 def say(step: int, what: str) -> None:
