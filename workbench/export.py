@@ -18,9 +18,9 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
+from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
-from workbench.kurrent import Batch, LogEnd
+from workbench.kurrent import Batch, LogEnd, connect
 from workbench.lake import ClusterResult, LakeWriter
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
@@ -33,7 +33,10 @@ FOLLOWER_SECONDS = 30.0
 
 
 class Source(Protocol):
-    """What an export needs of a connection; ``workbench.connect`` gives one."""
+    """What an export needs of a connection; ``workbench.connect`` gives one.
+
+    ``end`` and ``start`` give the log's last and first event, ``read_batches`` its events between two of them, inclusively.
+    """
 
     address: str
 
@@ -102,7 +105,7 @@ class ExportSummary:
 
 
 def export_log(
-    source: Source,
+    source: Source | str,
     lake: str | Path,
     *,
     selection: Selection | None = None,
@@ -119,7 +122,7 @@ def export_log(
     Parameters
     ----------
     source
-        An open connection, from :func:`workbench.connect`.
+        An open connection, from :func:`workbench.connect`; or an address, which is opened and closed here.
     lake
         A directory, or the URL of an object store (with ``storage_options``).
     selection
@@ -140,13 +143,28 @@ def export_log(
         The lake is of another store or selection (``LakeMismatch``), is written by another export (``LakeBusy``), is no lake, or its disk
         is full. It is as it was at its last commit.
     """
+    if isinstance(source, str):
+        with connect(source) as connection:
+            return export_log(
+                connection,
+                lake,
+                selection=selection,
+                cluster=cluster,
+                progress=progress,
+                storage_options=storage_options,
+                follower_seconds=follower_seconds,
+            )
     selection = selection or Selection()
+    if "" in (*selection.streams, *selection.categories, *selection.types):
+        raise UsageError("The selection has an empty name, which would select nothing: leave it out, or name what to keep.")
     asked = datetime.now(UTC)
     end, start = source.end(), source.start()
     store = Store(source.address, start.position if start else None, start.event_id if start else None)
     with LakeWriter.open(lake, store=store, selection=selection, storage_options=storage_options) as writer:
         before = writer.checkpoint
         if before is not None:
+            if start is not None and _surely_another(writer.store, start):
+                raise _another_store(writer, source, start)
             asked, end = _caught_up(source, before, asked, end, lake=str(lake), seconds=follower_seconds)
         began = time.perf_counter()
         copy = _Copy(writer, selection, before)
@@ -154,7 +172,8 @@ def export_log(
             batches = source.read_batches(after=before, upto=end)
             if before is not None:
                 batches = _behind(batches, before, source=source, start=start, writer=writer, found=copy)
-            copy.run(batches, end, asked, progress)
+            # Whose clock stamps the events decides until when they are all there.
+            copy.run(batches, end, min(asked, end.answered_at or asked), progress)
         seconds = time.perf_counter() - began
         clustered = writer.cluster() if cluster else None
         if clustered is not None and clustered.epochs:
@@ -198,12 +217,8 @@ def _behind(
     """Drop the checkpoint's own event from the head of a read, once it has proved that the log is the one that was copied."""
 
     def rewritten(what: str) -> WorkbenchError:
-        held = writer.store
-        if start is not None and held.first_event_id not in (None, start.event_id):
-            return LakeMismatch(
-                f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
-                f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
-            )
+        if start is not None and writer.store.first_event_id not in (None, start.event_id):
+            return _another_store(writer, source, start)
         return LogRewritten(
             f"The log at {source.address} was rewritten: at position {before.position}, up to which the lake {writer.path} was "
             f"copied, {what}. A backup was restored, or another cluster answers there. Nothing was changed; export it into a new lake."
@@ -229,6 +244,19 @@ def _behind(
                 yield replace(batch, events=events)
     except InvalidPosition as error:
         raise rewritten("no event begins") from error
+
+
+def _surely_another(held: Store, start: LogEnd) -> bool:
+    """Say whether a log begins where the copied one did, or before, with another event. A scavenge only takes events away."""
+    return held.first_position is not None and start.position <= held.first_position and start.event_id != held.first_event_id
+
+
+def _another_store(writer: LakeWriter, source: Source, start: LogEnd) -> LakeMismatch:
+    held = writer.store
+    return LakeMismatch(
+        f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
+        f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
+    )
 
 
 class _Copy:

@@ -160,6 +160,52 @@ def test_an_address_that_cannot_be_read(tmp_path: Path, source: str) -> None:
     assert run("export", "--source", source, "--lake", tmp_path / "lake").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "login", [f"ops:{PASSWORD}/x", f"ops:4711/{PASSWORD}", f"ops:4711?{PASSWORD}", f"ops:4711#{PASSWORD}", f"ops:{PASSWORD}?a=b"]
+)
+def test_a_password_with_a_character_that_must_be_encoded_is_not_shown(tmp_path: Path, login: str) -> None:
+    result = run("export", "--source", f"esdb://{login}@127.0.0.1:2113?tls=false", "--lake", tmp_path / "lake")
+    says(result, "percent-encoded", status=2)
+    assert "4711" not in result.stderr
+
+
+def test_a_file_that_holds_no_certificate(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("nothing")
+    source = f"esdb://u:{PASSWORD}@127.0.0.1:1?tlsCaFile={tmp_path / 'ca.crt'}"
+    says(run("export", "--source", source, "--lake", tmp_path / "lake"), "certificate", status=2)
+
+
+def test_keep_alive_can_be_turned_off(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 5)
+    for transport in ("http2", "grpc"):
+        source = f"{store.uri}&keepAliveInterval=-1"
+        assert run("export", "--source", source, "--lake", tmp_path / transport, "--transport", transport).exit_code == 0
+
+
+def test_a_place_for_the_duckdb_file_that_cannot_be_is_refused_before_anything_is_copied(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 5)
+    result = run("export", "--source", store.uri, "--lake", tmp_path / "lake", "--duckdb", tmp_path / "no" / "x.duckdb")
+    says(result, str(tmp_path / "no"), status=2)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_a_selection_of_an_empty_name(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 5)
+    says(run("export", "--source", store.uri, "--lake", tmp_path / "lake", "--stream", ""), "empty name", status=2)
+
+
+def test_a_port_that_is_none() -> None:
+    assert run("db", "start", "--port", "99999").exit_code == 2
+
+
+def test_a_lake_of_another_store_whose_log_is_shorter_is_told_at_once(lake: Path) -> None:
+    with EmbeddedStore() as other:
+        fill(other, 5, begin=3)
+        began = time.monotonic()
+        says(run("export", "--source", other.uri, "--lake", lake), "another store", status=1)
+    assert time.monotonic() - began < 10
+
+
 def test_a_lake_of_another_store(lake: Path) -> None:
     rows = lake_rows(lake)
     with EmbeddedStore() as other:
@@ -246,6 +292,17 @@ def test_sql_that_cannot_be_run(lake: Path, query: str) -> None:
     assert run("sql", query, "--lake", lake).exit_code == 2
 
 
+def test_a_type_that_no_table_holds(lake: Path) -> None:
+    says(run("sql", "select interval 1 day as d", "--lake", lake), "varchar", status=2)
+
+
+def test_control_characters_of_data_do_not_reach_the_terminal(lake: Path) -> None:
+    for query in ("select (chr(27) || '[31mred')::int", "select chr(27) || '[31m' as \"a\x1b[31mb\""):
+        result = run("sql", query, "--lake", lake)
+        assert "\x1b" not in result.stdout + result.stderr
+        assert "\\x1b" in result.stdout + result.stderr
+
+
 def test_a_missing_option_names_it() -> None:
     result = run("info")
     assert result.exit_code == 2
@@ -254,6 +311,12 @@ def test_a_missing_option_names_it() -> None:
 
 def test_a_result_for_a_file_of_an_unknown_kind(lake: Path, tmp_path: Path) -> None:
     says(run("sql", "select 1", "--lake", lake, "--out", tmp_path / "x.xlsx"), ".parquet", status=2)
+
+
+@pytest.mark.parametrize("place", ["nowhere/x.csv", "", "file/x.csv"])
+def test_a_result_for_a_place_that_cannot_be_written(lake: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("x")
+    assert run("sql", "select 1", "--lake", lake, "--out", tmp_path / place).exit_code == 2
 
 
 def test_a_disk_that_is_full(store: EmbeddedStore, lake: Path) -> None:
@@ -312,7 +375,8 @@ def test_ctrl_c_keeps_what_was_committed(store: EmbeddedStore, lake: Path) -> No
     assert lake_rows(lake) == log_of(store)
 
 
-def test_a_reader_that_has_heard_enough_ends_the_command_quietly(lake: Path) -> None:
+@pytest.mark.parametrize("form", ["--rows=100000", "--csv", "--json"])
+def test_a_reader_that_has_heard_enough_ends_the_command_quietly(lake: Path, form: str) -> None:
     done = subprocess.run(
         [
             "bash",
@@ -324,8 +388,7 @@ def test_a_reader_that_has_heard_enough_ends_the_command_quietly(lake: Path) -> 
             "workbench",
             "sql",
             "select data from events, range(2000)",
-            "--rows",
-            "100000",
+            form,
             "--lake",
             lake,
         ],
@@ -333,4 +396,4 @@ def test_a_reader_that_has_heard_enough_ends_the_command_quietly(lake: Path) -> 
         text=True,
         check=False,
     )
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if "Traceback" in line or "rror" in line] == []

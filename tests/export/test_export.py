@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,26 @@ def test_the_lake_is_complete_until_the_instant_before_the_end_was_asked_for(sto
     assert summary.checkpoint is not None
     assert before <= summary.checkpoint.complete_until <= datetime.now(UTC)
     assert open_lake(tmp_path / "lake").info().complete_until == summary.checkpoint.complete_until
+
+
+def test_a_server_whose_clock_is_behind_decides_until_when_the_lake_is_complete(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 5)
+    behind = datetime.now(UTC) - timedelta(minutes=10)
+    with connect(store.uri) as source:
+        wrapped = Wrapped(source)
+        wrapped.end = lambda: replace(end, answered_at=behind) if (end := source.end()) else None
+        clock = store.clock
+        assert isinstance(clock, Clock)
+        summary = export_log(wrapped, tmp_path / "lake")
+    assert summary.checkpoint is not None
+    assert summary.checkpoint.complete_until < datetime.now(UTC)
+    last = lake_rows(tmp_path / "lake")[-1][6] // 10
+    assert summary.checkpoint.complete_until == max(behind, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=last - 1))
+
+
+def test_an_address_may_stand_for_a_connection(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 5)
+    assert export_log(store.uri, tmp_path / "lake").events_kept == 5
 
 
 @pytest.mark.usefixtures("small_steps")

@@ -13,6 +13,7 @@ from workbench.errors import InvalidPosition, ReadInterrupted, SourceUnavailable
 from workbench.events import EVENT_SCHEMA, Checkpoint
 from workbench.kurrent import LogEnd, connect
 from workbench.kurrent.connection import Transport
+from workbench.kurrent.reader import _date
 
 
 @pytest.fixture(params=["http2", "grpc"])
@@ -122,3 +123,10 @@ def test_a_read_of_a_server_that_has_stopped_is_unavailable_or_interrupted(trans
         assert end is not None
     with source, pytest.raises((SourceUnavailable, ReadInterrupted), match="esdb://127"):
         list(source.read_batches(upto=end))
+
+
+def test_the_end_of_the_log_carries_the_servers_own_time_where_it_sends_one() -> None:
+    assert _date([("server", "Kestrel"), ("date", "Sun, 01 Mar 2026 09:00:00 GMT")]) == datetime(2026, 3, 1, 9, tzinfo=UTC)
+    assert _date([("date", "yesterday")]) is None
+    assert _date([]) is None
+    assert _date(None) is None

@@ -37,18 +37,22 @@ def register(app: typer.Typer) -> None:
         from workbench.reports import run_report
 
         began = time.perf_counter()
-        lake, report = directory / "demo", directory / "report.html"
+        stored, lake, report = directory / "store", directory / "demo", directory / "report.html"
         directory.mkdir(parents=True, exist_ok=True)
         say(1, f"An embedded event store. {NOTICE}")
-        with EmbeddedStore(directory / "store") as store, connect(store.uri) as source:
-            say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
-            if source.end() is None:
+        say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
+        if stored.exists():
+            print(f"The store in {stored} has its history already; remove {stored} and {lake} for another.")
+        else:
+            # Filled aside and moved into place, so that a demo that was stopped leaves no half history for the next.
+            filling = stored.with_name(".store.part")
+            shutil.rmtree(filling, ignore_errors=True)
+            with EmbeddedStore(filling) as store, connect(store.uri) as source:
                 load_sample(source, events=events, days=90, seed=1)
-            else:
-                print(f"The store in {directory / 'store'} has its history already.")
-            say(3, f"The log, copied into the lake {lake}")
-            with progress("export") as shown:
-                print_summary(export_log(source, lake, progress=shown), json=False)
+            filling.rename(stored)
+        say(3, f"The log, copied into the lake {lake}")
+        with EmbeddedStore(stored) as store, connect(store.uri) as source, progress("export") as shown:
+            print_summary(export_log(source, lake, progress=shown), json=False)
         recorded = open_lake(lake)
         say(4, "What is in it")
         print_info(recorded.info())
@@ -63,7 +67,7 @@ def register(app: typer.Typer) -> None:
             f"distribution --lake {lake} --by category --every 1w",
             f'sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
             f"report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
-            f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
+            f"db start --data {stored}     # serve the store, for a client or an export of your own",
         ):
             print(f"  {command} {line}")
 

@@ -38,11 +38,13 @@ def register(app: typer.Typer) -> None:
         Each option of a selection may be given several times. A lake remembers its store and its selection, and refuses others.
         Run it again, it copies only what came since; kill it, and the next run goes on from the last commit.
         """
-        from workbench.cli.output import progress
+        from workbench.cli.output import check_place, progress
         from workbench.export import export_log
         from workbench.kurrent import connect
         from workbench.lake import open_lake
 
+        if duckdb is not None:
+            check_place(duckdb)
         selection = Selection(streams=tuple(stream or ()), categories=tuple(category or ()), types=tuple(type_ or ()))
         with connect(source, transport=transport) as connection, progress("export") as shown:
             summary = export_log(connection, lake, selection=selection, cluster=not no_cluster, progress=shown)

@@ -33,7 +33,7 @@ def print_info(info: LakeInfo, *, json: bool = False) -> None:
     if info.first_recorded_at is not None and info.last_recorded_at is not None:
         lines["recorded"] = f"{format_time(info.first_recorded_at)} to {format_time(info.last_recorded_at)}"
         lines["positions"] = f"{info.first_position} to {info.last_position}"
-    lines["complete until"] = format_time(info.complete_until) if info.complete_until else "never: no export has ended"
+    lines["complete until"] = format_time(info.complete_until) if info.complete_until else "nothing yet: no event was copied"
     lines["on disk"] = f"{size(info.bytes)} in {info.files:,} files" + (
         f", {info.unclustered_runs:,} not yet clustered" if info.unclustered_runs else ""
     )

@@ -69,7 +69,16 @@ def command(app: typer.Typer, *, example: str, name: str | None = None) -> Calla
     return register
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Write out the control characters of a text: one that came from a payload must not reach the terminal.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+
+
 def fail(sentence: str, *, status: int) -> None:
     """Print why a command failed, and end it."""
-    print(f"workbench: {sentence}", file=sys.stderr)
+    print(f"workbench: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(status)

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from workbench.errors import UsageError
+from workbench.cli.options import printable
+from workbench.errors import UsageError, WorkbenchError
 from workbench.events import format_time
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Pat
     Parameters
     ----------
     rows
-        At most so many rows in a table, which then says how many there are; JSON, CSV and files hold all.
+        At most so many rows in a table, which then says that there are more; JSON, CSV and files hold all.
 
     Raises
     ------
@@ -53,19 +55,19 @@ def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Pat
     elif json:
         print(_json(frame))
     elif csv:
-        _flat(frame).write_csv(sys.stdout)
+        sys.stdout.write(_flat(frame).write_csv())
     else:
         shown = frame if rows is None else frame.head(rows)
         print_table(shown)
         if shown.height < frame.height:
-            console().print(f"… {frame.height - shown.height:,} more rows; --json, --csv and --out give all")
+            console().print("… and more rows; --rows N shows more, and --json, --csv and --out give all")
 
 
 def print_table(frame: pl.DataFrame) -> None:
     """Print a frame as a table: numbers to the right with separators, instants in UTC, nulls empty."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, dtype in frame.schema.items():
-        table.add_column(name.replace("_", " "), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        table.add_column(printable(name.replace("_", " ")), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)))
     console().print(table)
@@ -75,15 +77,16 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return format_time(value)
+        return value.isoformat() if value.utcoffset() else format_time(value)
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
     if isinstance(value, float):
         return f"{value:.2%}" if name == "share" else f"{value:,.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if name.endswith(_NAMES) else f"{value:,}"
     if isinstance(value, bytes):
         return value.hex(" ", 4) if len(value) <= 16 else f"{value[:16].hex(' ', 4)}… ({len(value):,} bytes)"
-    # A control character of a payload must not reach the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))
+    return printable(str(value), keep="\n")
 
 
 def _json(frame: pl.DataFrame) -> str:
@@ -96,9 +99,11 @@ def _json(frame: pl.DataFrame) -> str:
             return base64.b64encode(value).decode()
         if isinstance(value, timedelta):
             return value.total_seconds()
+        if isinstance(value, Decimal) and value.is_finite():
+            return orjson.Fragment(format(value, "f"))  # all its digits, as a number
         return str(value)
 
-    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2
+    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
     return orjson.dumps(frame.to_dicts(), default=plain, option=options).decode()
 
 
@@ -110,7 +115,7 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     def text(value: Any) -> str:
-        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
+        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
 
     columns = []
     for name, dtype in frame.schema.items():
@@ -119,7 +124,8 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
         elif dtype == pl.Binary:
             columns.append(pl.col(name).map_elements(lambda value: base64.b64encode(value).decode(), return_dtype=pl.String))
         elif isinstance(dtype, pl.Datetime):
-            columns.append(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+            zone = {None: "", "UTC": "Z"}.get(dtype.time_zone, "%:z")
+            columns.append(pl.col(name).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}"))
     return frame.with_columns(columns)
 
 
@@ -127,8 +133,7 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
     """Write a frame beside its place and move it there, so that nobody reads half of it."""
     if out.suffix not in _SUFFIXES:
         raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")
-    if not out.parent.is_dir():
-        raise UsageError(f"There is no directory {out.parent} to write {out.name} to; make it first.")
+    check_place(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     writers: dict[str, Callable[[], Any]] = {
         ".parquet": lambda: frame.write_parquet(part),
@@ -139,9 +144,27 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
     try:
         writers[out.suffix]()
         part.replace(out)
+    except OSError as error:
+        raise WorkbenchError(f"{out} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
     finally:
         part.unlink(missing_ok=True)
     print(f"{out}: {frame.height:,} rows", file=sys.stderr)
+
+
+def check_place(file: Path) -> None:
+    """Refuse a file that cannot be written, before the work is done whose result it is to hold.
+
+    Raises
+    ------
+    UsageError
+        It is a directory, or its directory is not there or cannot be written.
+    """
+    if file.is_dir():
+        raise UsageError(f"{file} is a directory; name a file in it.")
+    if not file.parent.is_dir():
+        raise UsageError(f"There is no directory {file.parent} to write {file.name} to; make it first.")
+    if not os.access(file.parent, os.W_OK):
+        raise UsageError(f"The directory {file.parent} cannot be written; name another place for {file.name}.")
 
 
 @contextmanager

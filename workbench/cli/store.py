@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         data: Annotated[
             Path | None, typer.Option("--data", metavar="DIR", help="Where to keep the events; without it they live in memory.")
         ] = None,
-        port: Annotated[int, typer.Option("--port", metavar="N", help="The port; 0 takes a free one.")] = DEFAULT_PORT,
+        port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
         tls: Annotated[bool, typer.Option("--tls", help="Speak TLS with a certificate of its own; user admin, password changeit.")] = False,
     ) -> None:
         """Serve an embedded event store that speaks KurrentDB's protocol, until it is stopped."""

@@ -40,11 +40,22 @@ class Address:
             The scheme is another one, there is no host, or a port is no number. The message repeats no part of the address
             behind its scheme, since a malformed address may hold a password anywhere.
         """
+        if not isinstance(text, str):
+            raise InvalidAddress(f"An address is text, like {_EXAMPLE}; this is a {type(text).__name__}.")
         scheme, separator, _ = text.strip().partition("://")
         if not separator or scheme.lower() not in _SCHEMES:
             shown = f"{scheme[:20]}://" if separator else "without a scheme"
             raise InvalidAddress(f"An address {shown} is not known; write it like {_EXAMPLE}.")
-        parts = urlsplit(text.strip())
+        try:
+            parts = urlsplit(text.strip())
+        except ValueError:
+            raise InvalidAddress(f"The address has a host that cannot be read; write it like {_EXAMPLE}.") from None
+        if "@" in parts.path + parts.query + parts.fragment:
+            # A password with / ? or # in it ends the host early, and its rest would be shown as a part of the address.
+            raise InvalidAddress(
+                f"The address has a character in its user or password that must be percent-encoded (/ as %2F, ? as %3F, # as %23, @ as "
+                f"%40); write it like {_EXAMPLE}."
+            )
         login, at, hosts = parts.netloc.rpartition("@")
         username, _, password = login.partition(":")
         names = [_with_port(host.strip()) for host in hosts.split(",") if host.strip()]

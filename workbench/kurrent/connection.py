@@ -31,6 +31,7 @@ ANSWER_SECONDS = 10.0
 KEEPALIVE_MS = 10_000
 """How long a connection may be silent before a sign of life is asked for, and how long that may take: as in KurrentDB's clients."""
 
+_NEVER_MS = 2**31 - 1
 _LARGEST_MESSAGE = 20 * 1024 * 1024  # an event is at most 16 MiB, and its envelope is small
 
 
@@ -96,8 +97,8 @@ class _Client(EventStoreDBClient):
                 (ChannelOptions.SingleThreadedUnaryStream, 1),
                 ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
                 # esdbclient sets `grpc.keepalive_ms`, which gRPC does not know.
-                ("grpc.keepalive_time_ms", seconds.KeepAliveInterval or KEEPALIVE_MS),
-                ("grpc.keepalive_timeout_ms", seconds.KeepAliveTimeout or KEEPALIVE_MS),
+                ("grpc.keepalive_time_ms", _milliseconds(seconds.KeepAliveInterval) or _NEVER_MS),
+                ("grpc.keepalive_timeout_ms", _milliseconds(seconds.KeepAliveTimeout) or _NEVER_MS),
                 ("grpc.http2.max_pings_without_data", 0),
             ),
         )
@@ -121,7 +122,8 @@ class _Client(EventStoreDBClient):
             if username and password:
                 login = b64encode(f"{username}:{password}".encode()).decode()
                 headers = (*headers, ("authorization", f"Basic {login}"))
-        silence = (options.KeepAliveInterval or KEEPALIVE_MS) / 1000
+        interval = _milliseconds(options.KeepAliveInterval)
+        silence = None if interval is None else interval / 1000
         return Endpoint(host.strip("[]"), int(port), tls, headers, connect_seconds=ANSWER_SECONDS, silence_seconds=silence)
 
     @property
@@ -149,6 +151,7 @@ class Connection:
         self.address = str(address)
         try:
             self._client = _Client(address)
+            endpoint = self._client.endpoint() if transport == "http2" else None
         except (ValueError, OSError) as error:
             raise InvalidAddress(f"{self.address}: {_without_address(error)}.") from None
         except Exception as error:
@@ -160,7 +163,7 @@ class Connection:
             address=self.address,
             metadata=self._client.metadata,
             credentials=self._client.credentials,
-            endpoint=self._client.endpoint() if transport == "http2" else None,
+            endpoint=endpoint,
         )
 
     def end(self) -> LogEnd | None:
@@ -242,8 +245,17 @@ class Connection:
             return False
 
 
+def _milliseconds(value: int | None) -> int | None:
+    """Read a keep-alive option: absent is the default, and what is not positive turns it off."""
+    if value is None:
+        return KEEPALIVE_MS
+    return value if value > 0 else None
+
+
 def _without_address(error: Exception) -> str:
     """Return esdbclient's complaint about an address without the address, which it appends behind a colon."""
+    if isinstance(error, ssl.SSLError):
+        return f"a file that the address names holds no certificate or key that can be read ({error.reason or 'not PEM'})"
     if isinstance(error, OSError):
         return f"a file that the address names cannot be read: {error.strerror} ({error.filename})"
     head, _, tail = str(error).rpartition(": ")

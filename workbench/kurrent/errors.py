@@ -64,9 +64,6 @@ EXCEPTIONS: Final[dict[type[Exception], grpc.StatusCode]] = {
     client.ServiceUnavailable: _Code.UNAVAILABLE,
     client.SSLError: _Code.UNAVAILABLE,
     client.DiscoveryFailed: _Code.UNAVAILABLE,
-    client.LeaderNotFound: _Code.UNAVAILABLE,
-    client.FollowerNotFound: _Code.UNAVAILABLE,
-    client.ReadOnlyReplicaNotFound: _Code.UNAVAILABLE,
     client.NodeIsNotLeader: _Code.UNAVAILABLE,
     client.DeadlineExceeded: _Code.DEADLINE_EXCEEDED,
     client.GrpcDeadlineExceeded: _Code.DEADLINE_EXCEEDED,
@@ -94,7 +91,12 @@ EXCEPTIONS: Final[dict[type[Exception], grpc.StatusCode]] = {
 }
 """esdbclient's exceptions, each as the status that it stands for; those with a class of their own below come first."""
 
+_NO_SUCH_NODE = (SourceUnavailable, "the cluster has no node of the kind that nodePreference names. Name another, or leave it out")
+
 _OWN: Final[dict[type[Exception], tuple[type[SourceError], str]]] = {
+    client.LeaderNotFound: _NO_SUCH_NODE,
+    client.FollowerNotFound: _NO_SUCH_NODE,
+    client.ReadOnlyReplicaNotFound: _NO_SUCH_NODE,
     client.WrongCurrentVersion: (
         WrongExpectedRevision,
         "the stream has another revision than was expected. Read it and decide again",

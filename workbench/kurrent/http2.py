@@ -70,7 +70,7 @@ class Endpoint:
     tls: ssl.SSLContext | None
     headers: tuple[tuple[str, str], ...]
     connect_seconds: float = 10.0
-    silence_seconds: float = 10.0
+    silence_seconds: float | None = 10.0
 
     def call(self, path: str, request: bytes) -> StreamingCall:
         """Begin a call; the connection is its own and ends with it.
@@ -185,7 +185,7 @@ class StreamingCall:
             try:
                 count = self._socket.recv_into(scratch)
             except TimeoutError:
-                raise CallFailed(_Code.UNAVAILABLE, f"the server was silent for {2 * self._silence:g} seconds") from None
+                raise CallFailed(_Code.UNAVAILABLE, f"the server was silent for {2 * (self._silence or 0):g} seconds") from None
         if not count:
             raise CallFailed(_Code.UNAVAILABLE, "the server closed the connection")
         return count

@@ -8,9 +8,11 @@ or through gRPC's library, with one meaning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import grpc
@@ -34,11 +36,16 @@ CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """One end of the log: the position, prepare position and id of its first or last event."""
+    """One end of the log: the position, prepare position and id of its first or last event.
+
+    ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
+    does, in the header ``date``.
+    """
 
     position: int
     prepare_position: int
     event_id: str
+    answered_at: datetime | None = field(default=None, compare=False)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -73,9 +80,10 @@ class Reader:
     def one(self, *, backwards: bool, timeout: float) -> LogEnd | None:
         """Return the first event of the log, or the last; a :class:`grpc.RpcError` is left to the caller."""
         request = _request(after=None, backwards=backwards, count=1)
-        messages = list(self._read(request, timeout=timeout, **self._login))
+        call = self._read(request, timeout=timeout, **self._login)
+        messages = list(call)
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None
-        return None if decoded is None else _end(decoded, 0)
+        return None if decoded is None else replace(_end(decoded, 0), answered_at=_date(call.initial_metadata()))
 
     def batches(self, *, after: Checkpoint | None, upto: LogEnd) -> Iterator[Batch]:
         """Yield the events from ``after`` (inclusive) to ``upto`` (inclusive); see ``Connection.read_batches``."""
@@ -134,6 +142,17 @@ class Reader:
                 return False
             raise translate_rpc_error(error, address=self._address) from error
         return (service, method) in _supported(answer)
+
+
+def _date(headers: Iterable[tuple[str, str | bytes]] | None) -> datetime | None:
+    """Return the instant of the header ``date`` (RFC 9110, 5.6.7), where there is one that can be read."""
+    for name, value in headers or ():
+        if name == "date" and isinstance(value, str):
+            try:
+                return parsedate_to_datetime(value).astimezone(UTC)
+            except ValueError:
+                return None
+    return None
 
 
 def _request(*, after: Checkpoint | None, backwards: bool = False, count: int = 2**64 - 1) -> streams_pb2.ReadReq:

@@ -36,7 +36,11 @@ def write_duckdb(snapshot: Snapshot, file: Path) -> None:
 
 def _build(snapshot: Snapshot, file: Path) -> None:
     try:
-        with duckdb.connect(str(file)) as connection:
+        try:
+            opened = duckdb.connect(str(file))
+        except duckdb.Error as error:
+            raise LakeError(f"The DuckDB file cannot be written in {file.parent}: {str(error).splitlines()[0]}") from error
+        with opened as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
             # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.

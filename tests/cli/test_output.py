@@ -1,0 +1,105 @@
+"""How results are printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.oracle import fill
+from workbench.cli.app import app
+from workbench.embedded import EmbeddedStore
+
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".parquet": pl.read_parquet,
+    ".arrow": pl.read_ipc,
+    ".csv": pl.read_csv,
+    ".json": pl.read_json,
+}
+
+
+@pytest.fixture
+def lake(store: EmbeddedStore, tmp_path: Path) -> Path:
+    fill(store, 60)
+    assert run("export", "--source", store.uri, "--lake", tmp_path / "lake").exit_code == 0
+    return tmp_path / "lake"
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_json_numbers_are_numbers_with_all_their_digits(lake: Path) -> None:
+    query = "select sum(revision) as total, 12345678901234567890123456789::hugeint as huge, 1.10::decimal(9, 2) as price from events"
+    text = run("sql", query, "--lake", lake, "--json").stdout
+    assert '"price": 1.10' in text
+    (row,) = json.loads(text)
+    revisions = json.loads(run("sql", "select revision from events", "--lake", lake, "--json").stdout)
+    assert row["total"] == sum(each["revision"] for each in revisions)
+    assert row["huge"] == 12345678901234567890123456789
+
+
+def test_json_holds_maps_bytes_and_instants(lake: Path) -> None:
+    query = "select map {1: 'a'} as m, '\\xff'::blob as b, timestamptz '2026-03-01 09:00:00+00' as t, [1, 2] as l"
+    (row,) = json.loads(run("sql", query, "--lake", lake, "--json").stdout)
+    assert row["b"] == "/w=="
+    assert row["t"] == "2026-03-01T09:00:00Z"
+    assert row["l"] == [1, 2]
+
+
+def test_csv_json_and_files_hold_the_same_rows(lake: Path, tmp_path: Path) -> None:
+    query = "select stream, revision, recorded_at, data from events order by position"
+    rows = json.loads(run("sql", query, "--lake", lake, "--json").stdout)
+    table = list(csv.DictReader(io.StringIO(run("sql", query, "--lake", lake, "--csv").stdout)))
+    assert [(row["stream"], row["revision"]) for row in rows] == [(row["stream"], int(row["revision"])) for row in table]
+    for suffix in READERS:
+        out = tmp_path / f"result{suffix}"
+        assert run("sql", query, "--lake", lake, "--out", out).exit_code == 0
+        assert READERS[suffix](out)["stream"].to_list() == [row["stream"] for row in rows]
+    assert sorted(path.name for path in tmp_path.glob("*result*")) == ["result.arrow", "result.csv", "result.json", "result.parquet"]
+
+
+def test_a_table_says_that_there_is_more_and_asks_the_lake_for_no_more_than_it_shows(lake: Path) -> None:
+    result = run("sql", "select range as n from range(100000)", "--lake", lake, "--rows", "3")
+    assert result.stdout.split()[:4] == ["n", "0", "1", "2"]
+    assert "more rows" in result.stdout
+    assert "more rows" not in run("sql", "select range as n from range(3)", "--lake", lake, "--rows", "3").stdout
+
+
+def test_names_of_places_are_printed_so_that_they_can_be_used_again(lake: Path) -> None:
+    shown = run("sql", "select 1234567 as position, 1234567 as n", "--lake", lake).stdout
+    assert shown.split()[-2:] == ["1234567", "1,234,567"]
+
+
+def test_every_result_names_its_position_on_stderr(lake: Path) -> None:
+    info = json.loads(run("info", "--lake", lake, "--json").stdout)
+    for words in (["sql", "select 1"], ["distribution"]):
+        assert str(info["last_position"]) in run(*words, "--lake", lake).stderr
+        assert "position 128" in run(*words, "--lake", lake, "--at", "128").stderr
+
+
+def test_a_month_of_another_time_zone_is_printed_in_that_zone(lake: Path) -> None:
+    shown = run("distribution", "--lake", lake, "--every", "1mo", "--tz", "Europe/Berlin").stdout
+    assert "T00:00:00+0" in shown
+
+
+def test_info_of_an_empty_copy_says_so(store: EmbeddedStore, tmp_path: Path) -> None:
+    assert run("export", "--source", store.uri, "--lake", tmp_path / "lake").exit_code == 0
+    shown = run("info", "--lake", tmp_path / "lake")
+    assert shown.exit_code == 0
+    assert "no event was copied" in shown.stdout
+
+
+def test_a_demo_that_was_stopped_half_way_begins_its_history_anew(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path / ".store.part") as half:
+        fill(half, 3)
+    result = run("demo", "--dir", tmp_path, "--events", "600")
+    assert result.exit_code == 0, result.output
+    assert "600 events" in result.stdout
+    assert not (tmp_path / ".store.part").exists()
