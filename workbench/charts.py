@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from html import escape
-from itertools import pairwise
 from typing import Any, Literal
 
 import plotly.graph_objects as go
 import polars as pl
 
 from workbench.errors import UsageError
-from workbench.tables import Column, Table, one_line, percent, table
+from workbench.tables import Column, Table, distinct_labels, offset_where_ambiguous, percent, prose, table
 
 PLOTLY_CONFIG: Mapping[str, Any] = {
     "displaylogo": False,
@@ -60,6 +59,8 @@ PALETTES: Mapping[Literal["light", "dark"], Mapping[str, Any]] = {
 
 _LABEL = 30
 """How many letters of a name are shown: as many as fit on a phone beside a number or a colour."""
+_HOVER = 80
+"""How many letters of a name are shown where the pointer is, and over a column of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +68,21 @@ class _Period:
     """How a period is called and written: in full, and under an axis, where a second line stands if it changed. Of many periods
     every ``steps``-th has a label."""
 
-    longest: timedelta
     name: str
     full: str
     short: tuple[str, str]
     steps: tuple[int, ...]
 
 
-_TICKS = 8
-_PERIODS = (
-    _Period(timedelta(hours=1), "hour", "%-d %b %Y, %H:%M", ("%H:%M", "%-d %b"), (1, 2, 3, 6, 12, 24)),
-    _Period(timedelta(days=1), "day", "%a %-d %b %Y", ("%-d %b", "%Y"), (1, 2, 7, 14, 28)),
-    _Period(timedelta(days=7), "week", "week of %-d %b %Y", ("%-d %b", "%Y"), (1, 2, 4, 8, 13, 26, 52)),
-    _Period(timedelta(days=31), "month", "%B %Y", ("%b", "%Y"), (1, 3, 6, 12)),
-)
+_TICKS = 7
+_PERIODS: Mapping[str, _Period] = {
+    "1h": _Period("hour", "%-d %b %Y, %H:%M", ("%H:%M", "%-d %b"), (1, 2, 3, 6, 12, 24)),
+    "1d": _Period("day", "%a %-d %b %Y", ("%-d %b", "%Y"), (1, 2, 7, 14, 28)),
+    "1w": _Period("week", "week of %-d %b %Y", ("%-d %b", "%Y"), (1, 2, 4, 8, 13, 26, 52)),
+    "1mo": _Period("month", "%B %Y", ("%b", "%Y"), (1, 3, 6, 12)),
+}
+_NO_PERIOD = _Period("period", "%-d %b %Y, %H:%M", ("%-d %b", "%Y"), (1,))
+"""Of a distribution over time that has no rows, and so does not say how long its periods would be."""
 
 
 # Plotly has no types of its own, and so nothing to check a subclass against.
@@ -167,8 +169,9 @@ def distribution_chart(frame: pl.DataFrame, *, question: str | None = None, capt
     Parameters
     ----------
     frame
-        In all: horizontal bars, the most frequent first, each with its count and share. With a column ``period``: one stacked
-        bar for each period, the most frequent type at the bottom.
+        In all: horizontal bars, the most frequent first, each with its count and share. With the columns ``period`` and
+        ``every``: one stacked bar for each period, the most frequent type at the bottom. Where a clock is put back, the hour
+        that it shows twice has two bars, told apart by their offsets from UTC.
     question
         The title. It should be what the chart answers.
     caption
@@ -186,6 +189,10 @@ def distribution_chart(frame: pl.DataFrame, *, question: str | None = None, capt
     if by is None or "count" not in frame.columns:
         raise UsageError(f"A distribution has a column 'type', 'category' or 'stream' and a column 'count', not {frame.columns}.")
     over_time = "period" in frame.columns
+    if over_time and ("every" not in frame.columns or frame["every"].n_unique() > 1 or not set(frame["every"]) <= _PERIODS.keys()):
+        raise UsageError(
+            "A distribution over time has a column 'every', the same in all rows: keep it, and draw one distribution at a time."
+        )
     most = _SERIES if over_time else 50
     top = top if top is not None else (_SERIES if over_time else 15)
     if not 1 <= top <= most:
@@ -198,10 +205,12 @@ def distribution_chart(frame: pl.DataFrame, *, question: str | None = None, capt
 def _in_all(frame: pl.DataFrame, *, by: str, question: str | None, caption: str, top: int) -> Chart:
     question = question or f"Which {_plural(by)} make up the history?"
     kept, rest = frame.head(top), frame.slice(top)
-    names = kept[by].to_list()
+    rows = kept[by].to_list()
+    labels, whole = distinct_labels(rows, _LABEL), distinct_labels(rows, _HOVER)
+    names = [(labels[name], whole[name]) for name in rows]
     counts = kept["count"].to_list()
     if rest.height:
-        names.append(_rest_name(rest.height, by))
+        names.append((_rest_name(rest.height, by),) * 2)
         counts.append(int(rest["count"].sum()))
     total = sum(counts)
     chart = Chart()
@@ -209,19 +218,19 @@ def _in_all(frame: pl.DataFrame, *, by: str, question: str | None, caption: str,
         chart.add_bar(
             x=counts[first:last],
             y=list(range(first, last)),
-            customdata=[_plain(name) for name in names[first:last]],
+            customdata=[_plain(name) for _, name in names[first:last]],
             marker=marker,
             orientation="h",
             width=0.34,
             hovertemplate="%{customdata}<br><b>%{x:,} events</b><extra></extra>",
         )
     # Names stand above their bars and numbers at the right edge: nothing is cut off, however long the name or narrow the page.
-    labels = []
-    for row, (name, count) in enumerate(zip(names, counts, strict=True)):
+    notes = []
+    for row, ((name, _), count) in enumerate(zip(names, counts, strict=True)):
         above = {"y": row, "yref": "y", "xref": "paper", "yshift": 16, "showarrow": False}
-        labels.append({**above, "text": _plain(name, _LABEL), "x": 0, "xanchor": "left"})
-        labels.append({**above, "text": f"{count:,}  ·  {percent(count / total)}", "x": 1, "xanchor": "right"})
-    chart.update_layout(annotations=labels, barmode="overlay", showlegend=False)
+        notes.append({**above, "text": _plain(name), "x": 0, "xanchor": "left"})
+        notes.append({**above, "text": f"{count:,}  ·  {percent(count / total)}", "x": 1, "xanchor": "right"})
+    chart.update_layout(annotations=notes, barmode="overlay", showlegend=False)
     chart.update_xaxes(visible=False, fixedrange=True, range=[0, max(counts, default=1)])
     chart.update_yaxes(visible=False, fixedrange=True, range=[len(names) - 0.5, -0.9])
     numbers = table(frame.select(by, "count", "share"), bars="share")
@@ -230,31 +239,32 @@ def _in_all(frame: pl.DataFrame, *, by: str, question: str | None, caption: str,
 
 def _over_time(frame: pl.DataFrame, *, by: str, question: str | None, caption: str, top: int) -> Chart:
     question = question or f"How do the {_plural(by)} grow over time?"
-    # Rows of each period come in the order of the totals. Plotly knows no time zones: it is given the wall clock's time.
+    # Rows of each period come in the order of the totals. Plotly knows no time zones, and would stack the two hours of one name:
+    # it is given the periods' names, one for each instant.
     order = frame[by].unique(maintain_order=True).to_list()
-    wall = frame.with_columns(pl.col("period").dt.replace_time_zone(None))
-    starts = wall["period"].unique(maintain_order=True).to_list()
-    period = _period(starts)
+    starts = frame["period"].unique(maintain_order=True).to_list()
+    period = _PERIODS[frame["every"][0]] if frame.height else _NO_PERIOD
+    named = [f"{start.strftime(period.full)} {_offset(start, period)}".rstrip() for start in starts]
     shown = order[:top]
-    labels = [*shown, *([_rest_name(len(order) - top, by)] if len(order) > top else [])]
+    rest = [_rest_name(len(order) - top, by)] if len(order) > top else []
     place = pl.col(by).replace_strict(shown, range(len(shown)), default=len(shown), return_dtype=pl.Int64)
-    counts = wall.group_by("period", place.alias("place"), maintain_order=True).agg(pl.col("count").sum())
+    counts = frame.group_by("period", place.alias("place"), maintain_order=True).agg(pl.col("count").sum())
     chart = Chart()
-    values = [counts.filter(pl.col("place") == place)["count"].to_list() for place in range(len(labels))]
-    for label, heights in zip(labels, values, strict=True):
+    values = [counts.filter(pl.col("place") == place)["count"].to_list() for place in range(len(shown) + len(rest))]
+    for label, heights in zip([*distinct_labels(shown, _LABEL).values(), *rest], values, strict=True):
         chart.add_bar(
-            x=[start.isoformat() for start in starts],
+            x=named,
             y=heights,
-            name=_plain(label, _LABEL),
+            name=_plain(label),
             marker={"color": _OTHER} if len(chart.data) == top else {},
             hovertemplate="%{y:,}",
         )
     numbers = Table(
-        (Column(period.name.capitalize()), *(Column(one_line(label), numeric=True) for label in [*labels, "All"])),
-        tuple(
-            (start.strftime(period.full), *(f"{count:,}" for count in [*row, sum(row)]))
-            for start, row in zip(starts, zip(*values, strict=True), strict=True)
+        (
+            Column(period.name.capitalize()),
+            *(Column(label, numeric=True) for label in [*distinct_labels(shown, _HOVER).values(), *rest, "All"]),
         ),
+        tuple((name, *(f"{count:,}" for count in [*row, sum(row)])) for name, row in zip(named, zip(*values, strict=True), strict=True)),
     )
     chart.update_layout(
         barmode="stack",
@@ -264,15 +274,17 @@ def _over_time(frame: pl.DataFrame, *, by: str, question: str | None, caption: s
         legend={"orientation": "h", "x": 0, "xref": "paper", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     )
     zone = getattr(frame.schema["period"], "time_zone", None) or "UTC"
-    chart.update_xaxes(type="date", hoverformat=period.full, title={"text": f"by {period.name}, {_plain(zone)}"}, fixedrange=True)
-    chart.update_xaxes(tickmode="array", **_ticks(starts, period))
-    chart.update_yaxes(title={"text": f"events a {period.name}"}, tickformat=",", rangemode="tozero", fixedrange=True)
+    chart.update_xaxes(type="category", title={"text": f"by {period.name}, {_plain(zone)}"}, fixedrange=True)
+    # Without a template of its own, the title of a box under the pointer would be the short text of the axis where there is one.
+    chart.update_xaxes(tickmode="array", unifiedhovertitle={"text": "%{x}"}, **_ticks(starts, named, period))
+    chart.update_yaxes(title={"text": f"events per {period.name}"}, tickformat=",", rangemode="tozero", fixedrange=True)
     whole = f"The first and the last {period.name} may be incomplete."
     caption = f"{caption}. {whole}" if caption else whole
     return _finish(chart, question=question, caption=caption, numbers=numbers, height=400, top=112, bottom=112)
 
 
 def _finish(chart: Chart, *, question: str, caption: str, numbers: Table, height: int, top: int, bottom: int) -> Chart:
+    question, caption = prose(question), prose(caption)
     # Room for a legend of three lines under the title, and for a caption under an axis; a report sets both as text instead.
     chart.update_layout(
         template=template("light"),
@@ -290,23 +302,22 @@ def _finish(chart: Chart, *, question: str, caption: str, numbers: Table, height
     return chart
 
 
-def _period(starts: list[datetime]) -> _Period:
-    """Tell the period from the smallest step between the dense starts."""
-    # A clock that is put forward or back makes one step shorter or longer than the period.
-    step = min((after - before for before, after in pairwise(starts)), default=timedelta(days=1))
-    return next((period for period in _PERIODS if step <= period.longest), _PERIODS[-1])
+def _offset(start: datetime, period: _Period) -> str:
+    return offset_where_ambiguous(start) if "%H" in period.full else ""
 
 
-def _ticks(starts: list[datetime], period: _Period) -> dict[str, list[str]]:
+def _ticks(starts: list[datetime], named: list[str], period: _Period) -> dict[str, list[str]]:
     """Label so many bars, each right under itself, as have room on a phone."""
     step = next((step for step in period.steps if len(starts) <= _TICKS * step), -(-len(starts) // _TICKS))
     labels: list[str] = []
     above = ""
     for start in starts[::step]:
         first, second = (start.strftime(pattern) for pattern in period.short)
-        labels.append(f"{first}<br>{second}" if second != above else first)
+        # "+02" for "+02:00": no wider than the hour above it, so that Plotly need not turn the labels on a phone.
+        lines = (first, _offset(start, period).removesuffix(":00"), second if second != above else "")
+        labels.append("<br>".join(line for line in lines if line))
         above = second
-    return {"tickvals": [start.isoformat() for start in starts[::step]], "ticktext": labels}
+    return {"tickvals": named[::step], "ticktext": labels}
 
 
 def _plural(by: str) -> str:
@@ -317,10 +328,6 @@ def _rest_name(number: int, by: str) -> str:
     return f"other ({number:,} {_plural(by) if number > 1 else by})"
 
 
-def _plain(text: str, longest: int | None = None) -> str:
-    """Return data as Plotly text: on one line, shortened in its middle, with nothing that reads as markup or as TeX."""
-    line = one_line(text)
-    if longest is not None and len(line) > longest:
-        half = (longest - 1) // 2
-        line = f"{line[: longest - 1 - half]}…{line[-half:]}"
-    return escape(line, quote=False).replace("$", "&#36;")
+def _plain(text: str) -> str:
+    """Return text as Plotly text: with nothing that reads as markup or as TeX."""
+    return escape(text, quote=False).replace("$", "&#36;")

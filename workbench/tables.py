@@ -1,13 +1,14 @@
 """A data frame or a few figures in, a table for people out: the same in a notebook and in a report.
 
 Numbers are grouped by thousands, shares are per cent, bytes carry a unit, instants are cut to the minute, and everything that
-comes from the data is escaped.
+comes from the data is escaped. Texts that differ look different: what cannot be seen is written as ``\\x0a``, and of long names
+that are shortened each keeps a look of its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from html import escape
@@ -16,6 +17,10 @@ from typing import Any, Self
 import polars as pl
 
 NOTHING = "—"
+
+_LONGEST = 200
+"""How many letters of a text are shown in a cell: more than any name has that people gave."""
+_LONGEST_FACT = 30
 
 STYLE = """
 <style>
@@ -30,13 +35,14 @@ STYLE = """
 .wb-table.wb-table th:first-child { padding-left: 0; }
 .wb-table.wb-table td:last-child, .wb-table.wb-table thead th:last-child { padding-right: 0; }
 .wb-table.wb-table thead th { font-weight: 600; vertical-align: bottom; border-bottom: 1px solid currentColor; }
+.wb-table.wb-table tbody th, .wb-table.wb-table tbody td { vertical-align: top; }
 .wb-table.wb-table tbody th { font-weight: 400; white-space: normal; overflow-wrap: anywhere; min-width: 11rem; }
 .wb-table.wb-table tbody tr + tr > * { border-top: 1px solid rgb(128 128 128 / .25); }
 .wb-table.wb-table .number { text-align: right; }
 .wb-table.wb-table td.bar { position: relative; min-width: 10rem; }
 .wb-table td.bar span { position: relative; }
 .wb-table td.bar::before {
-  content: ""; position: absolute; left: .75rem; bottom: .3rem; height: 1.15rem; border-radius: 1px;
+  content: ""; position: absolute; left: .75rem; top: .3rem; height: 1.35em; border-radius: 1px;
   width: calc((100% - 5.75rem) * var(--part)); background: rgb(28 99 176 / .3);
 }
 .wb-facts.wb-facts {
@@ -153,7 +159,7 @@ def facts(values: Mapping[str, object]) -> Facts:
     Events: 1,234,567
     Most frequent: user.logged_in
     """
-    return Facts(tuple((name, _value(value)) for name, value in values.items()))
+    return Facts(tuple((name, shorten(_value(value), _LONGEST_FACT)) for name, value in values.items()))
 
 
 def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, rows: int = 200) -> Table:
@@ -163,7 +169,8 @@ def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, ro
     ----------
     frame
         The first column names the rows. Columns called ``share`` or ending with ``_share`` are fractions and shown as per cent;
-        those ending with ``_bytes`` are shown with a unit; other numbers are grouped by thousands, except positions.
+        those ending with ``_bytes`` are shown with a unit; other numbers are grouped by thousands, except positions. A text of
+        more than 200 letters is shortened in its middle.
     caption
         What the table shows, in a few words.
     bars
@@ -188,11 +195,11 @@ def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, ro
     cells = [_texts(shown[name]) for name in shown.columns]
     more = frame.height - shown.height
     note = f"{more:,} more {'row' if more == 1 else 'rows'} not shown." if more else ""
-    return Table(columns, tuple(zip(*cells, strict=True)), caption, note)
+    return Table(columns, tuple(zip(*cells, strict=True)), prose(caption), note)
 
 
 def _label(name: str, dtype: pl.DataType) -> str:
-    words = name.removesuffix("_bytes").removesuffix("_at").replace("_", " ")
+    words = shorten(one_line(name.removesuffix("_bytes").removesuffix("_at").replace("_", " ")), _LONGEST)
     zone = getattr(dtype, "time_zone", None)
     return words[:1].upper() + words[1:] + (f" ({zone})" if zone else "")
 
@@ -211,6 +218,9 @@ def _texts(values: pl.Series) -> list[str]:
         return [NOTHING if value is None else in_bytes(value) for value in values.to_list()]
     if name.endswith("position"):
         return [NOTHING if value is None else str(value) for value in values.to_list()]
+    if values.dtype == pl.String:
+        labels = distinct_labels(values.drop_nulls().unique(maintain_order=True), _LONGEST)
+        return [NOTHING if value is None else labels[value] for value in values.to_list()]
     return [_value(value) for value in values.to_list()]
 
 
@@ -225,16 +235,71 @@ def _value(value: object) -> str:
         case float():
             return f"{value:,.2f}"
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
+            return f"{value:%Y-%m-%d %H:%M} {offset_where_ambiguous(value)}".rstrip()
         case date():
             return value.isoformat()
         case _:
-            return one_line(str(value))
+            return shorten(one_line(str(value)), _LONGEST)
+
+
+# A space that a browser would swallow, and a backslash that could be taken for one of ours.
+_UNSEEN = re.compile(r"^ | $|(?<= ) |\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks and other control characters, so that it cannot break a table or a chart."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split()) or "(empty)"
+    r"""Return a name on one line with all that cannot be seen in it made visible, so that names that differ look different.
+
+    >>> print(one_line("two\nlines"), one_line("\u202eright to left"), one_line(" a  b"), one_line(r"a\b"))
+    two\x0alines \u202eright to left \x20a \x20b a\b
+    """
+    marked = _UNSEEN.sub(lambda match: _escape(match[0]), text)
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in marked) or "(empty)"
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def prose(text: str) -> str:
+    """Return a title or a caption on one line: line breaks in it are the author's, and everything else as in a name."""
+    words = " ".join(text.split())
+    return one_line(words) if words else ""
+
+
+def shorten(text: str, longest: int, *, mark: str = "…") -> str:
+    """Return a text of at most ``longest`` letters, with a mark in place of its middle if there were more."""
+    if len(text) <= longest:
+        return text
+    kept = longest - len(mark)
+    return f"{text[: kept - kept // 2]}{mark}{text[len(text) - kept // 2 :]}"
+
+
+def distinct_labels(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Return for each name a label of one line and at most ``longest`` letters; labels of different names differ.
+
+    >>> distinct_labels(["a", "from here to there", "from here or there"], 12)
+    {'a': 'a', 'from here to there': 'from h…there', 'from here or there': 'from …2…here'}
+    """
+    lines = {name: one_line(name) for name in names}
+    taken = {line for line in lines.values() if len(line) <= longest}
+    labels: dict[str, str] = {}
+    alike: dict[str, int] = {}
+    for name, line in lines.items():
+        label = plain = shorten(line, longest)
+        while len(line) > longest and label in taken:
+            alike[plain] = alike.get(plain, 1) + 1
+            label = shorten(line, longest, mark=f"…{alike[plain]}…")
+        taken.add(label)
+        labels[name] = label
+    return labels
+
+
+def offset_where_ambiguous(moment: datetime) -> str:
+    """Return an instant's offset from UTC, such as ``+02:00``, if its wall clock shows this time twice; else nothing."""
+    if moment.replace(fold=0).utcoffset() == moment.replace(fold=1).utcoffset():
+        return ""
+    return moment.isoformat(timespec="minutes")[len("2025-10-26T02:00") :]
 
 
 def percent(share: float) -> str:

@@ -114,6 +114,36 @@ def test_the_hour_that_a_clock_skips_or_repeats_is_counted_as_it_was(tmp_path: P
     assert distribution(timeline, every="1d", tz=tz)["count"].to_list() == [hours]
 
 
+@pytest.mark.parametrize(("tz", "day"), [("Australia/Lord_Howe", "2025-04-06"), ("Asia/Pyongyang", "2018-05-05")])
+def test_no_event_is_lost_where_a_clock_moves_by_half_an_hour(tmp_path: Path, tz: str, day: str) -> None:
+    noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=ZoneInfo(tz)).astimezone(UTC)
+    events = [Recorded("a", noon + timedelta(minutes=20 * number)) for number in range(-72, 72)]
+    frame = distribution(timeline_of(tmp_path, events), every="1h", tz=tz)
+    assert frame["count"].sum() == len(events)
+    assert frame["count"].min() != 0
+    assert frame["period"].is_sorted()
+    assert frame["period"].is_unique().all()
+
+
+def test_a_date_that_a_time_zone_left_out_has_no_period(tmp_path: Path) -> None:
+    # Samoa went from 29 to 31 December 2011, over the date line.
+    start = datetime(2011, 12, 29, 12, tzinfo=UTC)
+    events = [Recorded("a", start + timedelta(hours=6 * number)) for number in range(12)]
+    frame = distribution(timeline_of(tmp_path, events), every="1d", tz="Pacific/Apia")
+    assert [(str(moment.date()), count) for moment, count in frame.select("period", "count").iter_rows()] == [
+        ("2011-12-29", 4), ("2011-12-31", 4), ("2012-01-01", 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("every", get_args(Every))
+def test_a_distribution_over_time_says_how_long_its_periods_are(tmp_path: Path, every: Every) -> None:
+    timeline = timeline_of(tmp_path, [Recorded("a", START)])
+    frame = distribution(timeline, every=every)
+    assert frame.columns[:2] == ["period", "every"]
+    assert frame["every"].to_list() == [every]
+    assert distribution(timeline, every="auto")["every"].to_list() == ["1h"]
+
+
 def test_a_day_whose_midnight_does_not_exist_begins_at_its_first_instant(tmp_path: Path) -> None:
     # In 2018 São Paulo put its clocks forward at midnight of 4 November.
     noon = datetime(2018, 11, 4, 12, tzinfo=ZoneInfo("America/Sao_Paulo")).astimezone(UTC)
@@ -126,7 +156,7 @@ def test_a_day_whose_midnight_does_not_exist_begins_at_its_first_instant(tmp_pat
 @pytest.mark.parametrize("every", [None, "auto", "1h", "1mo"])
 def test_an_empty_timeline_gives_an_empty_frame_with_its_columns(history: Timeline, every: Every | None) -> None:
     frame = distribution(history.types("nothing"), every=every, tz="Asia/Tokyo")
-    period = {} if every is None else {"period": pl.Datetime("us", "Asia/Tokyo")}
+    period = {} if every is None else {"period": pl.Datetime("us", "Asia/Tokyo"), "every": pl.Enum(get_args(Every))}
     assert frame.is_empty()
     assert frame.schema == {**period, "type": pl.String(), **TOTAL}
 
@@ -168,5 +198,16 @@ def test_what_cannot_be_counted_is_refused_naming_what_can(history: Timeline, wr
 
 def test_a_table_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     events = [Recorded("a", START + timedelta(days=100 * number), f"s-{number}") for number in range(100)]
-    with pytest.raises(UsageError, match="take a longer period than '1h'"):
+    with pytest.raises(UsageError, match="take a longer period than '1h', or select fewer events"):
         distribution(timeline_of(tmp_path, events), by="stream", every="1h")
+
+
+def test_the_automatic_period_keeps_within_the_same_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [Recorded("a", START + timedelta(days=2 * number), f"s-{number}") for number in range(30)]
+    timeline = timeline_of(tmp_path, events)
+    assert distribution(timeline, by="stream", every="auto")["every"].unique().to_list() == ["1d"]
+    monkeypatch.setitem(distribution.__globals__, "_MOST_ROWS", 30 * 10)
+    assert distribution(timeline, by="stream", every="auto")["every"].unique().to_list() == ["1w"]
+    monkeypatch.setitem(distribution.__globals__, "_MOST_ROWS", 30)
+    with pytest.raises(UsageError, match="30 x 3 rows, more than 30: select fewer events"):
+        distribution(timeline, by="stream", every="auto")

@@ -152,6 +152,34 @@ def test_markup_in_the_data_is_shown_as_text_in_figures_and_tables(browser: Any,
     visit.close()
 
 
+@pytest.mark.parametrize("screen", ["desktop", "small phone"])
+def test_a_bar_lies_behind_its_number_also_beside_a_name_of_many_lines(browser: Any, hostile: Path, screen: str) -> None:
+    visit = Visit(browser, hostile, **SCREENS[screen])
+    rows = visit.ask(
+        """[...document.querySelectorAll('details')].flatMap(details => {
+            details.open = true;
+            return [...details.querySelectorAll('td.bar')].map(cell => {
+                const bar = getComputedStyle(cell, '::before');
+                const middle = cell.getBoundingClientRect().top + parseFloat(bar.top) + parseFloat(bar.height) / 2;
+                const number = cell.querySelector('span').getBoundingClientRect();
+                return [cell.getBoundingClientRect().height, Math.abs(middle - number.top - number.height / 2)];
+            });
+        })"""
+    )
+    heights = [height for height, _ in rows]
+    assert max(heights) > 2 * min(heights)
+    assert max(apart for _, apart in rows) < 1.5
+    visit.close()
+
+
+def test_the_box_under_the_pointer_names_its_period_in_full(browser: Any, hostile: Path) -> None:
+    visit = Visit(browser, hostile)
+    visit.page.locator(".plot").nth(1).hover()
+    visit.page.wait_for_timeout(300)
+    assert "Mon 5 Jan 2026" in visit.ask("[...document.querySelectorAll('.hoverlayer text')].map(text => text.textContent)")
+    visit.close()
+
+
 def test_no_button_offers_to_upload_a_chart(browser: Any, report: Path) -> None:
     visit = Visit(browser, report)
     visit.page.hover(".plot")

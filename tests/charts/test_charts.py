@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import combinations
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import polars as pl
 import pytest
@@ -13,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.charts.vision import KINDS, contrast, difference
+from tests.lakes import Recorded, write_lake
+from workbench.analysis.distribution import Every, distribution
 from workbench.charts import PALETTES, Chart, distribution_chart, template
 from workbench.errors import UsageError
-from workbench.tables import Table, facts, in_bytes, percent, table
+from workbench.lake import open_lake
+from workbench.tables import Table, distinct_labels, facts, in_bytes, percent, table
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"
@@ -27,10 +31,12 @@ def totals(counts: dict[str, int]) -> pl.DataFrame:
     return frame.with_columns((pl.col("count") / whole).alias("share"))
 
 
-def periods(counts: dict[str, list[int]], *, step: timedelta = timedelta(days=1), tz: str = "UTC") -> pl.DataFrame:
+def periods(counts: dict[str, list[int]], *, every: str = "1d", start: datetime = START, tz: str = "UTC") -> pl.DataFrame:
     length = len(next(iter(counts.values()), []))
-    rows = [(START + step * place, name, values[place]) for place in range(length) for name, values in counts.items()]
-    schema = {"period": pl.Datetime("us", "UTC"), "type": pl.String(), "count": pl.Int64()}
+    first = pl.Series([start]).dt.convert_time_zone(tz)
+    starts = [first.dt.offset_by(every.replace("1", str(place), 1))[0].astimezone(UTC) for place in range(length)]
+    rows = [(starts[place], every, name, values[place]) for place in range(length) for name, values in counts.items()]
+    schema = {"period": pl.Datetime("us", "UTC"), "every": pl.Enum(get_args(Every)), "type": pl.String(), "count": pl.Int64()}
     return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("period").dt.convert_time_zone(tz))
 
 
@@ -69,26 +75,47 @@ def test_a_type_called_other_is_not_mixed_up_with_the_rest() -> None:
     assert [trace["y"] for trace in bars(distribution_chart(periods(counts)))] == [[5], [1], [1], [1], [1], [1]]
 
 
+@pytest.mark.parametrize("length", [1, 3])
 @pytest.mark.parametrize(
-    ("step", "first", "axis"),
-    [(timedelta(hours=1), "5 Jan 2026, 01:00", "hour"), (timedelta(days=1), "Mon 5 Jan 2026", "day"),
-     (timedelta(days=7), "week of 5 Jan 2026", "week"), (timedelta(days=28), "January 2026", "month")],
+    ("every", "first", "name"),
+    [("1h", "5 Jan 2026, 01:00", "hour"), ("1d", "Mon 5 Jan 2026", "day"),
+     ("1w", "week of 5 Jan 2026", "week"), ("1mo", "January 2026", "month")],
 )  # fmt: skip
-def test_periods_are_named_on_the_wall_clock_of_the_frame(step: timedelta, first: str, axis: str) -> None:
-    chart = distribution_chart(periods({"a": [1, 2, 3]}, step=step, tz="Europe/Berlin"))
+def test_periods_are_named_on_the_wall_clock_of_the_frame(every: str, first: str, name: str, length: int) -> None:
+    chart = distribution_chart(periods({"a": [1] * length}, every=every, tz="Europe/Berlin"))
+    assert chart.numbers.columns[0].label == name.capitalize()
     assert chart.numbers.rows[0][0] == first
-    assert chart.layout.xaxis.title.text == f"by {axis}, Europe/Berlin"
-    assert f"The first and the last {axis} may be incomplete" in chart.caption
-    assert bars(chart)[0]["x"][0] == "2026-01-05T01:00:00"
+    assert chart.layout.xaxis.title.text == f"by {name}, Europe/Berlin"
+    assert chart.layout.yaxis.title.text == f"events per {name}"
+    assert f"The first and the last {name} may be incomplete" in chart.caption
+    assert bars(chart)[0]["x"][0] == first
 
 
-@given(st.integers(1, 400), st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30)]))
+@pytest.mark.parametrize("every", get_args(Every))
+def test_a_chart_names_every_period_that_a_distribution_counts_by(tmp_path: Path, every: Every) -> None:
+    timeline = open_lake(write_lake(tmp_path, [Recorded("a", START)])).timeline
+    chart = distribution_chart(distribution(timeline, every=every))
+    assert chart.layout.yaxis.title.text == f"events per {dict(zip(get_args(Every), ('hour', 'day', 'week', 'month'), strict=True))[every]}"
+
+
+def test_an_hour_that_a_clock_shows_twice_has_two_bars_told_apart_by_their_offsets() -> None:
+    frame = periods({"a": [1, 10, 20, 3], "b": [0, 1, 2, 0]}, every="1h", start=datetime(2025, 10, 25, 23, tzinfo=UTC), tz="Europe/Berlin")
+    chart = distribution_chart(frame)
+    hours = ["26 Oct 2025, 01:00", "26 Oct 2025, 02:00 +02:00", "26 Oct 2025, 02:00 +01:00", "26 Oct 2025, 03:00"]
+    assert [trace["x"] for trace in bars(chart)] == [hours, hours]
+    assert [trace["y"] for trace in bars(chart)] == [[1, 10, 20, 3], [0, 1, 2, 0]]
+    assert [row[:2] for row in chart.numbers.rows] == list(zip(hours, ("1", "10", "20", "3"), strict=True))
+    assert list(chart.layout.xaxis.ticktext) == ["01:00<br>26 Oct", "02:00<br>+02", "02:00<br>+01", "03:00"]
+    assert [row[0] for row in table(frame.filter(type="a")).rows[1:3]] == ["2025-10-26 02:00 +02:00", "2025-10-26 02:00 +01:00"]
+
+
+@given(st.integers(1, 400), st.sampled_from(get_args(Every)))
 @settings(max_examples=20, deadline=None)
-def test_an_axis_labels_no_more_bars_than_have_room_each_under_itself(length: int, step: timedelta) -> None:
-    chart = distribution_chart(periods({"a": [1] * length}, step=step))
+def test_an_axis_labels_no_more_bars_than_have_room_each_under_itself(length: int, every: str) -> None:
+    chart = distribution_chart(periods({"a": [1] * length}, every=every))
     ticks = list(chart.layout.xaxis.tickvals)
     assert set(ticks) <= set(bars(chart)[0]["x"])
-    assert min(length, 3) <= len(ticks) <= 8
+    assert min(length, 3) <= len(ticks) <= 7
     assert "<br>" in chart.layout.xaxis.ticktext[0]
 
 
@@ -124,6 +151,50 @@ def test_a_long_name_is_cut_in_its_middle_and_whole_in_the_numbers() -> None:
     assert chart.numbers.rows[0][0] == name
 
 
+def test_long_names_that_differ_in_their_middles_only_stay_apart() -> None:
+    names = ["a" * 1500 + letter + "z" * 1500 for letter in "xyz"]
+    chart = distribution_chart(totals(dict.fromkeys(names, 1)))
+    labels = [note["text"] for note in chart.to_plotly_json()["layout"]["annotations"]][::2]
+    assert labels == [f"{'a' * 15}…{'z' * 14}", f"{'a' * 14}…2…{'z' * 13}", f"{'a' * 14}…3…{'z' * 13}"]
+    over_time = distribution_chart(periods({name: [1] for name in names}))
+    assert [trace["name"] for trace in bars(over_time)] == labels
+    for shown in ([row[0] for row in chart.numbers.rows], [column.label for column in over_time.numbers.columns[1:]]):
+        assert len(set(shown)) == len(shown)
+        assert max(map(len, shown)) <= 200
+
+
+@given(st.lists(st.text(st.sampled_from("a \\x0u\n\x00\x1b\u202e…2"), min_size=1), unique=True), st.integers(7, 20))
+@settings(deadline=None)
+def test_labels_of_different_names_look_different(names: list[str], longest: int) -> None:
+    labels = distinct_labels(names, longest)
+    assert list(labels) == names
+    assert len(set(labels.values())) == len(names)
+    for label in labels.values():
+        assert len(label) <= longest
+        assert label.isprintable()
+        assert label == " ".join(label.split())  # a browser would not show other spaces
+
+
+def test_what_cannot_be_seen_in_a_name_is_written_out() -> None:
+    frame = pl.DataFrame({"type": ["a\nb", "a\0b", "a b", "\x1b[31mred", "\u202eltr", "\U000e0041", r"a\x0ab", r"App\Events"], "count": 1})
+    written = [
+        r"a\x0ab", r"a\x00b", "a b", r"\x1b[31mred", r"\u202eltr", r"\U000e0041", r"a\x5cx0ab", r"App\Events",
+    ]  # fmt: skip
+    assert [row[0] for row in table(frame).rows] == written
+    assert [row[0] for row in distribution_chart(frame.with_columns(share=pl.lit(0.125)), top=2).numbers.rows] == written
+
+
+def test_line_breaks_in_a_caption_are_spaces() -> None:
+    caption = "Source: here,\n    up to \x1b[31mthere"
+    said = r"Source: here, up to \x1b[31mthere"
+    assert distribution_chart(totals({"a": 1}), caption=caption).caption == said
+    assert table(totals({"a": 1}), caption=caption).caption == said
+
+
+def test_a_long_fact_is_shortened() -> None:
+    assert [value for _, value in facts({"type": "a" * 3000}).values] == ["a" * 15 + "…" + "a" * 14]
+
+
 def test_no_chart_has_a_way_to_the_network() -> None:
     chart = distribution_chart(totals({"a": 1}))
     bundle = chart._repr_mimebundle_()
@@ -137,7 +208,13 @@ def test_no_chart_has_a_way_to_the_network() -> None:
 
 @pytest.mark.parametrize(
     ("frame", "top", "said"),
-    [(pl.DataFrame({"a": [1]}), None, "has a column"), (totals({"a": 1}), 0, "top=0"), (periods({"a": [1]}), 6, "between 1 and 5")],
+    [
+        (pl.DataFrame({"a": [1]}), None, "has a column"),
+        (totals({"a": 1}), 0, "top=0"),
+        (periods({"a": [1]}), 6, "between 1 and 5"),
+        (periods({"a": [1]}).drop("every"), None, "a column 'every'"),
+        (pl.concat([periods({"a": [1]}), periods({"a": [1]}, every="1w")]), None, "the same in all rows"),
+    ],
 )
 def test_what_cannot_be_drawn_is_refused(frame: pl.DataFrame, top: int | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.lakes import community, write_lake
+from tests.lakes import START, Recorded, community, write_lake
 from tests.reports.notebooks import write_notebook
 from workbench.errors import (
     BeyondExport,
@@ -45,6 +46,10 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "report.html"
 
 
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("a process was started")
+
+
 def assert_nothing_is_left(out: Path) -> None:
     assert out.read_text() == "the old page"
     assert list(out.parent.iterdir()) == [out]
@@ -75,6 +80,19 @@ def test_the_same_history_gives_the_same_bytes_though_the_lake_lies_elsewhere(tm
         lake = write_lake(tmp_path / name / "lake", community(300))
         pages.append(run_report("event_types", lake=lake, out=tmp_path / name / "new" / "r.html").page.read_bytes())
     assert pages[0] == pages[1]
+
+
+def test_the_footer_says_how_many_events_are_stamped_after_the_cutoff(tmp_path: Path) -> None:
+    # The server's clock ran backwards after its second and third event.
+    minutes = [0, 30, 40, 5, 10, 60]
+    lake = write_lake(tmp_path / "lake", [Recorded("a", START + timedelta(minutes=minute)) for minute in minutes])
+    run = run_report("event_types", lake=lake, out=tmp_path / "r.html", at=START + timedelta(minutes=20))
+    assert (run.events, run.late) == (5, 2)
+    page = run.page.read_text(encoding="utf-8")
+    assert "<dt>Stamped after the cutoff</dt><dd>2</dd>" in page[page.index("<footer>") :]
+    whole = run_report("event_types", lake=lake, out=tmp_path / "r.html")
+    assert whole.late == 0
+    assert "Stamped after" not in whole.page.read_text(encoding="utf-8")
 
 
 def test_an_empty_lake_has_a_report_too(tmp_path: Path) -> None:
@@ -174,13 +192,49 @@ def test_a_run_depends_on_this_python_and_not_on_the_callers_settings(
 def test_wrong_parameters_are_refused_before_anything_starts(
     lake: Path, out: Path, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, object] | list[str], said: str
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a process was started")
-
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(UsageError, match=said):
         run_report("event_types", lake=lake, out=out, parameters=parameters)
     assert_nothing_is_left(out)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("pages", "pages is a directory: name a file in it, such as .*pages/report.html"),
+        ("pages/report.html/x.html", "pages/report.html is a file and not a directory"),
+        ("pages/report.html/deep/x.html", "pages/report.html is a file and not a directory"),
+        ("pages/" + "x" * 300, "cannot be written .File name too long.: name another file"),
+        ("pipe", "pipe is no regular file"),
+    ],
+)
+def test_a_place_where_no_page_can_go_is_refused_before_anything_starts(
+    lake: Path, out: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    folder = out.parent.parent
+    os.mkfifo(folder / "pipe")
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(UsageError, match=said):
+        run_report("event_types", lake=lake, out=folder / place)
+    assert_nothing_is_left(out)
+
+
+def test_a_directory_that_may_not_be_written_to_is_refused_before_anything_starts(
+    lake: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test that runs as root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != out.parent)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(UsageError, match="You may not write to the directory"):
+        run_report("event_types", lake=lake, out=out.parent / "new" / "x.html")
+    assert_nothing_is_left(out)
+
+
+def test_a_page_may_have_a_name_as_long_as_names_can_be(lake: Path, out: Path) -> None:
+    page = out.with_name("x" * 250 + ".html")
+    notebook = write_notebook(out.parent.parent / "n.ipynb", "# Title")
+    assert run_report(notebook, lake=lake, out=page).page == page
+    assert page.is_file()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         What is counted: event types, categories or streams.
     every
         Also count by hour, day, week (from Monday) or month. ``"auto"`` takes the shortest of these that cuts the timeline
-        into no more than about a hundred periods. Without it, one row stands for each type.
+        into no more than about a hundred periods and keeps the table within its limit. Without it, one row stands for each type.
     tz
         The IANA name of the time zone in which days, weeks, months and hours begin.
 
@@ -50,10 +50,11 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         first_position, last_position             Int64         in ``$all``
         ========================================  ============  ==============================================
 
-        With ``every`` a first column ``period`` (Datetime in ``tz``) holds the instant at which a period begins. Rows are
-        ordered by period, then as above. They are dense: every type has a row in every period from the first event's to the
-        last event's, with count 0 and null times and positions where it has no event. ``share`` is of the period's events,
-        null in a period without any.
+        With ``every`` a first column ``period`` (Datetime in ``tz``) holds the instant at which a period begins, and a second
+        column ``every`` (Enum) says how long periods are: the same in all rows, and never ``"auto"``. Rows are ordered by
+        period, then as above. They are dense: every type has a row in every period from the first event's to the last event's,
+        with count 0 and null times and positions where it has no event. ``share`` is of the period's events, null in a period
+        without any.
 
     Raises
     ------
@@ -73,8 +74,11 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
     if every is None:
         frame = timeline.sql(_total_query(by)).pl()
         return frame.with_columns(cs.datetime().dt.convert_time_zone("UTC"))
-    frame = timeline.sql(_period_query(by, _settle(timeline, by=by, every=every), tz)).pl()
-    return frame.with_columns(cs.datetime().dt.convert_time_zone("UTC")).with_columns(pl.col("period").dt.convert_time_zone(tz))
+    settled = _settle(timeline, by=by, every=every)
+    frame = timeline.sql(_period_query(by, settled, tz)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+    # A column and not a guess from the distance of two periods: there may be one period only, and days have 23 to 25 hours.
+    said = pl.lit(settled, dtype=pl.Enum(list(_UNITS))).alias("every")
+    return frame.select(pl.col("period").dt.convert_time_zone(tz), said, pl.exclude("period"))
 
 
 def _either(names: tuple[str, ...]) -> str:
@@ -105,22 +109,30 @@ def _period_query(by: By, every: Every, tz: str) -> str:
     """Count by period, then fill the gaps.
 
     Days, weeks and months begin at a wall clock's midnight, so they are counted on the wall clock and turned into instants at
-    the end: DuckDB takes the next existing instant where a clock was put forward over midnight. Hours are cut on the time line
-    instead, since the wall clock shows one hour twice when it is put back.
+    the end: DuckDB takes the next existing instant where a clock was put forward over midnight. A date that a zone left out has
+    no instant of its own and so no period. Hours are cut on the time line instead, since the wall clock shows one hour twice
+    when it is put back; where it moves by half an hour, hours from then on begin at another minute.
     """
     unit = _UNITS[every]
     local = f"(recorded_at AT TIME ZONE '{tz}')"
+    series = f"generate_series(min(start), max(start), INTERVAL 1 {unit})"
     if every == "1h":
         cut, instant = f"recorded_at - ({local} - date_trunc('hour', {local}))", "start"
+        between = f"SELECT {cut} AS start FROM (SELECT unnest({series}) AS recorded_at FROM counted)"
     else:
         cut, instant = f"date_trunc('{unit}', {local})", f"start AT TIME ZONE '{tz}'"
+        between = f"SELECT unnest({series}) AS start FROM counted"
     return f"""
         WITH
         counted AS (SELECT {by}, {cut} AS start, {_MEASURES} FROM events GROUP BY {by}, start),
         names AS (SELECT {by}, sum(count) AS total FROM counted GROUP BY {by}),
-        starts AS (SELECT unnest(generate_series(min(start), max(start), INTERVAL 1 {unit})) AS start FROM counted)
+        starts AS (
+            SELECT {instant} AS period, max(start) AS start
+            FROM (SELECT start FROM counted UNION {between})
+            GROUP BY period
+        )
         SELECT
-            {instant} AS period,
+            period,
             {by},
             coalesce(count, 0) AS count,
             coalesce(count, 0) / nullif(sum(count) OVER (PARTITION BY start), 0) AS share,
@@ -136,11 +148,12 @@ def _settle(timeline: Timeline, *, by: By, every: Every | Literal["auto"]) -> Ev
     counts = ", ".join(f"date_diff('{unit}', min(recorded_at), max(recorded_at)) + 1" for unit in _UNITS.values())
     [(names, *lengths)] = timeline.sql(f"SELECT count(DISTINCT {by}), {counts} FROM events").fetchall()
     periods = dict(zip(_UNITS, (length or 0 for length in lengths), strict=True))
-    if every == "auto":
-        return next((period for period, length in periods.items() if length <= _READABLE_PERIODS), "1mo")
-    if names * periods[every] > _MOST_ROWS:
+    fits = (period for period, length in periods.items() if length <= _READABLE_PERIODS and names * length <= _MOST_ROWS)
+    settled: Every = next(fits, "1mo") if every == "auto" else every
+    if names * periods[settled] > _MOST_ROWS:
+        longer = "" if settled == "1mo" else f"take a longer period than {settled!r}, or "
         raise UsageError(
-            f"One row for each {by} and period would be {names:,} x {periods[every]:,} rows: "
-            f"take a longer period than {every!r}, or select fewer events."
+            f"One row for each {by} and period would be {names:,} x {periods[settled]:,} rows, "
+            f"more than {_MOST_ROWS:,}: {longer}select fewer events."
         )
-    return every
+    return settled

@@ -46,6 +46,9 @@ class ReportRun:
         Until when, as it was asked for, and the position of the last event at which that came out; None in an empty lake.
     source, events
         Which event store, and how many of its events lie before the cutoff, without system events.
+    late
+        How many events up to that position, system events included, carry a stamp later than the cutoff's time: the server's
+        clock ran backwards.
     seconds
         How long the run took.
     """
@@ -57,6 +60,7 @@ class ReportRun:
     position: int | None
     source: str
     events: int
+    late: int
     seconds: float
 
 
@@ -96,7 +100,8 @@ def run_report(
     Raises
     ------
     UsageError
-        There is no such notebook, it has no such parameter, or a value is not of its type. Nothing was started.
+        There is no such notebook, it has no such parameter, a value is not of its type, or no file can be written at ``out``.
+        Nothing was started.
     LakeError, OutsideHistory, InvalidTime
         The lake cannot be read, or not up to ``at``.
     CellFailed, CellTimedOut, KernelDied, RunTimedOut
@@ -106,10 +111,10 @@ def run_report(
     """
     started = time.monotonic()
     path, place = find_notebook(notebook), str(lake) if "://" in str(lake) else str(Path(lake).expanduser().resolve())
-    target = Path(out).expanduser().resolve()
+    target = _writable(out)
     declared = declared_parameters(path)
     values = _accept(path, declared, parameters)
-    page = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    page = target.with_name(f".report.{secrets.token_hex(8)}.part")
     with _child(path) as child:
         # The child starts up while the lake is opened.
         origin, own = _open(place, at)
@@ -135,8 +140,27 @@ def run_report(
         position=origin.position,
         source=origin.store,
         events=origin.events,
+        late=origin.late,
         seconds=time.monotonic() - started,
     )
+
+
+def _writable(out: str | Path) -> Path:
+    """Return where a page goes; that it cannot go there is better said before a run than after it."""
+    target = Path(out).expanduser().resolve()
+    try:
+        if target.is_dir():
+            raise UsageError(f"{out} is a directory: name a file in it, such as {Path(out) / 'report.html'}.")
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{out} is no regular file, and would be replaced: name another file.")
+        folder = next(parent for parent in target.parents if parent.exists())
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is a file and not a directory, so that {out} cannot be written: name another place.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"You may not write to the directory {folder}: name another place than {out}.")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}): name another file.") from error
+    return target
 
 
 def _accept(path: Path, declared: tuple[Parameter, ...], given: Mapping[str, object] | Iterable[str]) -> dict[str, Value]:
@@ -173,6 +197,7 @@ def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> 
         ("Source", origin.store),
         ("Until", f"{asked}{position}"),
         ("Events", f"{origin.events:,}"),
+        *([("Stamped after the cutoff", f"{origin.late:,}")] if origin.late else []),
         *((f"Parameter {name}", json.dumps(value, ensure_ascii=False)) for name, value in parameters.items()),
         ("Made by", f"{path.stem}, workbench {workbench.__version__}"),
     )
