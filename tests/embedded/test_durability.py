@@ -8,10 +8,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from esdbclient import EventStoreDBClient
+from esdbclient import EventStoreDBClient, StreamState
 from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
-from tests.embedded.wire import batch, events
+from tests.embedded.wire import batch, events, proposed
 from workbench.embedded import EmbeddedStore
 
 SERVER = """
@@ -81,6 +81,17 @@ def test_a_disk_that_is_full_refuses_appends_and_keeps_what_was_there(tmp_path: 
         client.close()
     with EmbeddedStore(tmp_path) as store:
         assert store.append("s", events(1)).revision == 2
+
+
+def test_no_append_can_keep_a_store_from_starting_again(tmp_path: Path) -> None:
+    deep = b"[" * 200_000 + b"]" * 200_000
+    sent = [proposed("$metadata", deep), proposed("$metadata", b'{"$maxCount":1}')]
+    for _ in range(2):
+        with EmbeddedStore(tmp_path) as store:
+            client = EventStoreDBClient(store.uri)
+            client.append_to_stream("$$x-1", current_version=StreamState.ANY, events=sent)  # the second time it is there
+            assert [event.id for event in client.read_all(filter_exclude=())] == [event.id for event in sent]
+            client.close()
 
 
 def test_what_was_taken_is_written_before_a_store_stops(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.embedded.logs import everything, open_log, visible
 from tests.embedded.wire import events
+from tests.metadata_cases import ALL, CASES
 from workbench.embedded import ANY, NO_STREAM, STREAM_EXISTS, Clock, NewEvent, Tombstoned, WrongRevision
 from workbench.embedded.log import CHUNK, Log
 from workbench.embedded.records import MAX_REVISION
@@ -243,6 +244,60 @@ def test_metadata_for_a_deleted_stream_brings_it_back_empty(log: Log) -> None:
     assert visible(log, "a") == []
     limits = log.limits("a")
     assert (limits.truncate_before, limits.max_count) == (2, 5)
+
+
+@pytest.mark.parametrize(("data", "revisions"), CASES, ids=lambda value: str(value[:40]))
+def test_metadata_hides_what_it_hides_on_the_server(log: Log, data: bytes, revisions: list[int]) -> None:
+    log.append("a", events(5))
+    log.append("$$a", [NewEvent(uuid4(), "$metadata", data)])
+    log.flush()
+    assert (visible(log, "a") or []) == revisions
+
+
+def test_metadata_that_is_not_marked_as_json_hides_nothing(log: Log) -> None:
+    log.append("a", events(5))
+    log.append("$$a", [NewEvent(uuid4(), "$metadata", b'{"$maxCount":2}', is_json=False)])
+    log.flush()
+    assert visible(log, "a") == ALL
+
+
+def test_a_log_is_loaded_with_whatever_metadata_it_took(tmp_path: Path, clock: Clock) -> None:
+    log, close = open_log(tmp_path, now=clock)
+    for number, (data, _) in enumerate(CASES):
+        log.append(f"a-{number}", events(5))
+        log.append(f"$$a-{number}", [NewEvent(uuid4(), "$metadata", data)])
+    log.append("b", events(5))
+    log.append("$$b", [NewEvent(uuid4(), "$metadata", b'{"$maxCount":2}', is_json=False)])
+    log.flush()
+    close()
+    log, close = open_log(tmp_path, now=clock)
+    assert [visible(log, f"a-{number}") or [] for number in range(len(CASES))] == [revisions for _, revisions in CASES]
+    assert visible(log, "b") == ALL
+    close()
+
+
+def test_a_deleted_stream_comes_back_whatever_else_its_metadata_says(log: Log) -> None:
+    log.append("a", events(2))
+    log.append("$$a", metadata('{"$tb":9223372036854775807,"own":NaN} and so on'))
+    log.flush()
+    assert log.append("a", events(1)).revision == 2
+    log.flush()
+    assert visible(log, "a") == [2]
+
+
+def test_an_append_that_fails_half_way_leaves_nothing(log: Log) -> None:
+    log.append("a", events(2))
+    log.delete("a")
+    log.flush()
+    before, end = everything(log), log.end
+    # The second event has a type that no protocol could have brought, and fails to be written down.
+    with pytest.raises(UnicodeEncodeError):
+        log.append("a", [*events(1), NewEvent(uuid4(), "\ud800")])
+    with pytest.raises(UnicodeEncodeError):
+        log.append_transaction("b", [*events(1), NewEvent(uuid4(), "\ud800")])
+    log.flush()
+    assert (everything(log), log.end, log.last_revision("b"), visible(log, "a")) == (before, end, NO_STREAM, None)
+    assert log.append("a", events(1)).revision == 2
 
 
 def test_a_stream_that_never_was_cannot_be_deleted(log: Log) -> None:

@@ -289,6 +289,12 @@ def test_credentials_that_no_client_could_send_are_refused(arguments: dict[str, 
         EmbeddedStore(**arguments)
 
 
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=str(port)):
+        EmbeddedStore(port=port)
+
+
 # -- the clock
 
 

@@ -13,10 +13,12 @@ import json
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from workbench.embedded import records
+from workbench.embedded.metadata import Limits, read_object
 from workbench.embedded.records import MAX_REVISION, NewEvent, Record
 from workbench.embedded.storage import Storage
 
@@ -66,38 +68,16 @@ class Appended:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the metadata of a stream hides from its readers."""
+class _Staged(NamedTuple):
+    """An event that has its place but is not in the log yet."""
 
-    truncate_before: int = 0
-    max_count: int | None = None
-    max_age: int | None = None
-    """In ticks of 100 ns."""
+    record: Record
+    id: UUID
+    limits: Limits | None
+    """What it hides, if it is the metadata of a stream."""
 
-    @property
-    def deleted(self) -> bool:
-        return self.truncate_before == MAX_REVISION
-
-    @classmethod
-    def parse(cls, data: bytes) -> Limits:
-        """Read the metadata of a stream; text that is no JSON object limits nothing, as on the server."""
-        try:
-            values = json.loads(data)
-        except ValueError:
-            return cls()
-        if not isinstance(values, dict):
-            return cls()
-        max_age = _positive(values.get("$maxAge"))
-        return cls(
-            truncate_before=_positive(values.get("$tb")) or 0,
-            max_count=_positive(values.get("$maxCount")),
-            max_age=None if max_age is None else max_age * 10_000_000,
-        )
-
-
-def _positive(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    end: int
+    """The end of the log behind it."""
 
 
 # A stream of metadata keeps its last event only (KurrentDB: the metadata of a metastream is $maxCount 1).
@@ -167,7 +147,8 @@ class Log:
         for stream in list(self._streams.values()):
             if stream.name.startswith("$$"):
                 (frame,) = self._storage.frames_at(stream.numbers[-1:])
-                self._note_limits(stream, records.decode(frame).data, stream.numbers[-1])
+                payload = records.decode(frame)
+                self._note_limits(stream, Limits.parse(payload.data, is_json=payload.is_json), stream.numbers[-1])
         for start in range(max(0, self.published - _RECENT_IDS), self.published, _PAGE):
             for number, frame in enumerate(self._storage.frames(start, min(start + _PAGE, self.published)), start):
                 self._remember(records.id_of(frame), number)
@@ -207,13 +188,18 @@ class Log:
         original = stream.removeprefix("$$")
         revived = self.limits(original).deleted
         recreated_from = self.last_revision(original) + 1
-        self._stage(stream, events)
-        done = self._done()
+        staged = self._prepared(stream, events)
         if revived:  # what was there before the deletion stays hidden
-            limits = {**self._newest_metadata(original), "$tb": recreated_from}
-            self._stage("$$" + original, [self._metadata(limits, created=events[-1].created)])
-            return replace(done, count=len(self.commits))
-        return done
+            metastream = "$$" + original
+            # The append may be to the metadata itself.
+            newest = read_object(events[-1].data) or {} if stream == metastream else self._newest_metadata(original)
+            limits = {**newest, "$tb": recreated_from}
+            first = self.last_revision(metastream) + 1 + (len(events) if stream == metastream else 0)
+            metadata = self._metadata(limits, created=events[-1].created, end=staged[-1].end)
+            staged += self._prepared(metastream, [metadata], revision=first, end=staged[-1].end)
+        self._stage(staged)
+        last = staged[len(events) - 1].record
+        return Appended(last.revision, last.commit, last.prepare, len(self.commits))
 
     def delete(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
         """Stage the metadata that hides all events of a stream; a later append continues its revisions.
@@ -231,7 +217,7 @@ class Log:
         metastream = "$$" + stream
         if self.last_revision(stream) < 0 and self.last_revision(metastream) < 0:
             raise WrongRevision(stream, expected=expected, current=NO_STREAM)
-        self._stage(metastream, [self._metadata({"$tb": MAX_REVISION}, created=created)])
+        self._stage(self._prepared(metastream, [self._metadata({"$tb": MAX_REVISION}, created=created)]))
         return self._done()
 
     def tombstone(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
@@ -247,19 +233,26 @@ class Log:
             The stream was tombstoned before.
         """
         self._check(stream, (), expected)
-        event = NewEvent(self._own_id(), "$streamDeleted", is_json=False, created=created)
-        self._stage(stream, [event], revision=MAX_REVISION)
+        event = NewEvent(_own_id(self.end), "$streamDeleted", is_json=False, created=created)
+        self._stage(self._prepared(stream, [event], revision=MAX_REVISION))
         return self._done()
 
     def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
         """Stage events as an explicit transaction of the old TCP protocol: one commit position, and a prepare position each."""
         self._check(stream, (), ANY)
-        prepares = [self._advance(_size(stream, event.type, event.data, event.metadata)) for event in events]
-        commit = self._advance(_RECORD_OVERHEAD)
-        revision = self.last_revision(stream)
-        for prepare, event in zip(prepares, events, strict=True):
-            revision += 1
-            self._add(stream, event, revision=revision, commit=commit, prepare=prepare)
+        prepares = []
+        end = self.end
+        for event in events:
+            position, end = _place(end, _size(stream, event.type, event.data, event.metadata))
+            prepares.append(position)
+        commit, end = _place(end, _RECORD_OVERHEAD)
+        first = self.last_revision(stream) + 1
+        self._stage(
+            [
+                self._staged(stream, event, revision=revision, commit=commit, prepare=prepare, end=end)
+                for revision, (prepare, event) in enumerate(zip(prepares, events, strict=True), first)
+            ]
+        )
         return self._done()
 
     def _check(self, stream: str, events: Sequence[NewEvent], expected: int) -> Appended | None:
@@ -311,29 +304,32 @@ class Log:
     def _done(self) -> Appended:
         return self._at(len(self.commits) - 1)
 
-    def _stage(self, stream: str, events: Sequence[NewEvent], *, revision: int | None = None) -> None:
+    def _prepared(self, stream: str, events: Sequence[NewEvent], *, revision: int | None = None, end: int | None = None) -> list[_Staged]:
+        """Give events their places behind the end of the log and of the stream, or behind those named. Changes nothing."""
         first = self.last_revision(stream) + 1 if revision is None else revision
+        behind = self.end if end is None else end
+        staged = []
         for at, event in enumerate(events, first):
-            position = self._advance(_size(stream, event.type, event.data, event.metadata))
-            self._add(stream, event, revision=at, commit=position, prepare=position)
+            position, behind = _place(behind, _size(stream, event.type, event.data, event.metadata))
+            staged.append(self._staged(stream, event, revision=at, commit=position, prepare=position, end=behind))
+        return staged
 
-    def _advance(self, size: int) -> int:
-        if self.end % CHUNK + size > CHUNK:
-            self.end += CHUNK - self.end % CHUNK
-        position = self.end
-        self.end += size
-        return position
-
-    def _add(self, stream: str, event: NewEvent, *, revision: int, commit: int, prepare: int) -> None:
+    def _staged(self, stream: str, event: NewEvent, *, revision: int, commit: int, prepare: int, end: int) -> _Staged:
         created = self._now() if event.created is None else event.created
         frame = records.encode(event, stream=stream, revision=revision, prepare=prepare, commit=commit, created=created)
-        record = Record(commit, prepare, stream, revision, event.type, created, frame)
-        number = len(self.commits)
-        self._index(record, event.type)
-        self._remember(event.id, number)
-        self._unpublished.append(record)
-        if stream.startswith("$$"):
-            self._note_limits(self._streams[stream], event.data, number)
+        limits = Limits.parse(event.data, is_json=event.is_json) if stream.startswith("$$") else None
+        return _Staged(Record(commit, prepare, stream, revision, event.type, created, frame), event.id, limits, end)
+
+    def _stage(self, staged: Sequence[_Staged]) -> None:
+        """Put events that have their places into the index. What could fail was done before, so that an append is all or nothing."""
+        for one in staged:
+            number = len(self.commits)
+            self._index(one.record, one.record.type)
+            self._remember(one.id, number)
+            self._unpublished.append(one.record)
+            if one.limits is not None:
+                self._note_limits(self._streams[one.record.stream], one.limits, number)
+            self.end = one.end
 
     def _index(self, record: Record, type_name: str) -> None:
         stream = self._streams.get(record.stream)
@@ -355,24 +351,20 @@ class Log:
             self._older, self._recent = self._recent, {}
         self._recent[event_id.int] = number
 
-    def _note_limits(self, metastream: Stream, data: bytes, number: int) -> None:
+    def _note_limits(self, metastream: Stream, limits: Limits, number: int) -> None:
         name = metastream.name[2:]
         stream = self._streams.get(name)
         if stream is None:
             stream = self._streams[name] = Stream(name)
-        stream.limits.append((number, Limits.parse(data)))
+        stream.limits.append((number, limits))
 
-    def _metadata(self, values: Mapping[str, object], *, created: int | None) -> NewEvent:
-        return NewEvent(self._own_id(), "$metadata", json.dumps(values, separators=(",", ":")).encode(), created=created)
+    def _metadata(self, values: Mapping[str, object], *, created: int | None, end: int | None = None) -> NewEvent:
+        event_id = _own_id(self.end if end is None else end)
+        return NewEvent(event_id, "$metadata", json.dumps(values, separators=(",", ":")).encode(), created=created)
 
     def _newest_metadata(self, stream: str) -> dict[str, object]:
         (frame,) = self.frames_at(self._streams["$$" + stream].numbers[-1:])
-        values = json.loads(records.decode(frame).data)
-        return values if isinstance(values, dict) else {}
-
-    def _own_id(self) -> UUID:
-        # Of the log's own events; made from their place, so that the same calls give the same log.
-        return uuid5(_ID_NAMESPACE, str(self.end))
+        return read_object(records.decode(frame).data) or {}
 
     def take_staged(self) -> tuple[int, Sequence[Record]]:
         """Return the records that are to be written next, and the number of the first of them."""
@@ -558,3 +550,14 @@ class Log:
 
 def _size(stream: str, event_type: str, data: bytes, metadata: bytes) -> int:
     return _RECORD_OVERHEAD + len(stream.encode()) + len(event_type.encode()) + len(data) + len(metadata)
+
+
+def _place(end: int, size: int) -> tuple[int, int]:
+    """Return where a record of so many bytes begins that is written behind an end, and the end behind it."""
+    begin = end + CHUNK - end % CHUNK if end % CHUNK + size > CHUNK else end
+    return begin, begin + size
+
+
+def _own_id(end: int) -> UUID:
+    # Of the log's own events; made from their place, so that the same calls give the same log.
+    return uuid5(_ID_NAMESPACE, str(end))

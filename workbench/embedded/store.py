@@ -82,7 +82,7 @@ class EmbeddedStore:
     Raises
     ------
     UsageError
-        A user name without TLS or password, or one that cannot stand in a URI.
+        A port that is none, a user name without TLS or password, or one that cannot stand in a URI.
 
     Examples
     --------
@@ -108,6 +108,8 @@ class EmbeddedStore:
         accept_timestamps: bool = True,
         clock: Callable[[], int] | None = None,
     ) -> None:
+        if not 0 <= port <= 65_535:
+            raise UsageError(f"{port!r} is no port: ports run from 1 to 65535, and 0 takes a free one.")
         if (username is None) != (password is None):
             raise UsageError("A user name and a password go together: give both, or neither.")
         if (username is not None or users) and not tls:
