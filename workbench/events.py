@@ -164,6 +164,8 @@ def parse_time(value: str | datetime | date) -> datetime:
         moment = value
     elif isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    elif not isinstance(value, str):
+        raise InvalidTime(f"{value!r} is neither a time nor a position.")
     else:
         text = value.strip()
         try:
@@ -177,7 +179,10 @@ def parse_time(value: str | datetime | date) -> datetime:
     if moment.tzinfo is None or moment.utcoffset() is None:
         written = moment.isoformat()
         raise InvalidTime(f"{str(value)!r} has no time zone: write {written}Z for UTC or an offset like {written}+01:00.")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidTime(f"{str(value)!r} lies outside the years 1 to 9999 in UTC.") from None
 
 
 def format_time(moment: datetime) -> str:

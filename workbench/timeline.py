@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyRelation
 
+    from workbench.extraction import Extracted, Extraction
+
 Bound = str | int | datetime | date
 """An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
 
@@ -40,6 +42,9 @@ class RecordedLog(Protocol):
 
     def query(self, timeline: Timeline, sql: str) -> DuckDBPyRelation:
         """Return a lazy relation over a view ``events`` of the timeline."""
+
+    def extract(self, timeline: Timeline, extraction: Extraction) -> Extracted:
+        """Give places of the payloads of the timeline's events, chunk by chunk."""
 
     def count(self, timeline: Timeline) -> int:
         """Count the timeline's events."""
@@ -164,6 +169,8 @@ class Timeline:
 
     def select(self, selection: Selection) -> Timeline:
         """Look only at what a selection chooses; an empty one chooses everything."""
+        if not isinstance(selection, Selection):
+            raise UsageError(f"select() takes a Selection, not {selection!r}.")
         return self._select(selection) if selection else self
 
     def with_system(self) -> Timeline:
@@ -171,7 +178,11 @@ class Timeline:
         return replace(self, system=True)
 
     def visible(self) -> Timeline:
-        """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams."""
+        """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams.
+
+        A lake that was exported with a choice of streams or categories knows it of those; where it was a choice of types of events, or
+        of metadata alone, `UsageError` is raised when the timeline is executed.
+        """
         return replace(self, hides=True)
 
     def events(self) -> pl.LazyFrame:
@@ -179,7 +190,10 @@ class Timeline:
         return self.log.events(self)
 
     def sql(self, query: str) -> DuckDBPyRelation:
-        """Return a DuckDB relation: the query over a view ``events`` of this timeline."""
+        """Return a DuckDB relation: the query over a view ``events`` of this timeline.
+
+        The rows are read when they are asked for; that the pages which hold them are not damaged is checked here.
+        """
         return self.log.query(self, query)
 
     def count(self) -> int:
@@ -234,7 +248,10 @@ class Timeline:
 
 def _cutoff(method: str, value: Bound | None, position: int | None) -> Cutoff:
     if value is None and position is not None:
-        return Cutoff.parse(position)
+        asked = Cutoff.parse(position)
+        if asked.position is None:
+            raise UsageError(f"{method}() takes a whole number as position=, not {position!r}: a time needs no name.")
+        return asked
     if value is None or position is not None:
         raise UsageError(f"{method}() takes one bound: a time, or position=.")
     return Cutoff.parse(value)
@@ -244,6 +261,10 @@ def _names(method: str, names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{method}() takes at least one name.")
     for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"{method}() takes names as text, each an argument of its own, as in {method}('a', 'b'): not {name!r}.")
         if not name:
             raise UsageError(f"{method}() takes names that are not empty.")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UsageError(f"{name!r} has half a surrogate pair in it, which no name can have.")
     return names

@@ -175,10 +175,14 @@ class ObjectStore:
         """Take an object away."""
         self._call(key, method="DELETE")
 
-    def _call(self, key: str, *, method: str = "GET") -> bytes:
-        with urlopen(Request(f"{self.address}/bucket/{key}", method=method)) as answer:
-            content: bytes = answer.read()
-            return content
+    def write(self, key: str, content: bytes) -> None:
+        """Put an object in the place of another."""
+        self._call(key, method="PUT", content=content)
+
+    def _call(self, key: str, *, method: str = "GET", content: bytes | None = None) -> bytes:
+        with urlopen(Request(f"{self.address}/bucket/{key}", data=content, method=method)) as answer:
+            answered: bytes = answer.read()
+            return answered
 
 
 @contextmanager

@@ -286,9 +286,49 @@ def test_a_lake_in_a_directory_with_an_odd_name_is_a_lake(tmp_path: Path) -> Non
     assert rows_of(open_lake(path).timeline.events().collect()) == LOG
 
 
-def test_a_path_that_deltalake_would_misread_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'%41'"):
-        open_writer(tmp_path / "a%41")
+@pytest.mark.parametrize("name", ["a%41", "a\\b", "a\0b"])
+def test_a_path_that_deltalake_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    for use in (open_writer, open_lake):
+        with pytest.raises(UsageError, match="Choose another directory"):
+            use(tmp_path / name)
+
+
+def test_a_directory_that_cannot_be_made_is_no_damaged_lake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "below", Path("/proc/none/lake")):
+        with pytest.raises(LakeError, match="cannot be made") as caught:
+            open_writer(place)
+        assert not isinstance(caught.value, LakeDamaged)
+
+
+def no_json(log: list[Path]) -> None:
+    log[1].write_text("not json")
+
+
+def half_a_commit(log: list[Path]) -> None:
+    log[-1].write_bytes(log[-1].read_bytes()[:-100])
+
+
+def no_path(log: list[Path]) -> None:
+    log[-1].write_text('{"add":{}}')
+
+
+def a_gap(log: list[Path]) -> None:
+    log[1].unlink()
+
+
+def no_beginning(log: list[Path]) -> None:
+    log[0].unlink()
+
+
+@pytest.mark.parametrize("damage", [no_json, half_a_commit, no_path, a_gap, no_beginning])
+def test_a_damaged_log_of_delta_is_one_clear_sentence(tmp_path: Path, damage: Callable[[list[Path]], None]) -> None:
+    write(tmp_path, LOG)
+    damage(sorted((tmp_path / "events" / "_delta_log").glob("*.json")))
+    with pytest.raises(LakeDamaged, match="events/_delta_log") as caught:
+        open_lake(tmp_path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 250
+    assert "{" not in str(caught.value)
 
 
 def test_a_file_url_is_the_directory(tmp_path: Path) -> None:

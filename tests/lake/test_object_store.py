@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.lake.histories import STORE, checkpoint_at, row, rows_of, table
@@ -15,6 +17,7 @@ from tests.lake.s3 import ObjectStore, object_store
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound
 from workbench.events import EVENT_SCHEMA, Selection
 from workbench.lake import Lake, LakeWriter, open_lake
+from workbench.lake.parquet import read_footer
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, type=f"type{number % 3}") for number in range(1, 41)]
 
@@ -101,6 +104,34 @@ def test_a_missing_object_is_named(bucket: Bucket) -> None:
     bucket.store.delete(file.removeprefix("s3://bucket/"))
     with pytest.raises(LakeDamaged, match=Path(file).name):
         lake.timeline.events().collect()
+
+
+def silently_damaged(content: bytes, column: str) -> bytes:
+    """Flip a bit so that a reader who checks nothing reads something else and no error."""
+    expected = pq.read_table(BytesIO(content))
+    chunk = read_footer(BytesIO(content))[0].chunks[column]
+    for at in reversed(range(chunk.start, chunk.start + chunk.size)):
+        damaged = content[:at] + bytes((content[at] ^ 1,)) + content[at + 1 :]
+        try:
+            if pq.read_table(BytesIO(damaged)) != expected:
+                return damaged
+        except (OSError, pa.ArrowException):
+            continue
+    raise AssertionError("every flipped bit is an error")
+
+
+def test_a_flipped_bit_in_an_object_is_an_error_in_both_engines(bucket: Bucket) -> None:
+    file = bucket.fill().files()[0]
+    key = file.removeprefix("s3://bucket/")
+    bucket.store.write(key, silently_damaged(bucket.store.read(key), "event_id"))
+    lake = bucket.lake()
+    with pytest.raises(LakeDamaged, match=Path(file).name):
+        lake.timeline.events().collect()
+    with pytest.raises(LakeDamaged, match=Path(file).name), lake.reading():
+        lake.sql("select max(event_id) from events").fetchall()
+    with pytest.raises(LakeDamaged, match=Path(file).name):
+        lake.verify()
+    assert lake.timeline.events().select("data").collect().height == len(LOG)
 
 
 def test_a_bucket_without_a_lake_is_no_lake(bucket: Bucket) -> None:

@@ -269,11 +269,44 @@ def test_a_naive_time_is_refused(tmp_path: Path, value: str | datetime) -> None:
         lambda timeline: timeline.streams("$$user-1").events(),
         lambda timeline: timeline.types("$metadata").count(),
         lambda timeline: timeline.categories("$$user").sql("select 1"),
+        lambda timeline: timeline.upto(1.5),
+        lambda timeline: timeline.after(1.5),
+        lambda timeline: timeline.upto(["2026-01-01"]),
+        lambda timeline: timeline.upto(position=True),
+        lambda timeline: timeline.upto(position="2026-01-01"),
+        lambda timeline: timeline.streams(["user-1"]),
+        lambda timeline: timeline.streams(5),
+        lambda timeline: timeline.categories("user", None),
+        lambda timeline: timeline.types(b"happened"),
+        lambda timeline: timeline.types("half\ud800"),
+        lambda timeline: timeline.select("user-*"),
     ],
 )
 def test_calls_that_mean_nothing_are_refused(tmp_path: Path, wrong: Callable[[Timeline], object]) -> None:
     with pytest.raises(UsageError):
         wrong(lake_of(tmp_path, LOG).timeline)
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_outside_of_the_calendar_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InvalidTime, match="outside the years"):
+        lake_of(tmp_path, LOG).timeline.upto(value)
+
+
+@pytest.mark.parametrize("letter", ["\0", "'", '"', "\n", "\\", "%", "_", "?", "[", "(", "é", "\x7f", "\U0010ffff"])
+def test_names_of_any_characters_are_found_by_both_engines(tmp_path: Path, letter: str) -> None:
+    names = [f"a{letter}b-1", f"{letter}-1", f"a{letter}{letter}-{letter}", "ab-1", "a-1"]
+    timeline = lake_of(tmp_path, [row(number, name, type=name) for number, name in enumerate(names, start=1)]).timeline
+    for chosen, expected in (
+        (timeline.streams(names[0]), [1]),
+        (timeline.types(names[1]), [2]),
+        (timeline.categories(f"a{letter}b"), [1]),
+        (timeline.streams(f"a{letter}*"), [1, 3]),
+        (timeline.streams(f"*{letter}b-*"), [1]),
+    ):
+        assert chosen.events().collect()["position"].to_list() == expected
+        assert chosen.sql("select position from events order by 1").fetchall() == [(position,) for position in expected]
+        assert chosen.count() == len(expected)
 
 
 def test_a_timeline_never_changes_and_two_of_them_coexist(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lake.histories import COMPLETE, Row, checkpoint_at, lake_of, open_writer, row, table, tombstone
+from tests.metadata_cases import CASES
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION, Selection
 from workbench.lake import open_lake
@@ -99,16 +100,72 @@ def test_of_several_metadata_the_last_counts_and_replaces_the_others(tmp_path: P
     assert seen(timeline) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("data", ["[]", '{"$tb": "2"}', '{"$maxCount": -1, "$tb": 2}', "3", b"\x00", None])
-def test_metadata_that_is_none_hides_nothing(tmp_path: Path, data: str | bytes | None) -> None:
-    timeline = timeline_of(tmp_path, *stream_of("user-1", 1, 2), row(3, "$$user-1", type="$metadata", data=data))
-    assert seen(timeline) == [1, 2]
+@pytest.mark.parametrize(("data", "revisions"), CASES, ids=lambda value: str(value[:40]))
+def test_metadata_hides_what_it_hides_on_the_server(tmp_path: Path, data: bytes, revisions: list[int]) -> None:
+    rows = [*stream_of("user-1", 1, 2, 3, 4, 5), set_metadata(6, "user-1", data)]
+    assert seen(timeline_of(tmp_path, *rows)) == [revision + 1 for revision in revisions]
 
 
-def test_a_lake_without_the_metadata_of_all_streams_cannot_say(tmp_path: Path) -> None:
-    with open_writer(tmp_path, selection=Selection(categories=("user",))) as writer:
-        rows = stream_of("user-1", 1)
-        writer.append(table(rows), checkpoint_at(rows[-1]))
-    timeline = open_lake(tmp_path).timeline.visible()
-    with pytest.raises(UsageError, match="categories user"):
+def test_metadata_that_is_not_marked_as_json_hides_nothing(tmp_path: Path) -> None:
+    event = {**row(3, "$$user-1", type="$metadata", data='{"$maxCount":1}'), "is_json": False}
+    assert seen(timeline_of(tmp_path, *stream_of("user-1", 1, 2), event)) == [1, 2]
+
+
+def set_metadata(position: int, stream: str, data: bytes) -> Row:
+    """The event that sets a stream's metadata, as an export keeps it: JSON as text, what is none as bytes."""
+    try:
+        json.loads(data.decode(), parse_constant=float)
+        text = data.decode()
+    except (ValueError, RecursionError):
+        text = None
+    return {**row(position, f"$${stream}", type="$metadata", data=data if text is None else text), "is_json": True}
+
+
+# -- in a lake with a selection
+
+
+def selected(path: Path, selection: Selection, *rows: Row) -> Timeline:
+    """The timeline of a lake that holds these rows as what a selection chose."""
+    ordered = sorted(rows, key=lambda event: event["position"])
+    with open_writer(path, selection=selection) as writer:
+        writer.append(table(ordered), checkpoint_at(ordered[-1]))
+    return open_lake(path).timeline
+
+
+@pytest.mark.parametrize("selection", [Selection(categories=("user",)), Selection(streams=("user-*",)), Selection(streams=("*er-1",))])
+def test_where_whole_streams_were_chosen_what_is_visible_is_known(tmp_path: Path, selection: Selection) -> None:
+    timeline = selected(
+        tmp_path,
+        selection,
+        *stream_of("user-1", 1, 2, 3),
+        metadata(4, "user-1", maxCount=1),
+        *stream_of("user-21", 5, 6),
+        tombstone(7, "user-21"),
+    )
+    assert seen(timeline) == [3]
+    assert seen(timeline.upto(position=6)) == [3, 5, 6]
+
+
+def test_a_lake_without_all_types_of_events_cannot_say_what_is_visible(tmp_path: Path) -> None:
+    timeline = selected(tmp_path, Selection(types=("happened",)), *stream_of("user-1", 1, 2)).visible()
+    with pytest.raises(UsageError, match="types happened"):
         timeline.count()
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [Selection(streams=("$$user-*",)), Selection(streams=("$*",)), Selection(streams=("*$user-1",)), Selection(categories=("$$user",))],
+)
+def test_a_lake_of_metadata_alone_cannot_say_which_of_it_is_visible(tmp_path: Path, selection: Selection) -> None:
+    timeline = selected(tmp_path, selection, metadata(1, "user-1", tb=1)).visible()
+    with pytest.raises(UsageError, match="tombstones"):
+        timeline.count()
+
+
+def test_an_age_counts_back_from_a_position_whose_time_is_known(tmp_path: Path) -> None:
+    rows = stream_of("user-1", 10, 20, 30)
+    timeline = selected(tmp_path, Selection(categories=("user",)), metadata(1, "user-1", maxAge=10), *rows)
+    assert seen(timeline.upto(position=20)) == [10, 20]
+    assert seen(timeline.upto(rows[1]["recorded_at"] + timedelta(microseconds=1))) == [20]
+    with pytest.raises(UsageError, match="Name a time"):
+        timeline.upto(position=25).visible().count()

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from workbench.errors import LakeError
+from workbench.events import EVENT_SCHEMA
 from workbench.lake.format import in_log_order
 from workbench.lake.info import read_info
 from workbench.lake.place import translated
@@ -45,6 +46,7 @@ def _build(snapshot: Snapshot, file: Path) -> None:
             connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
             # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.
             for epoch in in_log_order(snapshot.files):
+                snapshot.queries.pages.verify(epoch, columns=EVENT_SCHEMA.names)
                 rows = snapshot.queries.select(connection, epoch)
                 connection.execute(f"INSERT INTO events SELECT * FROM ({rows}) ORDER BY position, prepare_position")
             info = read_info(snapshot)

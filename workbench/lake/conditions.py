@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_, or_
 
@@ -76,6 +76,12 @@ class Names:
         if not self.only_prefix:
             parts.append(f"regexp_full_match({self.column}, {quoted(self.expression)}, 's')")
         return "(" + " AND ".join(parts) + ")"
+
+    def fits_all(self, least: str, greatest: str) -> bool:
+        """Tell whether every name between two bounds, inclusive, fits."""
+        if self.exact:
+            return least == self.pattern == greatest
+        return self.only_prefix and least.startswith(self.prefix) and greatest.startswith(self.prefix)
 
     def may_fit(self, least: str, greatest: str) -> bool:
         """Tell whether a name between two bounds, inclusive, could fit."""
@@ -154,6 +160,20 @@ class Conditions:
         """Choose the files that could hold events of the timeline, by their statistics."""
         return [file for file in files if self._may_hold(file)]
 
+    def unproven(self, files: Iterable[DataFile]) -> Conditions:
+        """Leave out what the statistics of the files prove for every event in them: a query need not ask it of each."""
+        files = list(files)
+        system = self.system or not any(
+            _may_be_system(file.least_stream, file.greatest_stream) or _may_be_system(file.least_type, file.greatest_type) for file in files
+        )
+        return replace(
+            self,
+            clauses=tuple(clause for clause in self.clauses if not all(self._proven(clause, file) for file in files)),
+            upto=None if self.upto is not None and all(file.last_position <= self.upto for file in files) else self.upto,
+            after=None if self.after is not None and all(file.first_position > self.after for file in files) else self.after,
+            system=system,
+        )
+
     def hold_all(self, file: DataFile) -> bool:
         """Tell whether every event of a file fulfils the conditions, as far as its statistics can tell."""
         return (
@@ -166,16 +186,23 @@ class Conditions:
             )
         )
 
+    def _proven(self, clause: tuple[Names, ...], file: DataFile) -> bool:
+        return any(names.fits_all(*self._bounds(file)[names.column]) for names in clause)
+
+    def _bounds(self, file: DataFile) -> dict[str, tuple[str, str]]:
+        """Return the least and greatest names in a file; categories by another rule than the recorded ones could be any."""
+        return {
+            "stream": (file.least_stream, file.greatest_stream),
+            "category": (file.least_category, file.greatest_category) if self.rule == "first" else ("", "\U0010ffff"),
+            "type": (file.least_type, file.greatest_type),
+        }
+
     def _may_hold(self, file: DataFile) -> bool:
         if self.upto is not None and file.first_position > self.upto:
             return False
         if self.after is not None and file.last_position <= self.after:
             return False
-        bounds = {
-            "stream": (file.least_stream, file.greatest_stream),
-            "category": (file.least_category, file.greatest_category) if self.rule == "first" else ("", "\U0010ffff"),
-            "type": (file.least_type, file.greatest_type),
-        }
+        bounds = self._bounds(file)
         return all(any(names.may_fit(*bounds[names.column]) for names in clause) for clause in self.clauses)
 
 
@@ -199,5 +226,11 @@ def after_prefix(prefix: str) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """Return text as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
+    """Return text as a literal of SQL.
+
+    >>> quoted("it's")
+    "'it''s'"
+    """
+    # DuckDB ends a statement at a NUL, so that one is put in by a function.
+    parts = ["'" + part.replace("'", "''") + "'" for part in text.split("\0")]
+    return parts[0] if len(parts) == 1 else "(" + " || chr(0) || ".join(parts) + ")"

@@ -12,7 +12,7 @@ from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
 from workbench.lake.artefact import write_duckdb
 from workbench.lake.info import LakeInfo, read_info
-from workbench.lake.place import Place
+from workbench.lake.place import Place, diagnosis, translated
 from workbench.lake.query import Queries
 from workbench.lake.snapshot import Snapshot
 from workbench.timeline import Timeline
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 def open_lake(path: str | Path, *, category: CategoryRule = "first", storage_options: Mapping[str, str] | None = None) -> Lake:
     """Open the lake at ``path`` for reading, as it is now. Reads Delta's log only.
+
+    What a question reads is checked first, once for each opened lake: the size of a file, and the checksums of the pages in the columns
+    and row groups that the question can reach; so a damaged page is an error and never a wrong number. It costs a tenth of the time of
+    the first question where much is read (2.5 GB/s), and 15 ms for each file of 128 MiB. `sql` checks when it is called, and all that
+    the query could reach without its LIMIT; `events` when its frame is executed. Of an object store each page is checked as it comes.
+    Parquet keeps no checksum of a footer: what can be told of its damage beyond its form, `Lake.verify` tells.
 
     Parameters
     ----------
@@ -92,6 +98,24 @@ class Lake:
     def files(self) -> list[str]:
         """Return the addresses of the Parquet files of this version, in the order of their positions, for any other tool."""
         return [self._snapshot.place.file_url(file.path) for file in self._snapshot.files]
+
+    def verify(self) -> None:
+        """Read every file of this version as a whole, and make sure that it is what was written.
+
+        Sizes, row counts, the checksum of each page, that all of it decodes, and that the bounds in the footers hold, by which readers
+        skip what they need not read. Every question checks the pages that it reads by itself (see `open_lake`): this is for a disk or a
+        copy that is in doubt. It takes about as long as reading all columns of all events.
+
+        Raises
+        ------
+        LakeDamaged
+            A file is missing or is not what was written; it is named.
+        """
+        snapshot = self._snapshot
+        with translated(snapshot.path):
+            found = diagnosis(snapshot.place, snapshot.files)
+        if found is not None:
+            raise found
 
     def write_duckdb(self, file: str | Path) -> None:
         """Write all that the lake holds, system events too, into one DuckDB file; replaces the file when all is written.

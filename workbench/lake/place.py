@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -22,12 +23,15 @@ from pyarrow import fs
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.format import TABLE, DataFile, Identity, identity_of, table_configuration
+from workbench.lake.format import STATISTICS, TABLE, DataFile, Identity, identity_of, table_configuration
+from workbench.lake.parquet import Malformed, RowGroup, check_pages, read_footer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|os error (28|122|27)\b", re.IGNORECASE)
 _CONFLICT_TEXT = re.compile(r"concurrent|conflict|already exists|invalid table version|metadata changed", re.IGNORECASE)
 _DENIED_TEXT = re.compile(r"\b403\b|forbidden|access ?denied|unauthorized|permission denied", re.IGNORECASE)
+_LOG_TEXT = re.compile(r"^Kernel error: (?!.*(object store|Generic \w+ error|Unsupported))")
+_DEBUG_TEXT = re.compile(r":? *\w* \{.*")  # a value of Rust, printed whole
 _MISSING_TEXT = re.compile(r"not found|no such file", re.IGNORECASE)
 
 
@@ -59,8 +63,9 @@ class Place:
         else:
             directory = Path(text)
         directory = directory.expanduser().absolute()
-        escape = re.search("%[0-9A-Fa-f]{2}", str(directory))
-        if escape is not None:  # deltalake 1.6 decodes it when it reads its log, and looks in another directory
+        # deltalake 1.6 decodes the one and makes a slash of the other when it reads its log, and looks in another directory.
+        escape = re.search(r"%[0-9A-Fa-f]{2}|\\|\0", str(directory))
+        if escape is not None:
             raise UsageError(f"A lake cannot lie in {directory}: its path has {escape[0]!r} in it. Choose another directory.")
         return cls(path=text if scheme != "file" else str(directory), url=str(directory / TABLE), directory=directory, options={})
 
@@ -120,8 +125,12 @@ class Place:
             raise LakeNotFound(f"{self.path} is a file: a lake needs a directory of its own.")
         if self.directory.is_dir() and any(map(_is_foreign, self.directory.iterdir())):
             raise LakeNotFound(f"{self.path} is a directory with other files, and no lake: choose another or an empty one.")
-        with translated(self.path):
+        try:
             self.directory.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError) as error:  # as under /proc, or below a file
+            raise LakeError(f"The directory {self.path} cannot be made: {error.strerror}. Choose another place for the lake.") from error
+        except OSError as error:
+            raise translation(error, self.path) from error
 
     def file_url(self, name: str) -> str:
         """Return the full address of one of the table's files."""
@@ -139,8 +148,12 @@ class Place:
                 os.close(handle)
 
     def dataset(self, names: Sequence[str]) -> ds.Dataset:
-        """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system."""
-        return ds.dataset(list(names), schema=EVENT_SCHEMA, format="parquet", filesystem=self.filesystem())
+        """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system.
+
+        The checksum of each page is verified as it is read.
+        """
+        checked = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True))
+        return ds.dataset(list(names), schema=EVENT_SCHEMA, format=checked, filesystem=self.filesystem())
 
     def filesystem(self) -> fs.FileSystem:
         """Return the file system in which the names of the table's files are paths."""
@@ -155,7 +168,7 @@ def _is_foreign(entry: Path) -> bool:
 
 
 def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
-    """Look for a file that is missing or damaged, after a read failed; None if all can be read.
+    """Read all of some files, and return what is wrong with the first that is missing or damaged; None if all are as written.
 
     Where the lake's newest version does not name the missing file any more, nothing is damaged: the reader is out of date.
     """
@@ -164,25 +177,51 @@ def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
         try:
             with filesystem.open_input_file(file.path) as source:
                 if source.size() != file.bytes:
-                    return LakeDamaged(_damaged(place, file, f"it has {source.size()} bytes and was written with {file.bytes}"))
-                parquet = pq.ParquetFile(source, page_checksum_verification=True)
-                for group in range(parquet.num_row_groups):
-                    parquet.read_row_group(group)
+                    return damaged(place, file, f"it has {source.size()} bytes and was written with {file.bytes}")
+                parquet = pq.ParquetFile(source)
+                rows = 0
+                for number, group in enumerate(read_footer(source)):
+                    for chunk in group.chunks.values():
+                        source.seek(chunk.start)
+                        check_pages(source.read(chunk.size), values=chunk.values)
+                    read = parquet.read_row_group(number)
+                    read.validate(full=True)
+                    _check_bounds(read, group)
+                    rows += read.num_rows
+                if rows != file.rows:
+                    raise Malformed(f"it has {rows} rows and was written with {file.rows}")
         except FileNotFoundError:
             if file.path not in {Path(uri).name for uri in place.open().file_uris()}:
                 return LakeError(
                     f"The lake {place.path} was clustered, and old files deleted, since it was opened: open it again, or refresh()."
                 )
-            return LakeDamaged(_damaged(place, file, "it is missing"))
+            return damaged(place, file, "it is missing")
         except PermissionError:
             return LakeError(f"No permission to read {place.file_url(file.path)}.")
-        except (OSError, pa.ArrowException) as error:
-            return LakeDamaged(_damaged(place, file, str(error).splitlines()[0].rstrip(".")))
+        except (OSError, ValueError, KeyError, Malformed, pa.ArrowException) as error:
+            # ValueError and KeyError: names in the footer that are not UTF-8, or other columns.
+            return damaged(place, file, (str(error) or type(error).__name__).splitlines()[0].rstrip("."))
     return None
 
 
-def _damaged(place: Place, file: DataFile, what: str) -> str:
-    return f"A file of the lake is damaged: {place.file_url(file.path)}, {what}. Restore it, or export into a new directory."
+def _check_bounds(rows: pa.Table, group: RowGroup) -> None:
+    """Make sure that the bounds in the footer hold, by which readers skip row groups."""
+    for name in STATISTICS:
+        chunk = group.chunks[name]
+        if chunk.least is None or chunk.greatest is None:
+            continue
+        values = rows.column(name)
+        text = pa.types.is_string(values.type)
+        found = pc.min_max(values if text else values.cast(pa.int64())).as_py()
+        bounds = (chunk.least, chunk.greatest)
+        least, greatest = (bound.decode() if text else int.from_bytes(bound, "little", signed=True) for bound in bounds)
+        if not least <= found["min"] <= found["max"] <= greatest:
+            raise Malformed(f"the bounds of column {name} in its footer do not hold")
+
+
+def damaged(place: Place, file: DataFile, what: str) -> LakeDamaged:
+    """Return the error that a file of the lake is not what was written."""
+    return LakeDamaged(f"A file of the lake is damaged: {place.file_url(file.path)}, {what}. Restore it, or export into a new directory.")
 
 
 def discard(place: Place, filesystem: fs.FileSystem, names: Iterable[str], *, after: BaseException | None = None) -> None:
@@ -212,9 +251,14 @@ def translated(path: str) -> Iterator[None]:
 def translation(error: BaseException, path: str) -> LakeError:
     """Return what an error of deltalake, pyarrow or the operating system means for the lake at ``path``."""
     text = str(error).strip()
-    line = text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    line = _DEBUG_TEXT.sub("", text.splitlines()[0]).rstrip(".") if text else type(error).__name__
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_TEXT.search(text):
         return StorageFull(f"No room is left where the lake {path} is written: free some and run again; the last commit stands.")
+    if isinstance(error, DeltaError) and _LOG_TEXT.search(text):
+        what = line.removeprefix("Kernel error: ")
+        return LakeDamaged(
+            f"The log of the lake {path} is damaged, {TABLE}/_delta_log: {what}. Restore it, or export into a new directory."
+        )
     if isinstance(error, PermissionError) or _DENIED_TEXT.search(text):
         return LakeError(f"No permission for the lake {path}: {line}. Check the rights, or the credentials of the object store.")
     if isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and _CONFLICT_TEXT.search(text)):

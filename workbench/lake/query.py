@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from workbench.errors import LakeError, QueryError, StorageFull, WorkbenchError
+from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
 from workbench.lake.conditions import LAST_DASH, Conditions, quoted
 from workbench.lake.format import DataFile
-from workbench.lake.place import Place, diagnosis, translation
+from workbench.lake.pages import Pages
+from workbench.lake.place import Place, diagnosis, translated, translation
 
 VIEW = "events"
 _HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
@@ -37,6 +39,8 @@ class Queries:
         self._rule = rule
         self._opening = Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
+        self.pages = Pages(place)
+        """Checks what is about to be read, which DuckDB itself does not."""
 
     def relation(
         self,
@@ -45,8 +49,9 @@ class Queries:
         files: Sequence[DataFile],
         conditions: Conditions | None = None,
         hidden: pl.DataFrame | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
     ) -> duckdb.DuckDBPyRelation:
-        """Return the query as a lazy relation over a view ``events`` of these files.
+        """Return the query as a lazy relation over a view ``events`` of these files, and over ``tables`` by name.
 
         Raises
         ------
@@ -57,8 +62,13 @@ class Queries:
         """
         connection = self._connect()
         with self.translated(files):
+            for name, table in (tables or {}).items():
+                connection.register(name, table)
+            self.pages.verify(files, columns=(), conditions=conditions)
             connection.execute(f"CREATE TEMP VIEW {VIEW} AS {self.select(connection, files, conditions=conditions, hidden=hidden)}")
             relation = connection.sql(sql)
+            if relation is not None:
+                self.pages.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
         if relation is None:
             raise QueryError(f"The SQL gives no rows: ask with SELECT over the view {VIEW}.")
         return relation
@@ -72,6 +82,15 @@ class Queries:
             row = relation.fetchone()
         assert row is not None
         return int(row[0])
+
+    def row_groups(self, file: DataFile) -> list[tuple[str, int]]:
+        """Return of each row group of a file the least stream, as its statistics say, and the number of rows."""
+        with translated(self._place.path):
+            metadata = pq.read_metadata(file.path, filesystem=self._place.filesystem())
+        column = metadata.schema.names.index("stream")
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        found = ((group.column(column).statistics, group.num_rows) for group in groups)
+        return [(statistics.min, rows) for statistics, rows in found if statistics is not None and statistics.has_min_max]
 
     @contextmanager
     def translated(self, files: Sequence[DataFile]) -> Iterator[None]:
@@ -126,6 +145,18 @@ class Queries:
         return f"read_parquet([{paths}], hive_partitioning = false)"
 
 
+def _columns_read(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> list[str]:
+    """Return the columns of events that a relation reads: those that DuckDB's plan names, in projections and filters; all if it tells
+    no plan."""
+    try:
+        ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) {relation.sql_query()}").fetchall()
+    except (duckdb.Error, ValueError):
+        return list(EVENT_SCHEMA.names)
+    words = set(_WORD.findall(plan))
+    return [name for name in EVENT_SCHEMA.names if name in words]
+
+
+_WORD = re.compile(r"\w+")
 _UNREADABLE = (duckdb.IOException, duckdb.SerializationException, duckdb.HTTPException, duckdb.InvalidInputException)
 _MISSING_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found|does not have a column named "(?P<other>[^"]*)"')
 _MISSING_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist")
@@ -142,6 +173,8 @@ def query_error(error: duckdb.Error, *, place: Place, files: Sequence[DataFile])
     if isinstance(translation(error, place.path), StorageFull):
         return translation(error, place.path)
     text = _KIND.sub("", str(error).strip().splitlines()[0]).rstrip(".!: ")
+    if "TProtocolException" in text:  # a footer that only DuckDB cannot read
+        return LakeDamaged(f"A file of the lake {place.path} is damaged: {text}. Restore it, or export into a new directory.")
     if isinstance(error, duckdb.OutOfMemoryException):
         return LakeError(f"The query needs more memory than there is: choose fewer columns or a shorter history. {text}.")
     column = _MISSING_COLUMN.search(text)

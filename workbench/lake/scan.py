@@ -12,14 +12,16 @@ import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
-from workbench.errors import WorkbenchError
+from workbench.errors import LakeDamaged, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
 from workbench.lake.conditions import LAST_DASH, Conditions
 from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translation
 
 POLARS_SCHEMA = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
 _ORDER = ("position", "prepare_position")
+_HIDING = ("stream", "revision", "recorded_at")
 
 
 def log_order(
@@ -27,6 +29,7 @@ def log_order(
     *,
     conditions: Conditions,
     place: Place,
+    pages: Pages,
     rule: CategoryRule,
     hidden: Callable[[], pl.DataFrame] | None,
 ) -> pl.LazyFrame:
@@ -45,7 +48,11 @@ def log_order(
         wanted = list(POLARS_SCHEMA) if columns is None else columns
         left = most
         held_back = None if hidden is None else hidden().lazy()
+        asked = {*_ORDER, *wanted, *_names(conditions.polars()), *_names(predicate), *(() if hidden is None else _HIDING)}
+        if rule == "last" and "category" in asked:
+            asked.add("stream")
         for epoch in in_log_order(files):
+            pages.verify(epoch, columns=asked, conditions=conditions)
             frame = _without(_filtered(_scan(epoch, place, rule), conditions), held_back)
             if predicate is not None:
                 frame = frame.filter(predicate)
@@ -73,6 +80,10 @@ def _scan(files: Sequence[DataFile], place: Place, rule: CategoryRule) -> pl.Laz
     return frame
 
 
+def _names(condition: pl.Expr | None) -> list[str]:
+    return [] if condition is None else condition.meta.root_names()
+
+
 def _filtered(frame: pl.LazyFrame, conditions: Conditions) -> pl.LazyFrame:
     where = conditions.polars()
     return frame if where is None else frame.filter(where)
@@ -92,4 +103,10 @@ def _read_error(error: Exception, place: Place, files: Sequence[DataFile]) -> Ex
     damage: WorkbenchError | None = diagnosis(place, files)
     if damage is not None:
         return damage
-    return error if isinstance(error, pl.exceptions.PolarsError) else translation(error, place.path)
+    if isinstance(error, pl.exceptions.PolarsError):
+        text = str(error).splitlines()[0]
+        if not text.startswith("parquet:"):
+            return error
+        # A footer that only Polars cannot read.
+        return LakeDamaged(f"A file of the lake {place.path} is damaged, {text.rstrip('.')}. Restore it, or export into a new directory.")
+    return translation(error, place.path)

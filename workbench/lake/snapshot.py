@@ -12,7 +12,9 @@ import polars as pl
 
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
+from workbench.extraction import Extraction
 from workbench.lake.conditions import Conditions, Names, quoted
+from workbench.lake.extract import Extractor
 from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of
 from workbench.lake.place import Place, translated
 from workbench.lake.query import Queries
@@ -26,7 +28,7 @@ _COUNT = "SELECT count(*) FROM events"
 _TOMBSTONES, _METASTREAMS = Names("type", TOMBSTONE), Names("stream", "$$*")
 _TOMBSTONED = f"SELECT DISTINCT stream FROM events WHERE type = '{TOMBSTONE}' AND revision = {MAX_POSITION}"
 _METADATA = """
-    SELECT stream, revision, is_json, data FROM events WHERE starts_with(stream, '$$')
+    SELECT stream, revision, is_json, coalesce(encode(data), data_bytes) FROM events WHERE starts_with(stream, '$$')
     QUALIFY row_number() OVER (PARTITION BY stream ORDER BY position DESC, prepare_position DESC) = 1
 """
 
@@ -37,6 +39,8 @@ class Snapshot:
 
     place: Place
     version: int
+    table: str
+    """The id of the table, which no other table has."""
     identity: Identity
     checkpoint: Checkpoint | None
     files: tuple[DataFile, ...]
@@ -52,6 +56,7 @@ class Snapshot:
             return cls(
                 place=place,
                 version=table.version(),
+                table=str(table.metadata().id),
                 identity=identity_of(place.path, table.metadata().configuration),
                 checkpoint=checkpoint_from(table.transaction_version),
                 files=data_files(table),
@@ -78,6 +83,7 @@ class Snapshot:
             conditions.files(self.files),
             conditions=conditions,
             place=self.place,
+            pages=self.queries.pages,
             rule=self.rule,
             hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
         )
@@ -86,6 +92,11 @@ class Snapshot:
         conditions = Conditions.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.hides else None
         return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden)
+
+    def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
+        conditions = Conditions.of(timeline, rule=self.rule)
+        hidden = self._hidden(timeline) if timeline.hides else None
+        return Extractor.of(extraction, timeline=timeline, queries=self.queries, files=self.files, conditions=conditions, hidden=hidden)
 
     def count(self, timeline: Timeline) -> int:
         conditions = Conditions.of(timeline, rule=self.rule)
@@ -128,8 +139,7 @@ class Snapshot:
 
     def _hidden(self, timeline: Timeline) -> pl.DataFrame:
         """Return what the store hides at the end of a timeline, whatever of it is looked at."""
-        if self.identity.selection:
-            raise UsageError(f"visible() needs the metadata of all streams, and the lake {self.path} holds only {self.identity.selection}.")
+        self._check_governed()
         cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
         files = cut.files(self.files)
 
@@ -145,12 +155,43 @@ class Snapshot:
         ):
             ends.append(StreamEnd(stream, revision, StreamMetadata(max_count=1)))
             ends.append(StreamEnd(stream[2:], 0, StreamMetadata.parse(data if is_json else None)))
+        if any(end.metadata.max_age for end in ends):
+            self._check_instant(timeline)
         counted = [end.stream for end in ends if end.metadata.max_count and not end.last_revision]
         if counted:
             names = ", ".join(quoted(name) for name in counted)
             last = dict(ask(f"SELECT stream, max(revision) FROM events WHERE stream IN ({names}) GROUP BY stream", files))
             ends = [replace(end, last_revision=last.get(end.stream, end.last_revision)) for end in ends]
         return hidden_streams(ends, tombstoned=[stream for (stream,) in tombstoned], now=self._end_time(timeline))
+
+    def _check_governed(self) -> None:
+        """Make sure that the lake holds all that governs what is visible of its events.
+
+        A selection of streams or categories keeps them whole, with their tombstones and metadata (see `export_log`).
+        """
+        selection = self.identity.selection
+        if selection.types:
+            raise UsageError(
+                f"visible() cannot say what $maxCount hides in the lake {self.path}: it holds only {selection}, so the last events of its "
+                "streams may be missing. Export a lake without a choice of types."
+            )
+        # The tombstone of a stream of which only the metadata was chosen is not in the lake.
+        alone = [name for name in selection.streams if ("$" in name if name.startswith("*") else name.startswith(("$$", "$*")))]
+        alone += [name for name in selection.categories if name.startswith("$$")]
+        if alone:
+            raise UsageError(
+                f"visible() cannot say which metadata of {alone[0]} is hidden in the lake {self.path}: it holds only {selection}, and "
+                "lacks the tombstones of the streams themselves. Export a lake that chooses the streams."
+            )
+
+    def _check_instant(self, timeline: Timeline) -> None:
+        """Make sure that the instant from which ``$maxAge`` counts back is known: a position's own event may have been left out."""
+        cutoff = timeline.cutoff
+        if self.identity.selection and cutoff is not None and cutoff.position is not None and cutoff.position != timeline.last:
+            raise UsageError(
+                f"visible() cannot count $maxAge back from position {cutoff.position}: the lake {self.path} holds only "
+                f"{self.identity.selection}, and no event there tells its time. Name a time instead."
+            )
 
     def _end_time(self, timeline: Timeline) -> datetime:
         """Return the instant at which a timeline ends: its cutoff's, its last event's, or that of the last export."""

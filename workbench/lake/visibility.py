@@ -28,6 +28,12 @@ HIDDEN_SCHEMA: dict[str, pl.DataType] = {
 
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
+_LONGEST = MAX_POSITION // 10_000_000
+"""The longest time in seconds that the server can hold, in ticks of 100 ns."""
+
+_DEEPEST = 64
+"""How many arrays and objects may stand in each other (Newtonsoft.Json's own limit, by which the server reads)."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamMetadata:
@@ -38,18 +44,45 @@ class StreamMetadata:
     max_age: int | None = None
 
     @classmethod
-    def parse(cls, text: str | None) -> StreamMetadata:
-        """Read the payload of a metadata event; what is no metadata hides nothing, as in the store."""
+    def parse(cls, data: bytes | None) -> StreamMetadata:
+        """Read the payload of a metadata event as the server does (KurrentDB, ``StreamMetadata.TryFromJsonBytes``).
+
+        Where one of the fields that the server knows is of another type than it must be, ``null`` included, or does not fit into 64
+        bits, or the text is no JSON object, all of it is as if it was not there. A number that is in range but means nothing, such
+        as a ``$maxCount`` of 0 or a negative ``$tb``, is left out alone. The server stops reading where the object ends, and
+        replaces bytes that are not UTF-8.
+        """
         try:
-            read = json.loads(text or "")
-        except ValueError:
+            values, _ = json.JSONDecoder().raw_decode((data or b"").decode("utf-8-sig", errors="replace").lstrip())
+        except (ValueError, RecursionError):
             return cls()
-        if not isinstance(read, dict):
+        if not isinstance(values, dict) or not _nests(values, most=_DEEPEST) or not _understood(values):
             return cls()
-        values = [read.get(name) for name in ("$tb", "$maxCount", "$maxAge")]
-        if any(value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0) for value in values):
-            return cls()
-        return cls(*values)
+        count, age, before = (values.get(name, 0) for name in ("$maxCount", "$maxAge", "$tb"))
+        return cls(
+            truncate_before=before if before >= 0 else None, max_count=count if count > 0 else None, max_age=age if age > 0 else None
+        )
+
+
+def _nests(value: object, *, most: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return parts is None or (most > 0 and all(_nests(part, most=most - 1) for part in parts))
+
+
+def _understood(values: dict[str, object]) -> bool:
+    whole = (values[name] for name in ("$maxCount", "$maxAge", "$tb", "$cacheControl") if name in values)
+    return (
+        all(isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 for value in whole)
+        and all(abs(value) <= _LONGEST for name in ("$maxAge", "$cacheControl") if isinstance(value := values.get(name), int))
+        and isinstance(values.get("$tmp", False), bool)
+        and _is_acl(values.get("$acl", {}))
+    )
+
+
+def _is_acl(value: object) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"$r", "$w", "$d", "$mr", "$mw"}:
+        return False
+    return all(isinstance(role, str) for roles in value.values() for role in (roles if isinstance(roles, list) else [roles]))
 
 
 @dataclass(frozen=True, slots=True)

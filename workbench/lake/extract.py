@@ -1,0 +1,255 @@
+"""Extraction: places of the payloads of a timeline's events, by one DuckDB query for each epoch.
+
+`json_extract` with a list of paths parses a payload once and keeps what is absent apart from what is null. It rewrites numbers with a
+fraction as their nearest double, and refuses text that Python's parsers take (half a surrogate pair): such rows are marked doubtful.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from workbench.events import Selection
+from workbench.extraction import Chunk, Extraction, Place
+from workbench.lake.conditions import Conditions, Names, quoted
+from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.query import Queries
+from workbench.timeline import Timeline
+
+CHUNK_ROWS = 1_000_000
+"""About how many rows of the log one query looks at; what it gives is held twice, by the reader and ahead of it."""
+
+APART_ROWS = 400_000
+"""The same where chunks may hold ranges of streams: smaller ones keep two cores busy from the beginning to the end."""
+
+_WANTED = "_workbench_wanted"
+_MALFORMED = "Malformed JSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Extractor:
+    """Answers one extraction from files of one lake."""
+
+    queries: Queries
+    files: tuple[DataFile, ...]
+    conditions: Conditions
+    hidden: pl.DataFrame | None
+    extraction: Extraction
+
+    @classmethod
+    def of(
+        cls,
+        extraction: Extraction,
+        *,
+        timeline: Timeline,
+        queries: Queries,
+        files: Sequence[DataFile],
+        conditions: Conditions,
+        hidden: pl.DataFrame | None,
+    ) -> Extractor:
+        """Narrow a timeline's conditions to the categories and streams of an extraction, and choose the files."""
+        ours = Conditions.of(
+            Timeline(log=timeline.log, selections=(Selection(categories=extraction.categories),), system=True), rule=conditions.rule
+        )
+        clauses = [*conditions.clauses, *ours.clauses]
+        if extraction.streams is not None:
+            clauses.append(tuple(Names("stream", name, literal=True) for name in extraction.streams))
+        narrowed = replace(conditions, clauses=tuple(clauses))
+        return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield what is asked for, chunk by chunk; the next one is read while the caller works on this one."""
+        with ThreadPoolExecutor(1, thread_name_prefix="extract") as ahead:
+            coming = None
+            for piece in self._pieces():
+                following = ahead.submit(self._chunk, piece)
+                if coming is not None:
+                    yield coming.result()
+                coming = following
+            if coming is not None:
+                yield coming.result()
+
+    def unwanted(self) -> dict[str, int]:
+        """Count the events of other types."""
+        if not self.files:
+            return {}
+        relation = self.queries.relation(
+            "SELECT type, count(*) FROM events GROUP BY type ORDER BY type",
+            files=self.files,
+            conditions=self.conditions.unproven(self.files),
+            hidden=self.hidden,
+        )
+        with self.queries.translated(self.files):
+            found = dict(relation.fetchall())
+        return {name: count for name, count in found.items() if name not in {one.type for one in self.extraction.wanted}}
+
+    def _pieces(self) -> Iterator[_Piece]:
+        """Put small neighbours together; cut an epoch by its streams, and what another program has made large by its positions."""
+        if self.extraction.streams is not None:  # few rows, wherever they are
+            if self.files:
+                yield _Piece(self.files, self.conditions)
+            return
+        most = APART_ROWS if self.extraction.apart else CHUNK_ROWS
+        together: tuple[DataFile, ...] = ()
+        for group in in_log_order(self.files):
+            rows = _rows(group)
+            if together and _rows(together) + rows > most:
+                yield _Piece(together, self.conditions)
+                together = ()
+            if rows > 4 * CHUNK_ROWS:
+                yield from (_Piece(group, conditions) for conditions in self._cut(group))
+            elif self.extraction.apart and rows > 2 * APART_ROWS and (ends := self._stream_ends(group)):
+                for after, before in zip([None, *ends], [*ends, None], strict=True):
+                    yield _Piece(group, self.conditions, after, before)
+            else:
+                together += group
+        if together:
+            yield _Piece(together, self.conditions)
+
+    def _stream_ends(self, group: Sequence[DataFile]) -> list[str]:
+        """Return names of streams that cut the files of an epoch into pieces of about the same size, as far as their statistics tell."""
+        ends: list[str] = []
+        rows = 0
+        for file in group:
+            for least, count in self.queries.row_groups(file):
+                if rows >= APART_ROWS and (not ends or least > ends[-1]):
+                    ends.append(least)
+                    rows = 0
+                rows += count
+        return ends
+
+    def _cut(self, group: Sequence[DataFile]) -> Iterator[Conditions]:
+        first = min(file.first_position for file in group)
+        last = max(file.last_position for file in group)
+        step = ceil((last - first + 1) / ceil(_rows(group) / CHUNK_ROWS))
+        upto, after = self.conditions.upto, self.conditions.after
+        for start in range(first, last + 1, step):
+            end = start + step - 1
+            yield replace(
+                self.conditions, upto=end if upto is None else min(end, upto), after=start - 1 if after is None else max(start - 1, after)
+            )
+
+    def _chunk(self, piece: _Piece) -> Chunk:
+        began = time.perf_counter()
+        conditions = piece.conditions.unproven(piece.files)
+        relation = partial(self.queries.relation, files=piece.files, conditions=conditions, hidden=self.hidden)
+        with self.queries.translated(piece.files):
+            try:
+                rows = relation(self._sql(piece, guarded=False)).to_arrow_table()
+            except duckdb.InvalidInputException as error:
+                if _MALFORMED not in str(error):
+                    raise
+                rows = relation(self._sql(piece, guarded=True)).to_arrow_table()
+        fetch = partial(self._fetch, piece.files, piece.conditions)
+        return Chunk(rows.combine_chunks(), piece.before is None, fetch, time.perf_counter() - began)
+
+    def _fetch(self, files: tuple[DataFile, ...], conditions: Conditions, wanted: pl.DataFrame) -> pl.DataFrame:
+        rows = wanted.select("position", "prepare_position").to_arrow()
+        sql = f"SELECT * FROM events SEMI JOIN {_WANTED} USING (position, prepare_position) ORDER BY position, prepare_position"
+        relation = self.queries.relation(sql, files=files, conditions=conditions, hidden=self.hidden, tables={_WANTED: rows})
+        with self.queries.translated(files):
+            found: pa.Table = relation.to_arrow_table()
+        return pl.DataFrame(found)
+
+    def _sql(self, piece: _Piece, *, guarded: bool) -> str:
+        wanted = self.extraction.wanted
+        columns = [
+            f"epoch_us({name}) AS {name}" if name == "recorded_at" else name
+            for name in dict.fromkeys(("position", "prepare_position", *self.extraction.columns))
+        ]
+        codes = [_type_is(one.type) + f" THEN {code}" for code, one in enumerate(wanted)]
+        columns.append(f"{_case(codes)}::USMALLINT AS code")
+        doubts: list[tuple[str, str]] = []
+        for root in ("data", "metadata"):
+            lists = []
+            for one in wanted:
+                paths = [place for place in one.places if place.root == root]
+                if not paths:
+                    continue
+                if not all(map(_reachable, paths)):
+                    doubts.append((one.type, "true"))
+                    continue
+                taken = f"json_extract({root}, [{', '.join(quoted(_path(place)) for place in paths)}])"
+                if guarded:
+                    taken = f"TRY({taken})"
+                    doubts.append((one.type, f"{root} IS NOT NULL AND {taken} IS NULL"))
+                lists.append(f"{_type_is(one.type)} THEN {taken}")
+                doubts += [(one.type, _long_number(place)) for place in paths if place.digits]
+            columns.append(f"{_case(lists)}::VARCHAR[] AS {root}")
+        doubtful = [
+            f"{_type_is(name)} THEN " + " OR ".join(f"coalesce({doubt}, false)" for type_, doubt in doubts if type_ == name)
+            for name in dict.fromkeys(type_ for type_, _ in doubts)
+        ]
+        columns.append(f"coalesce({_case(doubtful)}::BOOLEAN, false) AS doubtful")
+        return f"SELECT {', '.join(columns)} FROM events WHERE {self._types()}{piece.range}"
+
+    def _types(self) -> str:
+        # An OR chain: `IN` with many constants becomes a hash join, which loses the order.
+        return "(" + (" OR ".join(f"type = {quoted(one.type)}" for one in self.extraction.wanted) or "false") + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one query looks at; ``after`` is the first of its streams, ``before`` the first that comes after them."""
+
+    files: tuple[DataFile, ...]
+    conditions: Conditions
+    after: str | None = None
+    before: str | None = None
+
+    @property
+    def range(self) -> str:
+        return (f" AND stream >= {quoted(self.after)}" if self.after is not None else "") + (
+            f" AND stream < {quoted(self.before)}" if self.before is not None else ""
+        )
+
+
+def _rows(files: Sequence[DataFile]) -> int:
+    return sum(file.rows for file in files)
+
+
+def _type_is(name: str) -> str:
+    return f"WHEN type = {quoted(name)}"
+
+
+def _case(branches: Sequence[str]) -> str:
+    return f"(CASE {' '.join(branches)} END)" if branches else "NULL"
+
+
+def _reachable(place: Place) -> bool:
+    """Whether DuckDB's paths can name a place: its keys cannot be empty, and a `*` is a wildcard even in quotes."""
+    return all(isinstance(step, int) or (step != "" and not re.search(r'["*\\\x00-\x1f\x7f]', step)) for step in place.steps)
+
+
+def _path(place: Place) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in place.steps)
+
+
+def _long_number(place: Place) -> str:
+    """Return the condition that a number at a place may differ from its nearest double as that is written: long, or with an exponent.
+
+    Fifteen digits go through a double and back. What could hide the key is an escape that spells it; then any such number counts.
+    """
+    number = r"-?[0-9.]*([0-9.]{16}|[0-9.][eE])"
+    last = place.steps[-1] if place.steps else 0
+    anywhere = rf"regexp_matches({place.root}, '(^|[\[:,\s]){number}')"
+    if isinstance(last, int) or "/" in last:
+        return anywhere
+    keyed = re.escape(f'"{last}"') + r"\s*:\s*(\[([^\]]*[,\s])?)?" + number
+    hidden = rf"contains({place.root}, '\u') AND regexp_matches({place.root}, '(?i)\\u({_codes(last)})')"
+    return rf"(regexp_matches({place.root}, {quoted(keyed)}) OR ({hidden} AND {anywhere}))"
+
+
+def _codes(key: str) -> str:
+    """Return the hexadecimal digits by which an escape spells a character of a key, as choices of a regular expression."""
+    units = key.encode("utf-16-be").hex()
+    return "|".join(sorted({units[at : at + 4] for at in range(0, len(units), 4)}))
