@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
+    from workbench.projection import Digits, Json, Projection, event, on, upcast
+    from workbench.replay.diff import diff
+    from workbench.replay.function import Fold
+    from workbench.replay.infer import infer
+    from workbench.replay.lineage import lineage
+    from workbench.replay.materialised import materialise, materialised
+    from workbench.replay.questions import Rebuilt, first, history, rebuild, state
     from workbench.reports import run_report
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
@@ -31,41 +38,75 @@ __version__ = "0.1.0"
 _HOMES = {
     "Checkpoint": "workbench.events",
     "Cutoff": "workbench.events",
+    "Digits": "workbench.projection",
     "EmbeddedStore": "workbench.embedded",
     "ExportSummary": "workbench.export",
+    "Fold": "workbench.replay.function",
+    "Json": "workbench.projection",
     "Lake": "workbench.lake",
     "LakeInfo": "workbench.lake",
+    "Projection": "workbench.projection",
+    "Rebuilt": "workbench.replay.questions",
     "Selection": "workbench.events",
     "Timeline": "workbench.timeline",
     "WorkbenchError": "workbench.errors",
     "connect": "workbench.kurrent",
+    "diff": "workbench.replay.diff",
     "distribution": "workbench.analysis",
     "distribution_chart": "workbench.charts",
+    "event": "workbench.projection",
     "export_log": "workbench.export",
     "facts": "workbench.tables",
+    "first": "workbench.replay.questions",
+    "history": "workbench.replay.questions",
+    "infer": "workbench.replay.infer",
+    "lineage": "workbench.replay.lineage",
+    "materialise": "workbench.replay.materialised",
+    "materialised": "workbench.replay.materialised",
+    "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
+    "rebuild": "workbench.replay.questions",
     "run_report": "workbench.reports",
+    "state": "workbench.replay.questions",
     "table": "workbench.tables",
+    "upcast": "workbench.projection",
 }
 
 __all__ = [
     "Checkpoint",
     "Cutoff",
+    "Digits",
     "EmbeddedStore",
     "ExportSummary",
+    "Fold",
+    "Json",
     "Lake",
     "LakeInfo",
+    "Projection",
+    "Rebuilt",
     "Selection",
     "Timeline",
     "WorkbenchError",
     "connect",
+    "diff",
     "distribution",
     "distribution_chart",
+    "event",
     "export_log",
     "facts",
+    "first",
+    "history",
+    "infer",
+    "lineage",
+    "materialise",
+    "materialised",
+    "on",
     "open",
+    "rebuild",
     "run_report",
+    "state",
     "table",
+    "upcast",
 ]
 
 

@@ -6,6 +6,7 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     ├── UsageError                 the call itself is wrong              (exit status 2 on the command line)
     │   ├── InvalidAddress         a KurrentDB address that cannot be read
     │   ├── InvalidTime            a time that is naive or cannot be read
+    │   ├── InvalidProjection      a projection, handler, upcaster or fold that cannot be
     │   └── QueryError             SQL that the lake cannot run
     ├── SourceError                KurrentDB, or the way to it           (exit status 1, as all that follow)
     │   ├── SourceUnavailable      no answer at that address
@@ -27,6 +28,8 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     ├── OutsideHistory             a cutoff that the lake cannot answer
     │   ├── BeforeFirstEvent       nothing had been recorded yet
     │   └── BeyondExport           later than the last export: export first
+    ├── ReplayError                events that do not become state
+    │   └── ValueDoesNotFit        a value that is not of its field's type, or a stream that has no key
     ├── ReportError                a notebook or its report failed
     │   ├── CellFailed             a cell of the notebook raised an error
     │   ├── CellTimedOut           a cell took longer than a cell may
@@ -34,6 +37,8 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   └── RunTimedOut            the run as a whole took longer than it may
     └── EmbeddedStoreError         the embedded store cannot start or serve
 """
+
+import functools
 
 
 class WorkbenchError(Exception):
@@ -50,6 +55,10 @@ class InvalidAddress(UsageError):
 
 class InvalidTime(UsageError):
     """Raised when a time has no time zone or is no time at all."""
+
+
+class InvalidProjection(UsageError):
+    """Raised when a projection, one of its handlers or upcasters, or a fold is declared in a way that cannot mean anything."""
 
 
 class QueryError(UsageError):
@@ -134,6 +143,46 @@ class BeforeFirstEvent(OutsideHistory):
 
 class BeyondExport(OutsideHistory):
     """Raised when a time lies after the last export, so that the lake may lack events up to it."""
+
+
+class ReplayError(WorkbenchError):
+    """Raised when events cannot become state."""
+
+
+class ValueDoesNotFit(ReplayError):
+    """Raised when an event holds a value that its field cannot take; the attributes say which."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        stream: str,
+        revision: int,
+        position: int,
+        type: str,  # noqa: A002  # the field's own word
+        event_id: str,
+        field: str,
+        value: str,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.stream = stream
+        self.revision = revision
+        self.position = position
+        self.type = type
+        self.event_id = event_id
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.field} = {self.value} does not fit: {self.reason}; in event {self.revision} of stream {self.stream!r} "
+            f"({self.type}, id {self.event_id}, position {self.position})."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        named = ("stream", "revision", "position", "type", "event_id", "field", "value")
+        return functools.partial(ValueDoesNotFit, **{name: getattr(self, name) for name in named}), self.args
 
 
 class ReportError(WorkbenchError):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import demo, export, look, report, store
+from workbench.cli import demo, export, look, materialise, report, state, store
 
 app = typer.Typer(
     name="workbench",
@@ -35,5 +35,7 @@ def options(
 demo.register(app)
 export.register(app)
 look.register(app)
+materialise.register(app)
 report.register(app)
+state.register(app)
 store.register(app)

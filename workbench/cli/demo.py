@@ -5,12 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli import options
+from workbench.events import format_time
+
+if TYPE_CHECKING:
+    from workbench.lake import Lake
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +63,9 @@ def register(app: typer.Typer) -> None:
         print_info(recorded.info())
         print()
         print_table(distribution(recorded.timeline).head(12).select("type", "count", "share", "first_recorded_at", "last_recorded_at"))
-        say(5, "A first report")
+        say(5, "State at any time: users a month before the end, one user's history, and what the next day changed")
+        print_states(recorded)
+        say(6, "A first report")
         run_report("event_types", lake=str(lake), out=report)
         print(f"{report}: open it in a browser; it needs no network.")
         print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
@@ -66,10 +73,44 @@ def register(app: typer.Typer) -> None:
         for line in (
             f"distribution --lake {lake} --by category --every 1w",
             f'sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
+            f"state --projection workbench.sample.projections:User --lake {lake} --at 2026-03-01 --fields name,city,logins,paid",
+            f"history --projection user --lake {lake} --key 1 --fields email",
+            f'first "logins > 100" --projection workbench.sample.projections:User --lake {lake} --fields name,logins',
+            f"infer room --lake {lake}     # draft a projection of your own",
             f"report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
             f"db start --data {stored}     # serve the store, for a client or an export of your own",
         ):
             print(f"  {command} {line}")
+
+
+def print_states(lake: Lake) -> None:
+    """Show what the questions about state answer, on the sample's users."""
+    import polars as pl
+
+    from workbench.cli.output import print_table
+    from workbench.cli.state import readable
+    from workbench.replay.diff import diff
+    from workbench.replay.questions import history, state
+    from workbench.sample.projections import User
+
+    info = lake.info()
+    assert info.first_recorded_at is not None
+    assert info.last_recorded_at is not None
+    month_ago = (info.last_recorded_at - timedelta(days=30)).replace(hour=0, minute=0, second=0, microsecond=0)
+    then = max(month_ago, info.first_recorded_at)
+    past = lake.timeline.upto(then)
+    users = state(User, past)
+    print(f"{users.height:,} users at {format_time(then)}, and the busiest of them:\n")
+    busiest = users.sort("logins", "key", descending=[True, False]).head(5)
+    print_table(busiest.select("key", "name", "city", "roles", "logins", "paid", "last_login"))
+    key = busiest["key"][0]
+    print(f"\nHow user {key} came to be that, lately:\n")
+    versions = history(User, past, key=key).tail(5)
+    print_table(versions.select("event_type", "city", "roles", "logins", "paid", "valid_from_position", "valid_from"))
+    print("\nWhat the next day changed, each with the event that began it:\n")
+    changed = diff(User, past, lake.timeline.upto(then + timedelta(days=1)))
+    shown = readable(changed.sort("parted_position").head(5))
+    print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "parted_event_type", "parted_position"))
 
 
 def invoked() -> str:

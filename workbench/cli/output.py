@@ -86,6 +86,8 @@ def _cell(name: str, value: Any) -> str:
         return str(value) if name.endswith(_NAMES) else f"{value:,}"
     if isinstance(value, bytes):
         return value.hex(" ", 4) if len(value) <= 16 else f"{value[:16].hex(' ', 4)}… ({len(value):,} bytes)"
+    if isinstance(value, list):
+        return "[" + ", ".join(_cell(name, element) for element in value) + "]"
     return printable(str(value), keep="\n")
 
 

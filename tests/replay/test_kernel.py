@@ -1,0 +1,306 @@
+"""The vectorised kernel is held equal to the event-by-event engine, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from unittest import mock
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.lake.histories import checkpoint_at, open_writer, row, table
+from tests.replay.logs import timeline_of
+from tests.strategies import Recorded, declared, frame, handlers, histories, projections
+from workbench.errors import ReplayError, ValueDoesNotFit
+from workbench.lake import extract, open_lake
+from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
+from workbench.projection.plan import Plan
+from workbench.replay import kernel
+from workbench.replay.fold import fold
+from workbench.replay.kernel.engine import Engine
+from workbench.replay.kernel.layout import Layout
+from workbench.replay.results import FoldResult
+
+law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=40)
+
+
+def _assert_same(expected: FoldResult, actual: FoldResult) -> None:
+    assert _bits(expected.state) == _bits(actual.state)
+    if expected.history is not None and actual.history is not None:
+        assert _bits(expected.history) == _bits(actual.history)
+    assert expected.counts == actual.counts
+    assert _bits(expected.failures) == _bits(actual.failures)
+
+
+def _bits(rows: pl.DataFrame) -> tuple[Any, list[tuple[str, ...]]]:
+    return rows.schema, [tuple(map(repr, row)) for row in rows.rows()]
+
+
+@contextmanager
+def _chunks_of(rows: int, *, apart: int = 1) -> Iterator[None]:
+    """Read so many rows of the log at a time, and so many where ranges of streams will do."""
+    with mock.patch.object(extract, "CHUNK_ROWS", rows), mock.patch.object(extract, "APART_ROWS", apart):
+        yield
+
+
+_CHUNKS = st.sampled_from([(1, 1), (1_000_000, 1), (1_000_000, 1_000_000)])
+
+
+@contextmanager
+def _no_other_engine() -> Iterator[None]:
+    """Fail if an entity is handed over to the event-by-event engine."""
+    with mock.patch.object(Engine, "_hand_over", side_effect=AssertionError("handed over")):
+        yield
+
+
+@law
+@given(projections(), histories(max_size=40), st.integers(1, 4), _CHUNKS, st.none() | st.integers(0, 9))
+def test_state_history_counts_and_failures_are_those_of_the_event_by_event_engine(
+    projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int], seed: int | None
+) -> None:
+    plan, log = plan_of(projection), frame(history)
+    timeline = timeline_of(log, runs=runs, seed=seed)
+    expected = fold(plan, log, history=True, errors="collect")
+    with _chunks_of(chunks[0], apart=chunks[1]):
+        _assert_same(expected, kernel.history(plan, timeline, errors="collect").result)
+        _assert_same(expected, kernel.state(plan, timeline, errors="collect").result)
+
+
+@law
+@given(st.data(), histories(max_size=60), st.integers(1, 3))
+def test_entities_whose_values_all_fit_are_the_same(data: st.DataObject, history: list[Recorded], runs: int) -> None:
+    """Histories of many events of few kinds: most of what the others draw is folded by the other engine."""
+    fields = data.draw(
+        st.lists(st.sampled_from(["name", "size", "ratio", "balance", "roles", "tags"]), min_size=1, max_size=4, unique=True)
+    )
+    handled = [data.draw(handlers(event_type=kind, fields=fields)) for kind in ("thing.begun", "thing.changed", "thing.ended")]
+    plan = plan_of(declared(fields, handled))
+    payloads = [
+        '{"name":"Ann","size":3,"ratio":0.1,"balance":1.10}',
+        '{"name":null,"size":-2,"roles":["x","y"]}',
+        '{"roles":"x","tags":"t"}',
+        "{}",
+    ]
+    log = frame([replace(one, data=data.draw(st.sampled_from(payloads))) for one in history])
+    with _chunks_of(1):
+        actual = kernel.history(plan, timeline_of(log, runs=runs), errors="collect").result
+    _assert_same(fold(plan, log, history=True, errors="collect"), actual)
+
+
+@law
+@given(projections(), histories(), st.integers(1, 3), _CHUNKS)
+def test_the_first_value_that_does_not_fit_is_named_as_by_the_other_engine(
+    projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int]
+) -> None:
+    plan, log = plan_of(projection), frame(history)
+    timeline = timeline_of(log, runs=runs)
+    with _chunks_of(chunks[0], apart=chunks[1]):
+        assert _said(lambda: fold(plan, log)) == _said(lambda: kernel.state(plan, timeline))
+
+
+@law
+@given(projections(), histories(), st.integers(0, 25))
+def test_a_replay_goes_on_from_an_earlier_one(projection: type[Projection], history: list[Recorded], cut: int) -> None:
+    plan = plan_of(projection)
+    first = fold(plan, frame(history[:cut]), errors="collect")
+    later = frame(history[cut:])
+    expected = fold(plan, later, initial=first.state, errors="collect")
+    _assert_same(expected, kernel.state(plan, timeline_of(later), initial=first.state, errors="collect").result)
+
+
+@law
+@given(projections(), histories())
+def test_the_replay_of_one_entity_is_its_part_of_the_replay_of_all(projection: type[Projection], history: list[Recorded]) -> None:
+    plan, timeline = plan_of(projection), timeline_of(frame(history))
+    whole = kernel.history(plan, timeline, errors="collect").result
+    assert whole.history is not None
+    for key in ["1", "2", "x-y", "nobody"]:
+        one = kernel.history(plan, timeline, key=key, errors="collect").result
+        assert one.history is not None
+        assert _bits(whole.state.filter(pl.col("key") == key)) == _bits(one.state)
+        assert _bits(whole.history.filter(pl.col("key") == key)) == _bits(one.history)
+
+
+def _said(replay: Callable[[], object]) -> str | None:
+    """Return the sentence with which a replay stops; None if it does not."""
+    try:
+        replay()
+    except ReplayError as error:
+        return str(error)
+    return None
+
+
+class Account(Projection, category="account"):
+    owner: str | None
+    balance: Annotated[Decimal, Digits(20, scale=4)] = Decimal(0)
+    rate: float = 0.0
+    moves: int = 0
+    least: str | None
+    tags: set[str]
+    last: list[int]
+    extra: Json | None
+
+    handlers = (
+        on("opened").create("owner"),
+        on("moved").add(balance=event.data["amount"], rate=event.data["rate"], moves=1).min(least=event.data["tag"]),
+        on("moved").include(tags=event.data["tag"]).append(keep=3, last=event.data["n"]).set(extra=event.data["extra"]),
+        on("closed").delete(),
+    )
+
+
+def _accounts(count: int, *, accounts: int = 3) -> list[dict[str, Any]]:
+    rows = []
+    revisions: dict[str, int] = {}
+    for number in range(count):
+        stream = f"account-{number * 7 % accounts}"
+        revision = revisions[stream] = revisions.get(stream, -1) + 1
+        kind = "opened" if revision % 90 == 0 else "closed" if revision % 90 == 89 else "moved"
+        payload = {
+            "owner": f'Zoë "{number}"',
+            "amount": number / 8,
+            "rate": 0.1 * number,
+            "tag": f"t{number % 5}",
+            "n": number,
+            "extra": [number],
+        }
+        rows.append(row(number * 100, stream, revision=revision, type=kind, data=json.dumps(payload, ensure_ascii=number % 2 == 0)))
+    return rows
+
+
+def _events(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(table(rows))
+
+
+def test_plain_values_need_no_other_engine() -> None:
+    log = _events(_accounts(1_000))
+    plan = plan_of(Account)
+    with _no_other_engine(), _chunks_of(1):
+        actual = kernel.history(plan, timeline_of(log, runs=7)).result
+    _assert_same(fold(plan, log, history=True), actual)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_lake_gives_the_same_at_any_position(tmp_path: Path, *, clustered: bool) -> None:
+    rows = _accounts(600, accounts=11)
+    with open_writer(tmp_path) as writer:
+        for first in range(0, len(rows), 75):
+            piece = rows[first : first + 75]
+            writer.append(table(piece), checkpoint_at(piece[-1]))
+        if clustered:
+            assert writer.cluster().epochs
+    plan, lake = plan_of(Account), open_lake(tmp_path)
+    for position in [0, 5_000, 29_950, 60_000]:
+        past = lake.timeline.upto(position=position, stale=True)
+        with _chunks_of(100):
+            actual = kernel.history(plan, past).result
+        _assert_same(fold(plan, past.events().collect(), history=True), actual)
+
+
+def test_an_epoch_is_read_in_ranges_of_streams(tmp_path: Path) -> None:
+    rows = _accounts(600, accounts=11)
+    with open_writer(tmp_path) as writer, mock.patch("workbench.lake.runs.ROW_GROUP_ROWS", 50):
+        writer.append(table(rows), checkpoint_at(rows[-1]))
+    timeline, plan = open_lake(tmp_path).timeline, plan_of(Account)
+    with mock.patch.object(extract, "APART_ROWS", 100):
+        layout = Layout.of(plan, key=None)
+        chunks = list(timeline.log.extract(timeline, layout.extraction).chunks())
+        actual = kernel.history(plan, timeline).result
+    assert [False] * (len(chunks) - 1) + [True] == [chunk.ends for chunk in chunks]
+    assert len(chunks) > 3
+    assert sum(chunk.rows.num_rows for chunk in chunks) == 600
+    _assert_same(fold(plan, timeline.events().collect(), history=True), actual)
+
+
+class Odd(Projection, category="odd"):
+    text: str | None
+    star: str | None
+    amount: Annotated[Decimal, Digits(30, scale=17)] | None
+    total: int = 0
+    size: float | None
+
+    handlers = (
+        on("changed").set(text=event.data["text"], amount=event.data["amount"], size=event.data["size"]),
+        on("added").add(total=event.data["n"]),
+        on("starred").set(star=event.data["*"]),
+        on("emptied").set(star=event.data[""]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "payloads"),
+    [
+        ("changed", ['{"text":"a"}', '{"other":"\\ud800","text":"b"}']),
+        ("changed", ['{"amount":0.1}', '{"amount":0.1000000000000000055}']),
+        ("changed", ['{"deep":{"amount":0.1},"amount":0.1000000000000000055}']),
+        ("changed", ['{"\\u0061mount":0.1000000000000000055}']),
+        ("changed", ['{"amount" : 1e-20}', '{"amount":12345678901234567890.5}']),
+        ("changed", ['{"amount":0.0000001}', '{"amount":123456789.123456}', '{"amount":9007199254740993}']),
+        ("changed", ['{"size":123456789012345678901234567890}', '{"size":-0.0}', '{"size":5e-324}']),
+        ("added", ['{"n":9223372036854775807}', '{"n":-9223372036854775808}', '{"n":1}']),
+        ("added", ['{"n":1.0}', '{"n":1e3}', '{"n":-0}', '{"n":9007199254740992.0}']),
+        ("starred", ['{"*":"x","y":"z"}', '{"y":"z"}']),
+        ("emptied", ['{"":"x"}', '{"y":"z"}']),
+    ],
+)
+def test_what_the_extraction_cannot_tell_is_read_from_the_payload(kind: str, payloads: list[str]) -> None:
+    rows = [row(number * 10, "odd-1", revision=number, type=kind, data=data) for number, data in enumerate(payloads)]
+    plan, log = plan_of(Odd), _events(rows)
+    actual = kernel.history(plan, timeline_of(log), errors="collect").result
+    _assert_same(fold(plan, log, history=True, errors="collect"), actual)
+
+
+def test_a_sum_that_leaves_int64_is_an_error() -> None:
+    rows = [row(number * 10, "odd-1", revision=number, type="added", data=f'{{"n":{2**62}}}') for number in range(3)]
+    log = _events(rows)
+    with pytest.raises(ValueDoesNotFit, match="leaves int64; in event 1 of stream 'odd-1'"):
+        kernel.state(plan_of(Odd), timeline_of(log))
+    collected = kernel.state(plan_of(Odd), timeline_of(log), errors="collect").result
+    assert collected.state["total"].to_list() == [2**62]
+    assert collected.counts.failed == 2
+
+
+def test_the_first_failure_of_the_log_is_named_whatever_its_stream() -> None:
+    payloads = ['{"n":1}', '{"n":"late in name, early in the log"}', '{"n":"early in name, late in the log"}']
+    streams = ["odd-1", "odd-2", "odd-1"]
+    rows = [row(number * 10, streams[number], revision=number, type="added", data=data) for number, data in enumerate(payloads)]
+    with _chunks_of(1_000_000), pytest.raises(ValueDoesNotFit, match="early in the log"):
+        kernel.state(plan_of(Odd), timeline_of(_events(rows)))
+
+
+def test_a_stream_without_a_key_is_an_error_and_hurts_no_other_if_collected() -> None:
+    rows = [
+        row(10, "odd-1", type="added", data='{"n":1}'),
+        row(20, "odd", type="added", data='{"n":1}'),
+        row(30, "odd-2", type="added", data='{"n":1}'),
+    ]
+    plan, log = plan_of(Odd), _events(rows)
+    with pytest.raises(ValueDoesNotFit, match="declare key="):
+        kernel.state(plan, timeline_of(log))
+    collected = kernel.state(plan, timeline_of(log), errors="collect").result
+    assert collected.state["key"].to_list() == ["1", "2"]
+    _assert_same(fold(plan, log, errors="collect"), collected)
+
+
+def test_function_upcasters_are_left_to_the_other_engine() -> None:
+    class Lifted(Projection, category="odd"):
+        text: str | None
+        handlers = (on("changed").set(text=event.data["text"]),)
+        upcasters = (upcast("changed").apply(lambda data, metadata: data),)
+
+    assert not kernel.supports(plan_of(Lifted))
+    assert kernel.supports(plan_of(Odd))
+
+
+def test_nothing_at_all_gives_empty_results() -> None:
+    plan: Plan = plan_of(Account)
+    log = _events([])
+    result = kernel.history(plan, timeline_of(log)).result
+    _assert_same(fold(plan, log, history=True), result)

@@ -1,0 +1,381 @@
+"""What is materialised answers as a replay does, bit for bit, at every moment before and after; what is damaged answers nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import workbench as wb
+from tests.replay.told import Told, log
+from tests.strategies import Recorded, frame, histories, projections
+from workbench.errors import InvalidProjection, UsageError, ValueDoesNotFit
+from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.lake import Lake, LakeWriter, open_lake
+from workbench.projection import Projection, event, on, plan_of
+from workbench.replay import materialised as kept
+from workbench.replay.engine import replay
+from workbench.replay.fold import fold
+from workbench.replay.function import Fold, RecordedEvent
+from workbench.replay.materialised import kept_state, kept_versions, materialise, materialised
+from workbench.replay.witness import with_witness
+from workbench.timeline import Timeline
+
+UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class User(Projection, category="user"):
+    name: str
+    logins: int = 0
+    roles: set[str]
+
+    handlers = (
+        on("created").create("name"),
+        on("renamed").set(name=event.data["name"]),
+        on("in").add(logins=1),
+        on("granted").include(roles=event.data["role"]),
+        on("deleted").delete(),
+    )
+
+
+EVENTS: list[Told] = [
+    ("created", {"name": "Ann"}),
+    ("in", {}),
+    ("granted", {"role": "b"}),
+    ("deleted", {}),
+    ("in", {}),
+    ("created", {"name": "Bo"}),
+    ("granted", {"role": "a"}),
+    ("in", {}),
+]
+
+
+def write(path: Path, events: pl.DataFrame, *, first: str = "00000000-0000-0000-0000-000000000001") -> Lake:
+    """Add events to a lake, as one export."""
+    with LakeWriter.open(path, store=Store("esdb://store.example", 0, first), selection=Selection()) as writer:
+        last = events.row(-1, named=True)
+        table = events.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EVENT_SCHEMA)
+        writer.append(table, Checkpoint(last["position"], last["prepare_position"], last["event_id"], UNTIL))
+    return open_lake(path)
+
+
+def bits(rows: pl.DataFrame) -> tuple[Any, list[tuple[str, ...]]]:
+    return rows.schema, [tuple(map(repr, row)) for row in rows.rows()]
+
+
+def at_every_position(lake: Lake) -> Iterator[Timeline]:
+    yield lake.timeline
+    for position in sorted(set(lake.timeline.with_system().events().collect()["position"].to_list())):
+        yield lake.timeline.upto(position=position)
+
+
+def agree(projection: type[Projection], lake: Lake, *, used: bool = True) -> None:
+    """Hold what is kept against the event-by-event engine, for all entities and for one, at every position."""
+    plan = plan_of(projection)
+    events = lake.timeline.events().collect()
+    for timeline in at_every_position(lake):
+        recorded = events.filter(pl.col("position") <= (timeline.position or 0))
+        for asked in (plan, with_witness(plan)[0]):
+            expected = fold(asked, recorded, history=True, errors="collect")
+            assert expected.history is not None
+            for key in (None, "1"):
+                mine = pl.lit(value=True) if key is None else pl.col("key") == key
+                history = kept.history_of(asked, timeline, key=key, errors="collect")
+                assert bits(expected.history.filter(mine)) == bits(history)
+                if asked is not plan:
+                    continue
+                assert bits(expected.state.filter(mine)) == bits(kept.state_of(plan, timeline, key=key, errors="collect"))
+            if expected.failures.height:
+                with pytest.raises(ValueDoesNotFit):
+                    kept.state_of(plan, timeline)
+                with pytest.raises(ValueDoesNotFit):
+                    kept.history_of(plan, timeline)
+        if used:
+            assert kept_state(plan, timeline, errors="collect") is not None
+            assert kept_versions(plan, timeline, key="nobody", errors="collect") is not None
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=12)
+@given(projections(), histories(max_size=8).filter(bool), st.integers(0, 8), st.integers(0, 8), st.sampled_from([0, 3, 10**9]))
+def test_what_is_kept_answers_as_a_replay_does_at_every_position_before_and_after(
+    projection: type[Projection], events: list[Recorded], first: int, second: int, worth: int
+) -> None:
+    cuts = sorted({min(first, len(events)), min(second, len(events)), len(events)} - {0})
+    table = frame(events)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "WORTH_KEEPING", worth)
+        patch.setattr(kept, "_SMALL", 4)
+        path, start, parted = Path(folder) / "lake", 0, False
+        for cut in cuts:
+            lake = write(path, table.slice(start, cut - start))
+            if start == 0:
+                materialise(projection, lake, errors="collect")
+            # An export that ends inside of a transaction and goes on at the same position makes what was kept invalid for good.
+            parted = parted or (start > 0 and events[start].position == events[start - 1].position)
+            agree(projection, lake, used=not parted and not plan_of(projection).python_only)
+            start = cut
+        materialise(projection, lake, errors="collect")
+        agree(projection, lake)
+
+
+def test_it_is_used_by_every_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    lake = write(tmp_path, events)
+    halfway = lake.timeline.upto(position=30)
+
+    def ask() -> list[pl.DataFrame]:
+        return [
+            wb.state(User, lake.timeline),
+            wb.state(User, halfway, key="1"),
+            wb.history(User, lake.timeline.after(position=20)),
+            wb.diff(User, halfway, lake.timeline),
+            wb.first(User, lake.timeline, pl.col("logins") > 0),
+        ]
+
+    expected = ask()
+    found = materialise(User, lake)
+    assert (found.name, found.kind, found.positions, found.rows) == ("User", "history", (80,), 6)
+    monkeypatch.setattr(kept, "replay", None)
+    assert [bits(one) for one in expected] == [bits(one) for one in ask()]
+
+
+def test_what_came_after_is_folded_and_kept_once_it_is_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    made = materialise(User, write(tmp_path, events.head(3)))
+    lake = write(tmp_path, events.tail(-3))
+    wb.state(User, lake.timeline)
+    assert materialised(lake) == [made]
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 5)
+    wb.state(User, lake.timeline.upto(position=70))
+    wb.state(User, lake.timeline, key="1")
+    assert materialised(lake) == [made]
+    wb.state(User, lake.timeline)
+    [found] = materialised(lake)
+    assert found.positions == (80,)
+    agree(User, lake)
+
+
+def test_a_changed_projection_reads_nothing_of_the_old_one(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    materialise(User, lake)
+
+    class Renamed(Projection, category="user"):
+        name: str
+        logins: int = 0
+        roles: set[str]
+        handlers = (*User.handlers[:2], on("in").add(logins=2), *User.handlers[3:])
+
+    assert kept_state(plan_of(Renamed), lake.timeline) is None
+    assert kept_state(plan_of(User), lake.timeline) is not None
+
+
+def test_other_engines_and_other_categories_read_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    materialise(User, lake)
+    assert kept_state(plan_of(User), open_lake(tmp_path, category="last").timeline) is None
+    monkeypatch.setattr(kept, "KEPT_VERSION", kept.KEPT_VERSION + 1)
+    assert kept_state(plan_of(User), lake.timeline) is None
+
+
+def test_clustering_keeps_it_valid_and_another_log_ends_it(tmp_path: Path) -> None:
+    events = log(*EVENTS)
+    for start in range(0, 8, 2):
+        lake = write(tmp_path / "a", events.slice(start, 2))
+    materialise(User, lake)
+    with LakeWriter.open(tmp_path / "a", store=Store("esdb://store.example"), selection=Selection()) as writer:
+        assert writer.cluster().files_added
+    agree(User, open_lake(tmp_path / "a"))
+    # The same store, exported anew into another directory, into which what was kept is moved.
+    other = write(tmp_path / "b", events)
+    (tmp_path / "a" / "materialised").rename(tmp_path / "b" / "materialised")
+    assert kept_state(plan_of(User), other.timeline) is None
+
+
+def test_a_selection_a_hidden_part_and_an_older_reader_are_never_answered_from_it(tmp_path: Path) -> None:
+    events = log(*EVENTS)
+    older = write(tmp_path, events.head(4))
+    lake = write(tmp_path, events.tail(-4))
+    materialise(User, lake)
+    plan = plan_of(User)
+    for timeline in (lake.timeline.streams("user-*"), lake.timeline.visible(), lake.timeline.types("in"), lake.timeline.categories("user")):
+        assert kept_state(plan, timeline) is None
+        with pytest.raises(UsageError, match=r"a part of the history|leave types"):
+            materialise(User, timeline)
+    assert kept_state(plan, older.timeline) is None
+    assert bits(replay(plan, older.timeline).state) == bits(wb.state(User, older.timeline))
+    assert kept_state(plan, older.timeline.upto(position=30)) is not None
+
+
+def test_events_that_do_not_fit_stop_a_question_as_they_stop_a_replay(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(("created", {"name": "Ann"}), ("renamed", {"name": 1}), ("in", {})))
+    with pytest.raises(ValueDoesNotFit, match="name = 1"):
+        materialise(User, lake)
+    assert not materialised(lake)
+    materialise(User, lake, errors="collect")
+    agree(User, lake)
+    with pytest.raises(ValueDoesNotFit, match="name = 1"):
+        wb.state(User, lake.timeline)
+    assert kept_state(plan_of(User), lake.timeline.upto(position=10)) is not None
+
+
+def test_whatever_is_damaged_is_replayed_and_made_anew(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    made = materialise(User, lake)
+    expected = bits(wb.history(User, lake.timeline))
+    folder = tmp_path / "materialised" / made.folder
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        whole = (folder / name).read_bytes()
+        for spoilt in (b"", whole[:-9], b"foreign", *(_flipped(whole, at) for at in range(0, len(whole), 151))):
+            (folder / name).write_bytes(spoilt)
+            assert expected == bits(wb.history(User, lake.timeline)), (name, spoilt)
+            assert bits(replay(plan_of(User), lake.timeline).state) == bits(wb.state(User, lake.timeline))
+        (folder / name).unlink()
+        assert expected == bits(wb.history(User, lake.timeline))
+        (folder / name).write_bytes(whole)
+    [entry, *_] = folder.glob("*.parquet")
+    entry.write_bytes(_flipped(entry.read_bytes(), 60))
+    materialise(User, lake)
+    assert kept_versions(plan_of(User), lake.timeline) is not None
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :]
+
+
+def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    made = materialise(User, write(tmp_path, events.head(6)))
+    lake = write(tmp_path, events.tail(-6))
+    folder = tmp_path / "materialised" / made.folder
+    before = sorted(folder.iterdir())
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(wb.WorkbenchError, match="No room"):
+            materialise(User, lake)
+        patch.setattr(kept, "WORTH_KEEPING", 1)
+        agree(User, lake)
+    assert before == sorted(folder.iterdir())
+    assert materialised(lake) == [made]
+
+
+def test_a_reader_without_the_right_to_write_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    made = materialise(User, write(tmp_path, events.head(6)))
+    lake = write(tmp_path, events.tail(-6))
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 1)
+    opened = os.open
+
+    def denied(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        if str(path).endswith(".lock"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", denied)
+    agree(User, lake)
+    assert materialised(lake) == [made]
+    with pytest.raises(wb.WorkbenchError, match="No permission"):
+        materialise(User, lake)
+
+
+def test_while_another_process_writes_a_question_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    made = materialise(User, write(tmp_path, events.head(6)))
+    lake = write(tmp_path, events.tail(-6))
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 1)
+    with made._materials.writing(wait=True):
+        agree(User, lake)
+    assert materialised(lake) == [made]
+
+
+def test_it_can_be_listed_and_removed(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    assert materialised(lake) == []
+    made = materialise(User, lake)
+    materialise("user", lake)
+    assert [one.name for one in materialised(lake)] == ["User", "user"]
+    assert materialised(lake, User) == [made]
+    made.remove()
+    assert [one.name for one in materialised(lake)] == ["user"]
+    assert kept_state(plan_of(User), lake.timeline) is None
+    made.remove()
+
+
+@dataclass
+class Seen:
+    """What a fold of the tests keeps."""
+
+    types: list[str]
+    last: datetime | None = None
+
+
+def seen(state: Seen | None, happened: RecordedEvent) -> Seen | None:
+    if happened.type == "deleted":
+        return None
+    known = state if state is not None else Seen([])
+    known.types.append(happened.type)
+    known.last = happened.recorded_at
+    return known
+
+
+def _folded(fold: Fold, timelines: Sequence[Timeline], *, key: str | None) -> None:
+    for timeline in timelines:
+        assert bits(replay(fold, timeline, key=key).state) == bits(wb.state(fold, timeline, key=key))
+
+
+def test_a_fold_goes_on_from_its_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = log(*EVENTS)
+    fold = Fold(seen, category="user", version=1)
+    lake = write(tmp_path, events.head(5))
+    materialise(fold, lake.timeline.upto(position=20))
+    found = materialise(fold, lake)
+    assert (found.kind, found.positions) == ("snapshots", (20, 50))
+    lake = write(tmp_path, events.tail(-5))
+    _folded(fold, list(at_every_position(lake)), key=None)
+    _folded(fold, list(at_every_position(lake)), key="1")
+    looked_at: list[int] = []
+
+    def noting(state: Seen | None, happened: RecordedEvent) -> Seen | None:
+        looked_at.append(happened.position)
+        return seen(state, happened)
+
+    again = replace(fold, function=noting)
+    monkeypatch.setattr(noting, "__qualname__", seen.__qualname__)
+    wb.state(again, lake.timeline)
+    assert looked_at == [60, 70, 80]
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 1)
+    wb.state(fold, lake.timeline)
+    assert materialised(lake)[0].positions == (20, 80)
+    assert kept_state(replace(fold, version=2), lake.timeline) is None
+
+
+def test_a_function_without_a_version_is_not_kept(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    with pytest.raises(UsageError, match="version="):
+        materialise(Fold(seen, category="user"), lake)
+    assert materialised(lake) == []
+
+
+class _Mischief:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.getenv, ("HOME",)
+
+
+def test_a_snapshot_holds_values_and_runs_nothing(tmp_path: Path) -> None:
+    lake = write(tmp_path, log(*EVENTS))
+    fold = Fold(lambda state, happened: {"x": _Mischief()}, category="user", version=1)
+    with pytest.raises(InvalidProjection, match=r"its states hold os\.getenv, which is not kept"):
+        materialise(fold, lake)
+    assert materialised(lake) == []

@@ -1,0 +1,386 @@
+"""What is kept beside the events of a lake: materialised histories and snapshots, each a folder that its manifest describes.
+
+``LAKE/materialised/<key>/manifest.json`` names the files that count. A writer writes new files aside, swaps in a new manifest, and leaves
+the files of the manifest before it to readers until the next swap. Whatever is killed, the old manifest stands. All that is read is
+checked against sums, so that what is damaged or foreign is as good as absent: it is always possible to replay instead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from workbench.errors import LakeBusy
+from workbench.lake.place import translated
+from workbench.lake.snapshot import Snapshot
+
+FOLDER = "materialised"
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Raised when an older workbench could misread what a newer one keeps."""
+
+_LOCK = ".lock"
+_ROWS_OF_A_GROUP = 32_768
+"""Little enough that one entity costs little, and enough that reading all of a column costs no more."""
+
+
+class Unusable(Exception):
+    """Raised when something that is kept is missing or damaged; whoever asks replays instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file.
+
+    Attributes
+    ----------
+    digest
+        CRC-32 of a Parquet file's footer, whose pages have sums of their own, or of the whole of another file.
+    first_from, last_from, first_to, last_to
+        The positions at which versions begin and end. Of versions that no event has ended yet the latter are None.
+    """
+
+    path: str
+    bytes: int
+    digest: int
+    rows: int
+    first_from: int = -1
+    last_from: int = -1
+    first_to: int | None = None
+    last_to: int | None = None
+    least_key: str = ""
+    greatest_key: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no event has ended the versions."""
+        return self.last_to is None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Up to which event something was folded, and what came out.
+
+    Attributes
+    ----------
+    position, event_id, events
+        Of the last event of the log, whichever it is about, and how many there were up to it.
+    first_failure
+        The position of the first event with a value that did not fit, if such events were left out.
+    """
+
+    position: int
+    event_id: str
+    events: int
+    parts: tuple[Part, ...] = ()
+    first_failure: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one folder keeps.
+
+    Attributes
+    ----------
+    key
+        The folder's name, which stands for what was folded, and how.
+    name
+        The projection's name, for people.
+    table
+        The id of the lake's table: another table is another history.
+    moments
+        A history has one; snapshots have several, in log order.
+    """
+
+    key: str
+    name: str
+    kind: Literal["history", "snapshots"]
+    table: str
+    made_at: datetime
+    moments: tuple[Moment, ...]
+    format: int = FORMAT
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All files."""
+        return tuple(part for moment in self.moments for part in moment.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What is kept in one lake on this machine's file system."""
+
+    root: Path
+    table: str
+    path: str
+    """The lake's, for messages."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Materials | None:
+        """Return what is kept in a lake; None for one in an object store, where nothing is."""
+        directory = snapshot.place.directory
+        return None if directory is None else cls(directory / FOLDER, snapshot.table, snapshot.path)
+
+    def find(self, key: str) -> Manifest | None:
+        """Return the manifest of a folder; None if there is none that is whole and of this lake's history."""
+        try:
+            raw = (self.root / key / MANIFEST).read_bytes()
+        except OSError:
+            return None
+        digest, _, body = raw.partition(b"\n")
+        if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+            return None
+        try:
+            found = msgspec.json.decode(body, type=Manifest)
+        except msgspec.DecodeError:
+            return None
+        return found if (found.format, found.key, found.table) == (FORMAT, key, self.table) and found.moments else None
+
+    def all(self) -> list[Manifest]:
+        """Return what is kept, by name."""
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        found = [self.find(folder.name) for folder in folders if folder.is_dir()]
+        return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.key))
+
+    @contextmanager
+    def writing(self, *, wait: bool) -> Iterator[None]:
+        """Hold the one right to write.
+
+        Raises
+        ------
+        LakeBusy
+            Another process has it, and is not to be waited for.
+        """
+        with translated(self.path):
+            self.root.mkdir(exist_ok=True)
+            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            with translated(self.path):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    raise LakeBusy(f"Another process is writing what is materialised in {self.path}: wait until it is done.") from None
+            yield
+        finally:
+            os.close(handle)
+
+    def swap(self, key: str, *, name: str, kind: Literal["history", "snapshots"], moments: tuple[Moment, ...]) -> Manifest:
+        """Make a manifest, whose files are written, the one that counts. Needs the right to write."""
+        folder, before = self.root / key, self.find(key)
+        manifest = Manifest(key, name, kind, self.table, datetime.now(UTC), moments)
+        body = msgspec.json.encode(manifest)
+        aside = folder / f".{MANIFEST}.{secrets.token_hex(6)}"
+        with translated(self.path):
+            folder.mkdir(exist_ok=True)
+            try:
+                aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+                for path in (aside, folder, self.root):
+                    _settle(path)
+                aside.replace(folder / MANIFEST)
+                _settle(folder)
+            finally:
+                aside.unlink(missing_ok=True)
+        # Readers may still be at the files of the manifest before; what is older, or was left behind by a kill, goes.
+        named = {MANIFEST, *(part.path for one in (manifest, before) if one is not None for part in one.parts)}
+        for entry in folder.iterdir():
+            if entry.name not in named:
+                with suppress(OSError):
+                    entry.unlink()
+        return manifest
+
+    def remove(self, key: str) -> None:
+        """Remove a folder, its manifest first. Needs the right to write."""
+        with translated(self.path):
+            (self.root / key / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(self.root / key, ignore_errors=True)
+
+    def discard(self, key: str, parts: Sequence[Part]) -> None:
+        """Delete files that no manifest will name."""
+        for part in parts:
+            with suppress(OSError):
+                (self.root / key / part.path).unlink()
+
+    def write_versions(self, key: str, rows: pl.DataFrame) -> Part:
+        """Write versions, sorted by key, of which either all or none are ended."""
+        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        strings = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+
+        def write(file: Path) -> int:
+            with pq.ParquetWriter(
+                file,
+                table.schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=[name for name in strings if not name.endswith("event_id")],
+                write_statistics=["key", "valid_from_position", "valid_to_position"],
+                write_page_checksum=True,
+            ) as writer:
+                writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
+            return _footer_digest(file)
+
+        path, size, digest = self._write(key, ".parquet", write)
+        first_from, last_from = _bounds(rows["valid_from_position"])
+        ended = rows["valid_to_position"].null_count() == 0
+        first_to, last_to = _bounds(rows["valid_to_position"]) if ended else (None, None)
+        keys = rows["key"]
+        return Part(path, size, digest, rows.height, first_from, last_from, first_to, last_to, str(keys[0]), str(keys[-1]))
+
+    def write_bytes(self, key: str, content: bytes, *, rows: int) -> Part:
+        """Write a file of another kind."""
+
+        def write(file: Path) -> int:
+            file.write_bytes(content)
+            return zlib.crc32(content)
+
+        path, size, digest = self._write(key, ".state", write)
+        return Part(path, size, digest, rows)
+
+    def read_versions(
+        self, key: str, parts: Sequence[Part], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
+    ) -> pl.DataFrame:
+        """Read columns of versions that fulfil a condition, in no order.
+
+        Raises
+        ------
+        Unusable
+            A file is missing or damaged.
+        """
+        wanted = pl.Schema({name: schema[name] for name in columns})
+        if not parts:
+            return pl.DataFrame(schema=wanted)
+        files = [str(self._verify(key, part)) for part in parts]
+        options = ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=False)
+        try:
+            table = ds.dataset(files, format=ds.ParquetFileFormat(default_fragment_scan_options=options)).to_table(
+                columns=list(columns), filter=where
+            )
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise Unusable(str(error)) from error
+        found = pl.DataFrame(table)
+        if found.schema != wanted:
+            raise Unusable(f"{found.schema} is not {wanted}")
+        return found
+
+    def read_bytes(self, key: str, part: Part) -> bytes:
+        """Read a file of another kind.
+
+        Raises
+        ------
+        Unusable
+            It is missing or damaged.
+        """
+        try:
+            content = (self.root / key / part.path).read_bytes()
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        if zlib.crc32(content) != part.digest:
+            raise Unusable(f"{part.path} is damaged")
+        return content
+
+    def check(self, key: str, parts: Sequence[Part]) -> None:
+        """Read all of some Parquet files.
+
+        Raises
+        ------
+        Unusable
+            One is missing or damaged.
+        """
+        for part in parts:
+            file = self._verify(key, part)
+            try:
+                with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+                    for group in range(parquet.num_row_groups):
+                        parquet.read_row_group(group)
+            except (OSError, pa.ArrowException) as error:
+                raise Unusable(str(error)) from error
+
+    def _verify(self, key: str, part: Part) -> Path:
+        """Return where a Parquet file is, once its footer was found to be what was written."""
+        file = self.root / key / part.path
+        try:
+            if file.parent != self.root / key or file.stat().st_size != part.bytes:
+                raise Unusable(f"{file} has another size than it was written with")
+            if _footer_digest(file) != part.digest:
+                raise Unusable(f"{file} is damaged")
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        return file
+
+    def _write(self, key: str, suffix: str, write: Callable[[Path], int]) -> tuple[str, int, int]:
+        folder = self.root / key
+        file = folder / f"{secrets.token_hex(8)}{suffix}"
+        with translated(self.path):
+            folder.mkdir(exist_ok=True)
+            try:
+                digest = write(file)
+                _settle(file)
+            except BaseException:
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
+                raise
+        return file.name, file.stat().st_size, digest
+
+
+def moment_at(snapshot: Snapshot, position: int) -> Moment | None:
+    """Return the last event of a log up to a position, and how many there are up to it, those of the system included; None if none."""
+    whole = [file for file in snapshot.files if file.last_position <= position]
+    parts = [file for file in snapshot.files if file.first_position <= position < file.last_position]
+    events = sum(file.rows for file in whole)
+    last = max((file.last_position for file in whole), default=-1)
+    if parts:
+        relation = snapshot.queries.relation(f"SELECT count(*), max(position) FROM events WHERE position <= {position}", files=parts)
+        with snapshot.queries.translated(parts):
+            [(inside, greatest)] = relation.fetchall()
+        events += inside
+        last = max(last, -1 if greatest is None else greatest)
+    if last < 0:
+        return None
+    holding = [file for file in snapshot.files if file.first_position <= last <= file.last_position]
+    sql = f"SELECT event_id FROM events WHERE position = {last} ORDER BY prepare_position DESC LIMIT 1"
+    relation = snapshot.queries.relation(sql, files=holding)
+    with snapshot.queries.translated(holding):
+        [(event_id,)] = relation.fetchall()
+    return Moment(last, event_id, events)
+
+
+def _bounds(column: pl.Series) -> tuple[int, int]:
+    least, greatest = column.min(), column.max()
+    assert isinstance(least, int)
+    assert isinstance(greatest, int)
+    return least, greatest
+
+
+def _footer_digest(file: Path) -> int:
+    """Return the CRC-32 of a Parquet file's footer with its length and the closing magic bytes."""
+    with file.open("rb") as source:
+        size = source.seek(0, os.SEEK_END)
+        source.seek(max(0, size - 8))
+        length = int.from_bytes(source.read(4), "little")
+        source.seek(max(0, size - 8 - length))
+        return zlib.crc32(source.read())
+
+
+def _settle(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

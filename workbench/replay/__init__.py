@@ -1,0 +1,1 @@
+"""Replay: events become state. ``fold`` defines what that means, event by event."""

@@ -1,0 +1,74 @@
+"""Which engine answers: the one place that knows how the state of a plan or of a fold is come by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import polars as pl
+
+from workbench.projection import plan as ir
+from workbench.projection.fields import fits_int64
+from workbench.replay import kernel
+from workbench.replay.fold import OnError, fold
+from workbench.replay.function import Fold, fold_function
+from workbench.replay.results import FoldResult
+from workbench.replay.rows import ROW
+from workbench.replay.subject import Subject, keyed_by_stream
+from workbench.timeline import Timeline
+
+
+def replay(subject: Subject, timeline: Timeline, *, key: str | None = None, history: bool = False, errors: OnError = "raise") -> FoldResult:
+    """Fold a timeline's events by the best engine there is for them.
+
+    Parameters
+    ----------
+    timeline
+        As ``subject.folded`` gives it.
+    key
+        Only this entity. The counts are then of the events that were looked at.
+    """
+    if isinstance(subject, Fold):
+        result, _ = fold_function(subject, events_of(subject, timeline, key=key).collect(), errors=errors)
+    elif kernel.supports(subject):
+        ask = kernel.history if history else kernel.state
+        return ask(subject, timeline, key=key, errors=errors).result
+    else:
+        plan = subject if key is None or keyed_by_stream(subject) else _about(subject, key)
+        result = fold(plan, _batches(events_of(subject, timeline, key=key)), history=history, errors=errors)
+    if key is None:
+        return result
+    mine = pl.col("key") == key
+    return replace(result, state=result.state.filter(mine), history=None if result.history is None else result.history.filter(mine))
+
+
+def events_of(subject: Subject, timeline: Timeline, *, key: str | None = None) -> pl.LazyFrame:
+    """Return the events that have to be looked at, in log order, with the columns that an engine reads."""
+    ours = timeline.categories(*subject.categories)
+    if key is None or not keyed_by_stream(subject):
+        return ours.events().select(ROW)
+    streams = [f"{category}-{key}" for category in subject.categories]
+    # A star in a name stands for any run of characters: what it lets in too goes out by the second condition.
+    return ours.streams(*streams).events().filter(pl.col("stream").is_in(streams)).select(ROW)
+
+
+def _batches(events: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    return events.collect_batches(maintain_order=True)
+
+
+def _about(plan: ir.Plan, key: str) -> ir.Plan:
+    """Return a plan that acts on the events of one entity only, so that no other one costs anything, or fails."""
+
+    def narrowed(branch: ir.Branch) -> ir.Branch:
+        assert branch.key is not None
+        mine: list[ir.Condition] = [ir.Comparison(branch.key, "==", key)]
+        if key.removeprefix("-").isdecimal() and str(int(key)) == key and fits_int64(int(key)):
+            mine.append(ir.Comparison(branch.key, "==", int(key)))
+        about: ir.Condition = ir.AnyOf(tuple(mine))
+        handlers = tuple(
+            replace(handler, where=about if handler.where is None else ir.AllOf((about, handler.where))) for handler in branch.handlers
+        )
+        return replace(branch, handlers=handlers)
+
+    types = tuple(replace(handled, branches=tuple(map(narrowed, handled.branches))) for handled in plan.types)
+    return replace(plan, types=types)

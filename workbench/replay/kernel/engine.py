@@ -1,0 +1,309 @@
+"""The vectorised engine: chunks of a log in, state and versions out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from workbench.extraction import Chunk
+from workbench.projection import plan as ir
+from workbench.replay.fold import OnError, fold
+from workbench.replay.kernel.carry import Carry, version_frame
+from workbench.replay.kernel.columns import Entities
+from workbench.replay.kernel.decisions import Decider, Decisions, Rows, streams_of
+from workbench.replay.kernel.expressions import Scope
+from workbench.replay.kernel.layout import Layout, keyed_by_stream
+from workbench.replay.kernel.lives import lives_of
+from workbench.replay.kernel.operations import Outcome, Use, outcome
+from workbench.replay.kernel.steps import Ordered, Steps, Versions, base_of, held_at, in_order
+from workbench.replay.kernel.texts import Mask
+from workbench.replay.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where the time of a replay went, in seconds.
+
+    ``read`` is that of the reader, which works ahead of the rest in a thread of its own; ``wait`` is how long the rest waited for it.
+    """
+
+    read: float = 0.0
+    wait: float = 0.0
+    decode: float = 0.0
+    order: float = 0.0
+    fold: float = 0.0
+    write: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time spent inside towards a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, name, getattr(self, name) + time.perf_counter() - began)
+
+
+_STRAY, _KEYLESS, _OTHER = -2, -3, -4
+"""What stands for the entity of a row: a stream that should have a key and has none, no key, and one that is not asked for."""
+
+
+class Engine:
+    """One vectorised replay under way.
+
+    An entity of which an event is in doubt is handed over, for good, to the event-by-event engine.
+    """
+
+    def __init__(self, plan: ir.Plan, layout: Layout, *, key: str | None, keeps_history: bool, errors: OnError, timings: Timings) -> None:
+        self._plan = plan
+        self._key = key
+        self._keeps_history = keeps_history
+        self._errors: OnError = errors
+        self._timings = timings
+        self._by_stream = keyed_by_stream(plan)
+        self._decider = Decider(plan, layout)
+        self._carry = Carry(plan)
+        self._slow = pl.DataFrame(schema=state_schema(plan))
+        self._open = pl.DataFrame(schema=history_schema(plan))
+        """The versions of slow entities that no event has ended yet."""
+        self._waiting: list[pl.DataFrame] = []
+        """Events of slow entities in the epoch at hand: position, prepare position and key."""
+        self._failures: list[pl.DataFrame] = []
+        self._counts = Counts()
+
+    def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
+        """Go on from the state of an earlier replay; with its versions, where those are kept."""
+        unfit = pl.col("key").is_in(self._carry.take_in(state))
+        self._slow = state.filter(unfit)
+        if versions is not None and versions.height:
+            codes = {handled.type: code for code, handled in enumerate(self._plan.types)}
+            entities = self._carry.entities(versions["key"])
+            self._carry.code[entities] = versions["event_type"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
+            self._open = versions.filter(unfit)
+
+    def take(self, chunk: Chunk) -> Iterator[pl.DataFrame]:
+        """Fold a chunk; yield the versions that its events ended, if versions are kept."""
+        rows = chunk.rows
+        with self._timings.stage("decode"):
+            decisions, scopes = self._decider.decide(chunk)
+        with self._timings.stage("order"):
+            ordered, keyless, strays = self._order(rows, decisions)
+        self._counts += Counts(unmatched=decisions.unmatched, keyless=keyless, unhandled=decisions.unhandled)
+        doubtful = rows.column("doubtful").to_numpy()
+        bad = self._carry.slow.copy()
+        bad[ordered.entities[doubtful[ordered.rows]]] = True
+        yield from self._fold(rows, decisions, scopes, ordered, bad)
+        with self._timings.stage("fold"):
+            slow = bad[ordered.entities]
+            if slow.any() or len(strays):
+                self._hand_over(rows, ordered.rows[slow], ordered.entities[slow], strays)
+            # In log order, so that the first failure is the first of the log.
+            if chunk.ends and self._waiting:
+                yield from self._one_by_one(chunk)
+        for column in self._carry.columns.values():
+            column.sweep()
+
+    def rest(self) -> Iterator[pl.DataFrame]:
+        """Yield the versions that no event ended."""
+        alive = np.flatnonzero(self._carry.alive & ~self._carry.slow)
+        if len(alive):
+            yield self._carry.versions(alive)
+        if len(self._open):
+            yield self._open
+
+    def result(self, unhandled: Counter[str]) -> FoldResult:
+        """Return state, counts and failures."""
+        state = self._carry.state(np.flatnonzero(self._carry.alive & ~self._carry.slow))
+        failures = pl.concat([*self._failures, pl.DataFrame(schema=FAILURES_SCHEMA)])
+        counts = self._counts + Counts(unhandled=unhandled)
+        return FoldResult(pl.concat([state, self._slow]).sort("key"), None, counts, failures)
+
+    def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
+        """Put the matching rows in order; also return how many have no key, and the rows whose stream should give one and does not."""
+        entity = np.full(rows.num_rows, _OTHER, dtype=np.int64)
+        by_stream = np.zeros(rows.num_rows, dtype=np.bool_)
+        for matching, keys in decisions.keys:
+            if keys is None:
+                by_stream[matching] = True
+        if by_stream.any():
+            names, starts = streams_of(rows)
+            if len(self._plan.categories) == 1:
+                keys = names.str.slice(len(self._plan.categories[0]) + 1)
+            else:
+                keys = names.str.slice(pl.Series(rows.column("category")).gather(starts).str.len_chars() + 1)
+            numbers = self._entities(keys)
+            entity = np.where(by_stream, np.repeat(numbers, np.diff(np.append(starts, rows.num_rows))), _OTHER)
+        strays = np.flatnonzero(entity == _STRAY)
+        keyless = 0
+        keyed = [(matching, keys) for matching, keys in decisions.keys if keys is not None]
+        if keyed:
+            matching = np.concatenate([matching for matching, _ in keyed])
+            keys = pl.concat([keys for _, keys in keyed])
+            none = keys.is_null().to_numpy()
+            entity[matching] = np.where(none, _KEYLESS, self._entities(keys.fill_null("-")))
+            keyless = int(np.count_nonzero(entity == _KEYLESS))
+        return in_order(entity, rows), keyless, strays
+
+    def _entities(self, keys: pl.Series) -> Entities:
+        """Return the numbers of entities by key; of another entity than the one that is asked for, and of an empty key, none."""
+        if self._key is None and not (keys == "").any():
+            return self._carry.entities(keys)
+        numbers = np.full(len(keys), _OTHER, dtype=np.int64)
+        numbers[(keys == "").to_numpy()] = _STRAY
+        wanted = (keys != "" if self._key is None else keys == self._key).to_numpy()
+        numbers[wanted] = self._carry.entities(keys.filter(pl.Series(wanted)))
+        return numbers
+
+    def _fold(self, rows: pa.Table, decisions: Decisions, scopes: list[Scope], ordered: Ordered, bad: Mask) -> Iterator[pl.DataFrame]:
+        timings, carry = self._timings, self._carry
+        with timings.stage("order"):
+            at, handlers = self._steps(rows.num_rows, decisions, ordered)
+        with timings.stage("fold"):
+            begins = np.array([handler.creates or not (self._plan.creates or handler.deletes) for handler in self._decider.handlers])
+            deletes = np.array([handler.deletes for handler in self._decider.handlers])
+            entities = ordered.entities[at]
+            lives = lives_of(entities, begins=begins[handlers], deletes=deletes[handlers], alive_before=carry.alive[entities])
+            run = np.flatnonzero(lives.runs)
+            passed = len(at) - len(run)
+            steps = Steps.of(at[run], handlers[run], entities[run], lives, run) if passed else Steps.of(at, handlers, entities, lives, None)
+        outcomes: dict[str, Outcome] = {}
+        with timings.stage("decode"):
+            uses = self._uses(steps, ordered, scopes)
+            for name, column in carry.columns.items():
+                if name in uses:
+                    outcomes[name] = outcome(column, uses[name], lives=steps.life, base=base_of(column, steps))
+                    bad[steps.entity[outcomes[name].doubtful]] = True
+        with timings.stage("fold"):
+            sure_rows = ~bad[ordered.entities]
+            points = steps.last_of_events()
+            if bad.any():
+                points = points[~bad[steps.entity[points]]]
+            self._counts += Counts(applied=len(points), orphans=int(np.count_nonzero(sure_rows)) - len(points))
+            versions = Versions.of(steps, points, ordered, rows, carry, last_only=not self._keeps_history)
+        if self._keeps_history:
+            with timings.stage("write"):
+                ended = self._ended(steps, outcomes, versions)
+            self._commit(steps, outcomes, versions)
+            yield ended
+        else:
+            with timings.stage("fold"):
+                self._commit(steps, outcomes, versions)
+
+    def _steps(self, count: int, decisions: Decisions, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """Return the steps, as indices into the ordered events and the numbers of handlers."""
+        rank = np.full(count, -1, dtype=np.int64)
+        rank[ordered.rows] = np.arange(len(ordered.rows))
+        matched = [(number, rank[rows]) for number, rows in decisions.matched]
+        if (rank == -1).any():
+            matched = [(number, at[at >= 0]) for number, at in matched]
+        if sum(len(at) for _, at in matched) == len(ordered.rows):  # each event matches one handler
+            handlers = np.empty(len(ordered.rows), dtype=np.min_scalar_type(len(self._decider.handlers)))
+            for number, at in matched:
+                handlers[at] = number
+            return np.arange(len(ordered.rows)), handlers
+        keys = np.concatenate([at * len(self._decider.handlers) + number for number, at in matched])
+        keys.sort()
+        return np.divmod(keys, len(self._decider.handlers))
+
+    def _uses(self, steps: Steps, ordered: Ordered, scopes: list[Scope]) -> dict[str, list[Use]]:
+        uses: dict[str, list[Use]] = {}
+        for number, handler in enumerate(self._decider.handlers):
+            if not handler.operations:
+                continue
+            here = np.flatnonzero(steps.handler == number)
+            if not len(here):
+                continue
+            scope = scopes[self._decider.type_of[number]].at(ordered.rows[steps.at[here]])
+            for rank, operation in enumerate(handler.operations):
+                uses.setdefault(operation.field, []).append(Use(operation, rank, here, scope))
+        return uses
+
+    def _ended(self, steps: Steps, outcomes: dict[str, Outcome], versions: Versions) -> pl.DataFrame:
+        """Return the versions that an event of this chunk ended, those carried into it included."""
+        carry = self._carry
+        first = versions.first & carry.alive[versions.entity]
+        carried = versions.entity[first]
+        before = carry.versions(carried, ends=versions.position[first], end_times=versions.recorded_at[first])
+        ended = np.flatnonzero(versions.alive & ~versions.last)
+        after = version_frame(
+            self._plan,
+            carry.columns,
+            keys=carry.keys(versions.entity[ended]),
+            held={name: held_at(column, outcomes.get(name), steps, versions.points[ended]) for name, column in carry.columns.items()},
+            code=versions.code[ended],
+            revision=versions.revision[ended],
+            count=versions.count[ended],
+            position=versions.position[ended],
+            recorded_at=versions.recorded_at[ended],
+            ends=versions.position[ended + 1] if len(ended) else None,
+            end_times=versions.recorded_at[ended + 1] if len(ended) else None,
+        )
+        return pl.concat([before, after])
+
+    def _commit(self, steps: Steps, outcomes: dict[str, Outcome], versions: Versions) -> None:
+        """Make what the entities are after their last events what is carried on."""
+        carry = self._carry
+        last = np.flatnonzero(versions.last)
+        carry.alive[versions.entity[last]] = versions.alive[last]
+        last = last[versions.alive[last]]
+        entities = versions.entity[last]
+        held = {name: held_at(column, outcomes.get(name), steps, versions.points[last]) for name, column in carry.columns.items()}
+        for name, column in carry.columns.items():
+            column.put(entities, held[name])
+        carry.position[entities] = versions.position[last]
+        carry.revision[entities] = versions.revision[last]
+        carry.recorded_at[entities] = versions.recorded_at[last]
+        carry.count[entities] = versions.count[last]
+        carry.code[entities] = versions.code[last]
+
+    def _hand_over(self, rows: pa.Table, slow: Rows, entities: Entities, strays: Rows) -> None:
+        """Give entities to the event-by-event engine, and events whose stream has no key; they wait for the end of the epoch."""
+        carry = self._carry
+        touched = np.unique(entities)
+        fresh = touched[~carry.slow[touched] & carry.alive[touched]]
+        if len(fresh):
+            self._slow = pl.concat([self._slow, carry.state(fresh)])
+            if self._keeps_history:
+                self._open = pl.concat([self._open, carry.versions(fresh)])
+        carry.slow[touched] = True
+        carry.alive[touched] = False
+        places = pl.DataFrame(rows.select(["position", "prepare_position"]).take(pa.array(np.concatenate([slow, strays]))))
+        keys = pl.concat([carry.keys(entities), pl.repeat(None, len(strays), dtype=pl.String, eager=True)])
+        self._waiting.append(places.with_columns(key=keys))
+
+    def _one_by_one(self, chunk: Chunk) -> Iterator[pl.DataFrame]:
+        """Fold the events that wait, event by event."""
+        waiting = pl.concat(self._waiting)
+        self._waiting = []
+        events = chunk.fetch(waiting)
+        ours = pl.col("key").is_in(waiting["key"].unique().implode())
+        before, others = self._slow.filter(ours), self._slow.filter(~ours)
+        result = fold(self._plan, events, initial=before, history=self._keeps_history, errors=self._errors)
+        self._counts += result.counts
+        self._failures.append(result.failures)
+        self._slow = pl.concat([others, result.state])
+        if not self._keeps_history:
+            return
+        assert result.history is not None
+        # An entity that is there takes part in its first event that does not fail: that event ends the version before it.
+        first = (
+            events.join(waiting.drop_nulls("key"), on=["position", "prepare_position"], how="inner", maintain_order="left")
+            .join(result.failures.select("position", "event_id"), on=["position", "event_id"], how="anti", maintain_order="left")
+            .unique("key", keep="first", maintain_order=True)
+            .select("key", valid_to_position="position", valid_to="recorded_at")
+        )
+        columns = self._open.columns
+        ending = self._open.drop("valid_to_position", "valid_to").join(first, on="key", how="left", maintain_order="left").select(columns)
+        versions = pl.concat([ending, result.history])
+        ended = pl.col("valid_to_position").is_not_null()
+        self._open = versions.filter(~ended)
+        yield versions.filter(ended)

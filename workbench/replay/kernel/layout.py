@@ -1,0 +1,58 @@
+"""What a plan needs of a log, and where in a chunk it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workbench.extraction import Extraction, Place, Root, Wanted
+from workbench.projection import plan as ir
+from workbench.replay.evaluation import columns, places
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The extraction of a plan, and of each of its types where the extracted places stand in their list."""
+
+    extraction: Extraction
+    slots: tuple[Mapping[ir.Path, tuple[Root, int]], ...]
+
+    @classmethod
+    def of(cls, plan: ir.Plan, *, key: str | None) -> Layout:
+        """Lay out a plan, for all entities or for the one that has a key."""
+        wanted, slots = [], []
+        for handled in plan.types:
+            exact = set(_decimal_places(handled, plan))
+            found = list(dict.fromkeys(places(handled)))
+            wanted.append(Wanted(handled.type, tuple(Place(path.root, path.steps, digits=path in exact) for path in found)))
+            by_root = {root: [path for path in found if path.root == root] for root in ("data", "metadata")}
+            slots.append({path: (path.root, by_root[path.root].index(path)) for path in found})
+        own = {"revision", "recorded_at"} | columns(plan.types)
+        streams = None
+        if key is not None and keyed_by_stream(plan):
+            streams = tuple(f"{category}-{key}" for category in plan.categories)
+        if any(branch.key is None for handled in plan.types for branch in handled.branches):
+            own |= {"stream"} if len(plan.categories) == 1 else {"stream", "category"}
+        return cls(
+            Extraction(
+                plan.categories, tuple(wanted), tuple(sorted(own)), streams, apart=keyed_by_stream(plan) and len(plan.categories) == 1
+            ),
+            tuple(slots),
+        )
+
+
+def keyed_by_stream(plan: ir.Plan) -> bool:
+    """Whether the name of its stream says which entity an event is about."""
+    return all(branch.key is None for handled in plan.types for branch in handled.branches)
+
+
+def _decimal_places(handled: ir.HandledType, plan: ir.Plan) -> list[ir.Path]:
+    decimals = {field.name for field in plan.fields if "decimal" in (field.kind.name, field.kind.element and field.kind.element.name)}
+    return [
+        path
+        for branch in handled.branches
+        for handler in branch.handlers
+        for operation in handler.operations
+        if operation.field in decimals
+        for path in places(operation)
+    ]

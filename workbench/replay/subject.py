@@ -1,0 +1,91 @@
+"""What a question is asked of: a projection, a fold, or the bare name of a category; and of which events it may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from workbench.errors import InvalidProjection, UsageError
+from workbench.projection.declaration import Projection, plan_of
+from workbench.projection.plan import Plan
+from workbench.replay.function import Fold
+from workbench.replay.kernel import layout
+from workbench.replay.merging import merging_plan
+from workbench.timeline import Timeline
+
+Source = type[Projection] | Fold | str
+"""A projection, a fold, or the name of a category, whose payloads are then merged: see ``merging``."""
+Subject = Plan | Fold
+
+
+def subject_of(source: Source, timeline: Timeline) -> Subject:
+    """Return what is folded.
+
+    Raises
+    ------
+    InvalidProjection
+        It is none of the three, or is about events of the system, which never become state.
+    UsageError
+        The lake has no category of that name.
+    """
+    given: object = source
+    subject: Subject
+    if isinstance(given, Fold):
+        subject = given
+    elif isinstance(given, str):
+        _not_system((given,), given)
+        return merging_plan(given, timeline)
+    elif isinstance(given, type) and issubclass(given, Projection):
+        subject = plan_of(given)
+    else:
+        raise InvalidProjection(f"{given!r} is no projection: give a class that extends Projection, a Fold, or the name of a category.")
+    _not_system(subject.categories, subject.name)
+    return subject
+
+
+def keyed_by_stream(subject: Subject) -> bool:
+    """Whether the name of its stream says which entity an event is about."""
+    if isinstance(subject, Fold):
+        return subject.key is None
+    return layout.keyed_by_stream(subject)
+
+
+def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
+    """Return the timeline whose events are folded: from the first event on, without those of the system.
+
+    Raises
+    ------
+    UsageError
+        The timeline leaves events out in a way that would change what the entities are.
+    """
+    for selection in timeline.selections:
+        if selection.types:
+            raise UsageError(
+                f"{question}() folds every event of an entity, and this timeline looks only at types {', '.join(selection.types)}: "
+                "leave types() out."
+            )
+        named = [("streams", selection.streams), ("categories", selection.categories)]
+        for method, names in named:
+            if names and not keyed_by_stream(subject):
+                raise UsageError(
+                    f"{question}() of {subject.name} finds its keys in the events and not in the streams' names, so that looking only at "
+                    f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity."
+                )
+            _not_system(names, f"{question}() of {', '.join(names)}")
+    return replace(timeline, system=False, beyond=None)
+
+
+def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
+    """Return the same for a question that has no rows that ``after`` could bound."""
+    if timeline.beyond is not None:
+        raise UsageError(
+            f"{question}() folds from the first event, and this timeline looks only at what comes after position {timeline.beyond}: "
+            "leave after() out; diff() says what changed since, and history() takes after()."
+        )
+    return folded(timeline, subject, question=question)
+
+
+def _not_system(names: Sequence[str], what: str) -> None:
+    for name in names:
+        if name.startswith("$"):
+            raise InvalidProjection(f"{what} is about {name}, but events of the system never become state: sql() and events() show them.")

@@ -1,0 +1,202 @@
+"""What a lake holds of a category: which event types, which keys at the top of their payloads, and what stands there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import NoneType
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from workbench.errors import UsageError
+from workbench.projection.fields import fits_int64, storable
+from workbench.projection.plan import Kind
+from workbench.replay.payloads import decoder
+from workbench.replay.values import Number, instant_of
+from workbench.timeline import Timeline
+
+_exact = decoder((), whole=True, decimals=False)
+_fast = msgspec.json.Decoder().decode
+_EXACT = 2**53
+"""Integers up to this size are doubles too."""
+_KINDS: dict[type, str] = {bool: "boolean", NoneType: "null", float: "float", Number: "float", list: "array", dict: "object"}
+
+
+@dataclass(slots=True)
+class Found:
+    """What stands at one key of one event type's payloads, or of several types'."""
+
+    present: int = 0
+    nulls: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    elements: Counter[str] = field(default_factory=Counter)
+    """The kinds of the elements of arrays."""
+
+    def take(self, value: Any) -> None:
+        """Take a value in."""
+        self.present += 1
+        if value is None:
+            self.nulls += 1
+            return
+        self.kinds[_kind(value)] += 1
+        if type(value) is list:
+            self.elements.update(map(_kind, value))
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.present + other.present, self.nulls + other.nulls, self.kinds + other.kinds, self.elements + other.elements)
+
+    def scalar(self, *, instants: bool = False) -> Kind:
+        """Return the kind of field that holds all these values as they are, JSON if no other does."""
+        return _scalar(self.kinds, instants=instants)
+
+    def declared(self) -> Kind:
+        """Return the kind of field that one would declare for these values."""
+        if self.kinds.keys() == {"array"} and self.elements and "null" not in self.elements:
+            return Kind("list", _scalar(self.elements, instants=True))
+        return self.scalar(instants=True)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one event type.
+
+    Attributes
+    ----------
+    objects
+        Events whose payload is a JSON object: only these have keys.
+    first, last
+        Events that are the first, or the last, of their entity.
+    """
+
+    events: int = 0
+    objects: int = 0
+    first: int = 0
+    last: int = 0
+    keys: dict[str, Found] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a lake holds of a category.
+
+    Attributes
+    ----------
+    types
+        By event type, the one that comes first in the log first.
+    without_key
+        Whether a stream's name is that of the category alone, so that it names no entity.
+    """
+
+    category: str
+    types: dict[str, Seen]
+    without_key: bool
+
+    def keys(self) -> dict[str, Found]:
+        """Return what stands at each key, over all types."""
+        found: dict[str, Found] = {}
+        for seen in self.types.values():
+            for name, one in seen.keys.items():
+                found[name] = found[name] + one if name in found else one
+        return found
+
+
+def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Survey:
+    """Look through all that the lake holds of a category, whatever the timeline's cutoff and selection.
+
+    So the answer is the same for all timelines of one version of a lake.
+
+    Parameters
+    ----------
+    key
+        A key at the top of the payloads that says which entity an event is about; without it, its stream does.
+
+    Raises
+    ------
+    UsageError
+        There is no such category; the message names those that there are.
+    """
+    return _survey(category, replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False), key)
+
+
+@lru_cache(maxsize=16)  # a version of a lake does not change
+def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
+    types: dict[str, Seen] = {}
+    last_of: dict[Any, str] = {}
+    without_key = False
+    batches = whole.categories(category).events().select("stream", "type", "data").collect_batches(maintain_order=True)
+    for batch in batches:
+        for stream, type_, data in batch.iter_rows():
+            seen = types.get(type_)
+            if seen is None:
+                seen = types[type_] = Seen()
+            payload = None if data is None else _decode(data)
+            entity = stream if key is None else payload.get(key) if type(payload) is dict else None
+            seen.events += 1
+            seen.first += entity not in last_of
+            last_of[entity] = type_
+            without_key |= stream == category
+            if type(payload) is not dict:
+                continue
+            seen.objects += 1
+            keys = seen.keys
+            for name, value in payload.items():
+                if name not in keys:
+                    if not storable(name):
+                        continue
+                    keys[name] = Found()
+                keys[name].take(value)
+    if not types:
+        known = whole.events().select(pl.col("category").unique().sort()).collect()["category"].to_list()
+        has = f"it has {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "it has no events"
+        raise UsageError(f"The lake {whole.log.path} has no category {category!r}; {has}.")
+    for type_, count in Counter(last_of.values()).items():
+        types[type_].last = count
+    return Survey(category, types, without_key)
+
+
+def _decode(text: str) -> Any:
+    """Return a payload's value; of duplicate keys in an object the first counts."""
+    # The fast decoder takes the last one, so it is trusted where every key is accounted for, each right before its colon.
+    if not any(gap in text for gap in ('" ', '"\n', '"\r', '"\t')):
+        try:
+            value = _fast(text)
+        except msgspec.DecodeError:  # a number beyond the doubles, half a surrogate pair
+            return _exact(text)
+        if text.count('":') == _keys_in(value):
+            return value
+    return _exact(text)
+
+
+def _keys_in(value: Any) -> int:
+    if type(value) is dict:
+        return len(value) + sum(_keys_in(inner) for inner in value.values() if type(inner) in (dict, list))
+    return sum(map(_keys_in, value)) if type(value) is list else 0
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    if kind is str:
+        return "instant" if len(value) >= 20 and value[4] == "-" and instant_of(value) is not None else "text"
+    if kind is int:
+        return "integer" if -_EXACT <= value <= _EXACT else "long integer" if fits_int64(value) else "number"
+    return _KINDS[kind]
+
+
+def _scalar(kinds: Counter[str], *, instants: bool) -> Kind:
+    names = kinds.keys()
+    if not names:
+        return Kind("json")
+    if names == {"boolean"}:
+        return Kind("boolean")
+    if names == {"instant"} and instants:
+        return Kind("instant")
+    if names <= {"text", "instant"}:
+        return Kind("text")
+    if names <= {"integer", "long integer"}:
+        return Kind("integer")
+    if names <= {"integer", "float"}:
+        return Kind("float")
+    return Kind("json")

@@ -1,0 +1,38 @@
+"""Plans that also say which event was applied to an entity last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from workbench.projection import plan as ir
+from workbench.projection.plan import COLUMNS
+
+WITNESSED = ("event_id", "stream", "prepare_position")
+
+
+def with_witness(plan: ir.Plan) -> tuple[ir.Plan, dict[str, str]]:
+    """Return a plan whose entities also say which event was applied to them last, and the names of the fields that do."""
+    names = {column: free_name(column, plan) for column in WITNESSED}
+    fields = tuple(ir.Field(name, ir.Kind(COLUMNS[column])) for column, name in names.items())
+    operations = tuple(ir.Operation("set", name, ir.Column(column)) for column, name in names.items())
+    traced = with_handlers(plan, lambda handler: replace(handler, operations=(*handler.operations, *operations)))
+    return replace(traced, fields=(*plan.fields, *fields)), names
+
+
+def with_handlers(plan: ir.Plan, change: Callable[[ir.Handler], ir.Handler]) -> ir.Plan:
+    """Return a plan with every handler changed."""
+    types = tuple(
+        replace(handled, branches=tuple(replace(branch, handlers=tuple(map(change, branch.handlers))) for branch in handled.branches))
+        for handled in plan.types
+    )
+    return replace(plan, types=types)
+
+
+def free_name(name: str, plan: ir.Plan) -> str:
+    """Return a name for a field that the plan has not."""
+    taken = {field.name for field in plan.fields}
+    free = f"_{name}"
+    while free in taken:
+        free = f"_{free}"
+    return free
