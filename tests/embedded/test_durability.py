@@ -4,6 +4,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -16,6 +18,8 @@ from workbench.embedded import EmbeddedStore
 
 SERVER = """
 import sys
+import threading
+from collections.abc import Iterator
 from workbench.embedded import EmbeddedStore
 with EmbeddedStore(sys.argv[1]) as store:
     print(store.address, flush=True)
@@ -28,15 +32,22 @@ def test_a_killed_server_loses_no_acknowledged_event(tmp_path: Path, kill_after:
     data = tmp_path / "data"
     acknowledged: dict[str, int] = {}
     requests = [batch(f"s-{number % 20}", events(number % 3 + 1)) for number in range(2_000)]
+    ended = threading.Event()
+
+    def sending() -> Iterator[streams_pb2.BatchAppendReq]:
+        yield from requests
+        ended.wait(60)  # a call that is left open cannot end well before the kill, however slowly its replies are taken
+
     with subprocess.Popen([sys.executable, "-c", SERVER, str(data)], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             with grpc.insecure_channel(server.stdout.readline().strip()) as channel:
-                replies = streams_pb2_grpc.StreamsStub(channel).BatchAppend(iter(requests), timeout=60)
+                replies = streams_pb2_grpc.StreamsStub(channel).BatchAppend(sending(), timeout=60)
                 with pytest.raises(grpc.RpcError):
                     _collect(replies, acknowledged, server, kill_after)
         finally:
             server.kill()
+            ended.set()
     assert server.returncode == -signal.SIGKILL
     sent = [str(event.id.string) for request in requests for event in request.proposed_messages]
     with EmbeddedStore(data) as store:
