@@ -161,36 +161,40 @@ class Extractor:
         return pl.DataFrame(found)
 
     def _sql(self, piece: _Piece, *, guarded: bool) -> str:
+        """Return the query.
+
+        The code of a type is worked out once, since texts are dear to compare. What depends on a condition stands in a ``CASE``: in the
+        columns of a query DuckDB works out both sides of an ``AND`` or ``OR`` for every row.
+        """
         wanted = self.extraction.wanted
         columns = [
             f"epoch_us({name}) AS {name}" if name == "recorded_at" else name
             for name in dict.fromkeys(("position", "prepare_position", *self.extraction.columns))
         ]
-        codes = [_type_is(one.type) + f" THEN {code}" for code, one in enumerate(wanted)]
-        columns.append(f"{_case(codes)}::USMALLINT AS code")
-        doubts: list[tuple[str, str]] = []
+        doubts: dict[int, list[str]] = {}
         for root in ("data", "metadata"):
             lists = []
-            for one in wanted:
+            for code, one in enumerate(wanted):
                 paths = [place for place in one.places if place.root == root]
                 if not paths:
                     continue
                 if not all(map(_reachable, paths)):
-                    doubts.append((one.type, "true"))
+                    doubts.setdefault(code, []).append("true")
                     continue
                 taken = f"json_extract({root}, [{', '.join(quoted(_path(place)) for place in paths)}])"
                 if guarded:
                     taken = f"TRY({taken})"
-                    doubts.append((one.type, f"{root} IS NOT NULL AND {taken} IS NULL"))
-                lists.append(f"{_type_is(one.type)} THEN {taken}")
-                doubts += [(one.type, _long_number(place)) for place in paths if place.digits]
-            columns.append(f"{_case(lists)}::VARCHAR[] AS {root}")
-        doubtful = [
-            f"{_type_is(name)} THEN " + " OR ".join(f"coalesce({doubt}, false)" for type_, doubt in doubts if type_ == name)
-            for name in dict.fromkeys(type_ for type_, _ in doubts)
-        ]
-        columns.append(f"coalesce({_case(doubtful)}::BOOLEAN, false) AS doubtful")
-        return f"SELECT {', '.join(columns)} FROM events WHERE {self._types()}{piece.range}"
+                    doubts.setdefault(code, []).append(f"{root} IS NOT NULL AND {taken} IS NULL")
+                lists.append((code, taken))
+                if long := [_long_number(place) for place in paths if place.digits]:
+                    doubts.setdefault(code, []).extend(long)
+            columns.append(f"{_by_code(lists, otherwise='NULL')}::VARCHAR[] AS {root}")
+        doubtful = [(code, " OR ".join(f"coalesce({doubt}, false)" for doubt in found)) for code, found in sorted(doubts.items())]
+        columns.append(f"{_by_code(doubtful, otherwise='false')} AS doubtful")
+        codes = " ".join(f"WHEN type = {quoted(one.type)} THEN {code}" for code, one in enumerate(wanted))
+        coded = f"(CASE {codes} END)::USMALLINT" if wanted else "NULL::USMALLINT"
+        events = f"SELECT *, {coded} AS code FROM events WHERE {self._types()}{piece.range}"
+        return f"SELECT {', '.join(columns)}, code FROM ({events})"
 
     def _types(self) -> str:
         # An OR chain: `IN` with many constants becomes a hash join, which loses the order.
@@ -217,12 +221,10 @@ def _rows(files: Sequence[DataFile]) -> int:
     return sum(file.rows for file in files)
 
 
-def _type_is(name: str) -> str:
-    return f"WHEN type = {quoted(name)}"
-
-
-def _case(branches: Sequence[str]) -> str:
-    return f"(CASE {' '.join(branches)} END)" if branches else "NULL"
+def _by_code(answers: Sequence[tuple[int, str]], *, otherwise: str) -> str:
+    """Return what depends on an event's type."""
+    branches = " ".join(f"WHEN code = {code} THEN {answer}" for code, answer in answers)
+    return f"(CASE {branches} ELSE {otherwise} END)" if branches else otherwise
 
 
 def _reachable(place: Place) -> bool:
@@ -245,8 +247,8 @@ def _long_number(place: Place) -> str:
     if isinstance(last, int) or "/" in last:
         return anywhere
     keyed = re.escape(f'"{last}"') + r"\s*:\s*(\[([^\]]*[,\s])?)?" + number
-    hidden = rf"contains({place.root}, '\u') AND regexp_matches({place.root}, '(?i)\\u({_codes(last)})')"
-    return rf"(regexp_matches({place.root}, {quoted(keyed)}) OR ({hidden} AND {anywhere}))"
+    spelt = rf"(CASE WHEN regexp_matches({place.root}, '(?i)\\u({_codes(last)})') THEN {anywhere} ELSE false END)"
+    return rf"(CASE WHEN regexp_matches({place.root}, {quoted(keyed)}) THEN true WHEN contains({place.root}, '\u') THEN {spelt} ELSE false END)"
 
 
 def _codes(key: str) -> str:
