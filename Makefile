@@ -44,8 +44,9 @@ format: $(VENV)/dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev ## Measure the export against esdbclient as shipped (needs g++ and Debian's libgrpc++-dev)
+bench: $(VENV)/dev ## Measure export and replay against what else one would use (needs g++ and Debian's libgrpc++-dev)
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.replay --long
 
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
 	@WORKBENCH_LAKE=$(CURDIR)/data/demo $(BIN)/jupyter lab --notebook-dir notebooks

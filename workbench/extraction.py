@@ -5,7 +5,7 @@ The one who asks need not know how the log is kept; a lake answers with DuckDB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -48,6 +48,8 @@ class Extraction:
         Only these streams, by name; None for all of the categories.
     apart
         Whether the order of events of different streams does not matter, so that chunks may hold ranges of streams.
+    ends
+        Only the events of these streams, of each up to an event, inclusively: ``stream``, ``position``, ``prepare_position``. None for all.
     """
 
     categories: tuple[str, ...]
@@ -55,6 +57,7 @@ class Extraction:
     columns: tuple[str, ...] = ()
     streams: tuple[str, ...] | None = None
     apart: bool = False
+    ends: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Chunk:
 class Extracted(Protocol):
     """What a log gives for an extraction. Nothing is read before it is asked for."""
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Generator[Chunk, None, None]:
         """Yield the events of the wanted types."""
 
     def unwanted(self) -> Mapping[str, int]:

@@ -16,9 +16,9 @@ from workbench.errors import ReplayError, ValueDoesNotFit
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.expressions import Where
 from workbench.projection.plan import Kind
+from workbench.projection.values import Misfit, converted, fitting, instant_of
 from workbench.replay.fold import fold
 from workbench.replay.results import FAILURES_SCHEMA, Counts
-from workbench.replay.values import Misfit, converted, fitting, instant_of
 
 Money = Annotated[Decimal, Digits(5, scale=2)]
 

@@ -29,7 +29,7 @@ nearest double, save in a decimal field, which reads its text as recorded.
 6. If every matching handler was passed over, the event is an *orphan*; otherwise it is *applied*. If a value does not fit, the whole
    event has no effect and is *failed* (or the replay stops).
 
-**Operations.** An absent value changes nothing. A value is first made to fit the field's kind, see ``workbench.replay.values``.
+**Operations.** An absent value changes nothing. A value is first made to fit the field's kind, see ``workbench.projection.values``.
 
 - ``set``: the field becomes the value; null makes it null.
 - ``add``, ``subtract``, ``max``, ``min``: null changes nothing; on a field that is null they start at zero, or at the value. A value is

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from workbench.projection import plan
+from workbench.projection.evaluation import reading
 from workbench.projection.fields import fits_int64, float_of, scaled
-from workbench.replay.evaluation import reading
-from workbench.replay.payloads import ABSENT
-from workbench.replay.rows import Row
-from workbench.replay.values import Fit, Misfit, fitting, fitting_elements
+from workbench.projection.payloads import ABSENT
+from workbench.projection.rows import Row
+from workbench.projection.values import Fit, Misfit, fitting, fitting_elements
 
 Undo = list[tuple[set[Any], set[Any], bool]]
 """Sets that an event changed in place: the set, the elements, and whether they were put in."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import polars as pl
 
 from workbench.projection import plan as ir
 from workbench.projection.fields import fits_int64
+from workbench.projection.rows import ROW
 from workbench.replay import kernel
 from workbench.replay.fold import OnError, fold
 from workbench.replay.function import Fold, fold_function
-from workbench.replay.results import FoldResult
-from workbench.replay.rows import ROW
+from workbench.replay.results import FoldResult, history_schema
 from workbench.replay.subject import Subject, keyed_by_stream
 from workbench.timeline import Timeline
 
 
-def replay(subject: Subject, timeline: Timeline, *, key: str | None = None, history: bool = False, errors: OnError = "raise") -> FoldResult:
+def replay(
+    subject: Subject,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    initial: pl.DataFrame | None = None,
+    history: bool = False,
+    errors: OnError = "raise",
+    counted: bool = True,
+) -> FoldResult:
     """Fold a timeline's events by the best engine there is for them.
 
     Parameters
@@ -27,15 +35,30 @@ def replay(subject: Subject, timeline: Timeline, *, key: str | None = None, hist
         As ``subject.folded`` gives it.
     key
         Only this entity. The counts are then of the events that were looked at.
+    initial
+        The state of a plan that an earlier replay gave, which goes on from there; the timeline then holds the events after it. With
+        ``history``, instead, the versions that no event had ended: they are given again, with their ends where those are known now.
+    counted
+        Whether the counts are looked at: without, those of types that nobody handles may be left out.
     """
     if isinstance(subject, Fold):
+        assert initial is None
         result, _ = fold_function(subject, events_of(subject, timeline, key=key).collect(), errors=errors)
+    elif initial is not None and kernel.supports(subject):
+        if not history:
+            return kernel.state(subject, timeline, key=key, initial=initial, errors=errors, counted=counted).result
+        found = kernel.versions(subject, timeline, key=key, initial=initial, errors=errors, counted=counted)
+        versions = pl.concat([pl.DataFrame(schema=history_schema(subject)), *found]).sort("key", maintain_order=True)
+        assert found.result is not None
+        return replace(found.result, history=versions)
     elif kernel.supports(subject):
         ask = kernel.history if history else kernel.state
-        return ask(subject, timeline, key=key, errors=errors).result
+        return ask(subject, timeline, key=key, errors=errors, counted=counted).result
     else:
         plan = subject if key is None or keyed_by_stream(subject) else _about(subject, key)
-        result = fold(plan, _batches(events_of(subject, timeline, key=key)), history=history, errors=errors)
+        state, versions = (None, initial) if history else (initial, None)
+        events = events_of(subject, timeline, key=key).collect_batches(maintain_order=True)
+        result = fold(plan, events, initial=state, versions=versions, history=history, errors=errors)
     if key is None:
         return result
     mine = pl.col("key") == key
@@ -50,10 +73,6 @@ def events_of(subject: Subject, timeline: Timeline, *, key: str | None = None) -
     streams = [f"{category}-{key}" for category in subject.categories]
     # A star in a name stands for any run of characters: what it lets in too goes out by the second condition.
     return ours.streams(*streams).events().filter(pl.col("stream").is_in(streams)).select(ROW)
-
-
-def _batches(events: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    return events.collect_batches(maintain_order=True)
 
 
 def _about(plan: ir.Plan, key: str) -> ir.Plan:

@@ -7,22 +7,23 @@ function takes part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import localcontext
+from time import perf_counter_ns
 from typing import Any, Literal
 
 import polars as pl
 
 from workbench.errors import ReplayError, ValueDoesNotFit
 from workbench.projection import plan as ir
+from workbench.projection.evaluation import Ask, Read, asking, columns, keying, places
+from workbench.projection.payloads import ABSENT, decoder
+from workbench.projection.rows import ROW, Row, event_in_words, rows_of
+from workbench.projection.values import Misfit, shown
 from workbench.replay.changes import Change, Undo, beginning, changing, take_back
-from workbench.replay.evaluation import Ask, Read, asking, columns, keying, places
 from workbench.replay.lifting import Lifting, lifting
-from workbench.replay.payloads import ABSENT, decoder
-from workbench.replay.results import Counts, FoldResult, failures_frame, frame_of, history_schema, state_schema
-from workbench.replay.rows import ROW, Row, event_in_words, rows_of
-from workbench.replay.values import Misfit, shown
+from workbench.replay.results import Counts, FoldResult, failures_frame, frame_of, history_schema, state_of_versions, state_schema
 
 OnError = Literal["raise", "collect"]
 _STREAM, _TYPE, _REVISION, _POSITION, _RECORDED_AT, _EVENT_ID, _DATA, _METADATA, _PREPARE = (
@@ -37,6 +38,7 @@ def fold(
     events: pl.DataFrame | Iterable[pl.DataFrame],
     *,
     initial: pl.DataFrame | None = None,
+    versions: pl.DataFrame | None = None,
     history: bool = False,
     errors: OnError = "raise",
 ) -> FoldResult:
@@ -50,6 +52,9 @@ def fold(
         Rows with the columns of ``EVENT_SCHEMA``, as one frame or in batches, so ordered that the events of each entity are in log order.
     initial
         The state that an earlier fold over earlier events gave: it goes on from there.
+    versions
+        Instead, the versions that no event had ended at the end of an earlier fold, with ``history``: they are given again, with their
+        ends where those are known now.
     history
         Whether to give every version of every entity too.
     errors
@@ -64,13 +69,59 @@ def fold(
         The events of an entity are not in log order.
     """
     folding = _Folding(plan, keeps_history=history, collects=errors == "collect")
-    if initial is not None:
+    if versions is not None:
+        folding.resume(state_of_versions(versions, plan), versions)
+    elif initial is not None:
         folding.resume(initial)
     # Sums of decimals are exact: two numbers of at most 38 digits and one scale.
     with localcontext(prec=80):
         for batch in (events,) if isinstance(events, pl.DataFrame) else events:
             folding.take(batch)
     return folding.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one event did to one entity.
+
+    Attributes
+    ----------
+    became
+        The word under which the event is counted, see ``workbench.projection.plan``.
+    values
+        The fields after it, as a result holds them; None where the entity is not there.
+    count
+        How many events were applied to the entity since it began; 0 where it is not there.
+    nanoseconds
+        How long it took to decode and fold it; 0 where nobody handles its type.
+    """
+
+    row: Row
+    became: str
+    values: tuple[Any, ...] | None
+    count: int
+    nanoseconds: int
+    failure: ValueDoesNotFit | None
+
+
+def stepped(plan: ir.Plan, events: Iterable[pl.DataFrame], *, key: str, is_all_ours: bool, errors: OnError = "raise") -> list[Step]:
+    """Fold the events of one entity one by one, and say what each did; in log order.
+
+    Parameters
+    ----------
+    events
+        Batches as ``fold`` takes them.
+    is_all_ours
+        Whether every event is about the entity, as its stream's are; otherwise those of handled types are, whose key it is.
+
+    Raises
+    ------
+    ValueDoesNotFit
+        A value does not fit its field.
+    """
+    folding = _Folding(plan, keeps_history=False, collects=errors == "collect")
+    with localcontext(prec=80):
+        return [step for batch in events for step in folding.steps(batch, key, is_all_ours=is_all_ours)]
 
 
 class _Entity:
@@ -145,8 +196,8 @@ class _Folding:
         self._failures: list[ValueDoesNotFit] = []
         self._failed_at: list[tuple[int, int]] = []
 
-    def resume(self, state: pl.DataFrame) -> None:
-        """Begin with the entities of a state."""
+    def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
+        """Begin with the entities of a state; with their versions, where those are kept."""
         schema = state_schema(self._plan)
         if state.schema != schema:
             raise ReplayError(f"The state to go on from has the columns {state.schema}, but {self._plan.name} has {schema}.")
@@ -167,6 +218,9 @@ class _Folding:
                 recorded_at=row["recorded_at"],
                 version=-1,
             )
+        if versions is not None and self._history is not None:
+            for key, event_type in versions.select("key", "event_type").iter_rows():
+                self._remember(key, self._entities[key], event_type)
 
     def take(self, batch: pl.DataFrame) -> None:
         """Fold a batch of events."""
@@ -174,8 +228,41 @@ class _Folding:
         handled = pl.col("type").is_in(list(self._handled))
         for name, count in ours.filter(~handled)["type"].value_counts().iter_rows():
             self._unhandled[name] += count
+        self._take_rows(rows_of(ours.filter(handled), needed=self._needed))
+
+    def steps(self, batch: pl.DataFrame, key: str, *, is_all_ours: bool) -> Iterator[Step]:
+        """Fold a batch of events, and say of each that is about an entity what it did; ``is_all_ours`` if every one is."""
+        for row in rows_of(batch, needed=self._needed):
+            if row[_TYPE] not in self._handled:
+                if is_all_ours:
+                    yield self._step(row, key, "unhandled", 0)
+                continue
+            if not (is_all_ours or self._is_about(row, key)):
+                continue
+            failed = len(self._failures)
+            self._became.clear()
+            began = perf_counter_ns()
+            self._take_rows((row,))
+            took = perf_counter_ns() - began
+            [became] = self._became
+            yield self._step(row, key, became, took, self._failures[failed:])
+
+    def _step(self, row: Row, key: str, became: str, took: int, failures: Sequence[ValueDoesNotFit] = ()) -> Step:
+        entity = self._entities.get(key)
+        values = None if entity is None else tuple(self._frozen(entity.values))
+        return Step(row, became, values, 0 if entity is None else entity.count, took, failures[0] if failures else None)
+
+    def _is_about(self, row: Row, key: str) -> bool:
+        """Whether an event of a handled type is about an entity; one that cannot be lifted does not say, and may be."""
+        try:
+            branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
+        except (Misfit, RecursionError):
+            return True
+        return branch is not None and branch.key(row, data, metadata) == key
+
+    def _take_rows(self, rows: Iterable[Row]) -> None:
         became, undo = self._became, self._undo
-        for row in rows_of(ours.filter(handled), needed=self._needed):
+        for row in rows:
             try:
                 became[self._fold(row)] += 1
             except Misfit as misfit:
@@ -228,13 +315,7 @@ class _Folding:
 
     def _fold(self, row: Row) -> str:
         """Fold one event, as the six points of ``workbench.projection.plan`` say; return what became of it."""
-        handled = self._handled[row[_TYPE]]
-        data = handled.data(row[_DATA]) if handled.data is not None else ABSENT
-        metadata = handled.metadata(row[_METADATA]) if handled.metadata is not None else ABSENT
-        if handled.lift is None:
-            branch = handled.branch(row, data, metadata)
-        else:
-            branch, data = self._lifted(handled, handled.lift, row, data, metadata)
+        branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
         if branch is None:
             self._unhandled[row[_TYPE]] += 1
             return "unhandled"
@@ -269,6 +350,15 @@ class _Folding:
         self._keep(key, before, values, count + 1, row)
         return "applied"
 
+    def _branch(self, handled: _Handled, row: Row) -> tuple[_Branch | None, Any, Any]:
+        """Return the branch that an event takes, and its payloads, lifted where the branch speaks of them so."""
+        data = handled.data(row[_DATA]) if handled.data is not None else ABSENT
+        metadata = handled.metadata(row[_METADATA]) if handled.metadata is not None else ABSENT
+        if handled.lift is None:
+            return handled.branch(row, data, metadata), data, metadata
+        branch, data = self._lifted(handled, handled.lift, row, data, metadata)
+        return branch, data, metadata
+
     def _lifted(self, handled: _Handled, lift: Lifting, row: Row, data: Any, metadata: Any) -> tuple[_Branch | None, Any]:
         """Run upcasters on an event. What a user's function raises says at which event, and is collected if failures are."""
         try:
@@ -289,18 +379,24 @@ class _Folding:
         if values is None:
             self._entities.pop(key, None)
             return
-        version = -1
-        if self._history is not None:
-            version = len(self._history)
-            self._history.append((key, *self._frozen(values), row[_TYPE], row[_REVISION], count, row[_POSITION], row[_RECORDED_AT]))
-            self._ends.append((None, None))
         if before is None:
-            self._entities[key] = _Entity(
-                values, count, position=row[_POSITION], revision=row[_REVISION], recorded_at=row[_RECORDED_AT], version=version
+            entity = self._entities[key] = _Entity(
+                values, count, position=row[_POSITION], revision=row[_REVISION], recorded_at=row[_RECORDED_AT], version=-1
             )
         else:
-            before.values, before.count, before.version = values, count, version
-            before.position, before.revision, before.recorded_at = row[_POSITION], row[_REVISION], row[_RECORDED_AT]
+            entity = before
+            entity.values, entity.count = values, count
+            entity.position, entity.revision, entity.recorded_at = row[_POSITION], row[_REVISION], row[_RECORDED_AT]
+        if self._history is not None:
+            self._remember(key, entity, row[_TYPE])
+
+    def _remember(self, key: str, entity: _Entity, event_type: str) -> None:
+        """Make what an entity is a version of the history."""
+        assert self._history is not None
+        entity.version = len(self._history)
+        values = self._frozen(entity.values)
+        self._history.append((key, *values, event_type, entity.revision, entity.count, entity.position, entity.recorded_at))
+        self._ends.append((None, None))
 
     def _frozen(self, values: list[Any]) -> list[Any]:
         """Return an entity's values as a result holds them: sets ascending."""

@@ -20,12 +20,12 @@ import polars as pl
 from workbench.errors import InvalidProjection, ReplayError, ValueDoesNotFit
 from workbench.projection import plan as ir
 from workbench.projection.declaration import checked_categories, checked_key
+from workbench.projection.evaluation import keying, places
 from workbench.projection.expressions import Value
 from workbench.projection.fingerprint import function_fingerprint
-from workbench.replay.evaluation import keying, places
-from workbench.replay.payloads import ABSENT, decoder
+from workbench.projection.payloads import ABSENT, decoder
+from workbench.projection.rows import ROW, Row, event_in_words, rows_of
 from workbench.replay.results import PROVENANCE, Counts, FoldResult, failures_frame
-from workbench.replay.rows import ROW, Row, event_in_words, rows_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WORTH_A_PROCESS = 500_000
@@ -176,9 +176,9 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one process folded."""
+    """What one process folded; of each entity that is there what ``Folded`` has, since to make one for every event takes a while."""
 
-    entities: dict[str, Folded]
+    entities: dict[str, tuple[Any, int, int, int, int]]
     counts: Counts
     failures: list[ValueDoesNotFit]
     failed_at: list[tuple[int, int]]
@@ -226,7 +226,7 @@ def fold_function(
         parts = [_fold_part(fold, keyed, held, collects=errors == "collect")]
     else:
         parts = _in_processes(fold, keyed, held, processes, collects=errors == "collect")
-    entities = {key: entity for part in parts for key, entity in part.entities.items()}
+    entities = {key: Folded(*entity) for part in parts for key, entity in part.entities.items()}
     counts = sum((part.counts for part in parts), Counts(keyless=keyless))
     failures = [failure for part in parts for failure in part.failures]
     failed_at = [at for part in parts for at in part.failed_at]
@@ -253,16 +253,16 @@ def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return kept, keyed.height - kept.height
 
 
-def _fold_part(fold: Fold, events: pl.DataFrame, held: dict[str, Folded], *, collects: bool) -> _Part:
+def _fold_part(fold: Fold, events: pl.DataFrame, held: Mapping[str, Folded], *, collects: bool) -> _Part:
     """Fold events that have keys, one after the other."""
     # The function may change a state in place; whose state was handed in, and what an event that fails left, must not be changed.
-    entities = {key: dataclasses.replace(entity, state=copy.deepcopy(entity.state)) for key, entity in held.items()}
+    there = {key: (copy.deepcopy(one.state), one.position, one.revision, one.recorded_at, one.event_count) for key, one in held.items()}
     applied = orphans = 0
     failures: list[ValueDoesNotFit] = []
     failed_at: list[tuple[int, int]] = []
     for key, row in zip(events["_key"].to_list(), rows_of(events), strict=True):
-        before = entities.get(key)
-        state = fold.begin() if before is None else copy.deepcopy(before.state) if collects else before.state
+        before = there.get(key)
+        state = fold.begin() if before is None else copy.deepcopy(before[0]) if collects else before[0]
         try:
             after = fold.function(state, RecordedEvent(row))
         except Exception as error:
@@ -275,33 +275,43 @@ def _fold_part(fold: Fold, events: pl.DataFrame, held: dict[str, Folded], *, col
         if after is None:
             orphans += before is None
             applied += before is not None
-            entities.pop(key, None)
+            there.pop(key, None)
             continue
         applied += 1
-        count = 1 if before is None else before.event_count + 1
-        entities[key] = Folded(after, position=row[4], revision=row[3], recorded_at=row[5], event_count=count)
-    return _Part(entities, Counts(applied=applied, orphans=orphans, failed=len(failures)), failures, failed_at)
+        there[key] = (after, row[4], row[3], row[5], 1 if before is None else before[4] + 1)
+    return _Part(there, Counts(applied=applied, orphans=orphans, failed=len(failures)), failures, failed_at)
 
 
 def _in_processes(fold: Fold, keyed: pl.DataFrame, held: dict[str, Folded], processes: int, *, collects: bool) -> list[_Part]:
     """Fold in several processes, each with a share of the entities."""
-    keys = pl.concat([keyed["_key"], pl.Series("_key", list(held), dtype=pl.String)]).unique(maintain_order=True)
-    share_of = dict(zip(keys.to_list(), (index % processes for index in range(len(keys))), strict=True))
-    shares = keyed.select(*ROW, "_key", _share=pl.col("_key").replace_strict(share_of, return_dtype=pl.Int64))
-    # Events go by files, which a process maps into memory: pickled through a pipe they take longer than the fold. Spawned, since after
-    # deltalake was used a forked process panics.
+    keys = pl.Series("_key", list(held), dtype=pl.String).to_frame().select(_share(processes)).to_series()
+    shares: list[dict[str, Folded]] = [{} for _ in range(processes)]
+    for share, (key, entity) in zip(keys.to_list(), held.items(), strict=True):
+        shares[share][key] = entity
+    # Events go by a file, which each process maps into memory: pickled through a pipe they take longer than the fold. Spawned, since
+    # after deltalake was used a forked process panics; and all at once, so that they start while the file is written.
     with TemporaryDirectory() as folder, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = []
-        for share in range(processes):
-            file = Path(folder) / f"{share}.arrow"
-            shares.filter(pl.col("_share") == share).write_ipc(file)
-            entities = {key: entity for key, entity in held.items() if share_of[key] == share}
-            futures.append(pool.submit(_fold_file, fold, file, entities, collects=collects))
+        for _ in range(processes):
+            pool.submit(_start)
+        file = Path(folder) / "events.arrow"
+        keyed.select(*ROW, "_key").write_ipc(file)
+        futures = [
+            pool.submit(_fold_share, fold, file, share, processes, entities, collects=collects) for share, entities in enumerate(shares)
+        ]
         return [future.result() for future in futures]
 
 
-def _fold_file(fold: Fold, file: Path, held: dict[str, Folded], *, collects: bool) -> _Part:
-    return _fold_part(fold, pl.read_ipc(file), held, collects=collects)
+def _start() -> None:
+    """Do nothing, in a process that has started and loaded this module."""
+
+
+def _fold_share(fold: Fold, file: Path, share: int, processes: int, held: dict[str, Folded], *, collects: bool) -> _Part:
+    return _fold_part(fold, pl.scan_ipc(file).filter(_share(processes) == share).collect(), held, collects=collects)
+
+
+def _share(processes: int) -> pl.Expr:
+    """Which process has the entity of a key."""
+    return pl.col("_key").hash(seed=0) % processes
 
 
 def _processes(fold: Fold, events: int, workers: int | None) -> int:

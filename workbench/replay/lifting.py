@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from workbench.projection import plan
+from workbench.projection.evaluation import asking, part, walk
 from workbench.projection.fields import storable
-from workbench.replay.evaluation import asking, part, walk
-from workbench.replay.payloads import ABSENT
-from workbench.replay.rows import Row
-from workbench.replay.values import Misfit, converted
+from workbench.projection.payloads import ABSENT
+from workbench.projection.rows import Row
+from workbench.projection.values import Misfit, converted
 
 Lifting = Callable[[Row, Any, Any], tuple[str, Any]]
 """Takes an event as recorded, returns its lifted type and its lifted data."""

@@ -13,9 +13,9 @@ import polars as pl
 
 from workbench.errors import UsageError
 from workbench.projection.fields import fits_int64, storable
+from workbench.projection.payloads import decoder
 from workbench.projection.plan import Kind
-from workbench.replay.payloads import decoder
-from workbench.replay.values import Number, instant_of
+from workbench.projection.values import Number, instant_of
 from workbench.timeline import Timeline
 
 _exact = decoder((), whole=True, decimals=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -49,7 +50,13 @@ def supports(plan: Plan) -> bool:
 
 
 def state(
-    plan: Plan, timeline: Timeline, *, key: str | None = None, initial: pl.DataFrame | None = None, errors: OnError = "raise"
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    initial: pl.DataFrame | None = None,
+    errors: OnError = "raise",
+    counted: bool = True,
 ) -> Replay:
     """Fold a timeline into the state of every entity, or of the one that has a key.
 
@@ -59,6 +66,8 @@ def state(
         The state that an earlier replay gave; the timeline then holds the events after it.
     errors
         See ``workbench.replay.fold.fold``, as for all else that this gives or raises.
+    counted
+        Whether to count the events of types that nobody handles, which takes a query of its own.
     """
     timings = Timings()
     extracted, engine = _engine(plan, timeline, key=key, keeps_history=False, errors=errors, timings=timings)
@@ -67,12 +76,18 @@ def state(
     for _ in _folded(extracted, engine, timings):
         pass
     with timings.stage("write"):
-        result = engine.result(Counter(extracted.unwanted()))
+        result = engine.result(Counter(extracted.unwanted() if counted else ()))
     return Replay(result, timings)
 
 
 def versions(
-    plan: Plan, timeline: Timeline, *, key: str | None = None, initial: pl.DataFrame | None = None, errors: OnError = "raise"
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    initial: pl.DataFrame | None = None,
+    errors: OnError = "raise",
+    counted: bool = True,
 ) -> Versions:
     """Return every version of every entity, or of one, in batches as they are found; those of an entity are in log order.
 
@@ -94,15 +109,15 @@ def versions(
         with timings.stage("write"):
             rest = list(engine.rest())
         yield from rest
-        found.result = engine.result(Counter(extracted.unwanted()))
+        found.result = engine.result(Counter(extracted.unwanted() if counted else ()))
 
     found = Versions(batches(), timings)
     return found
 
 
-def history(plan: Plan, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Replay:
+def history(plan: Plan, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise", counted: bool = True) -> Replay:
     """Fold a timeline into every version of every entity, or of one, and their state at its end. All of it is held in memory."""
-    found = versions(plan, timeline, key=key, errors=errors)
+    found = versions(plan, timeline, key=key, errors=errors, counted=counted)
     batches = list(found)
     assert found.result is not None
     with found.timings.stage("write"):
@@ -121,11 +136,12 @@ def _engine(
 
 
 def _folded(extracted: Extracted, engine: Engine, timings: Timings) -> Iterator[pl.DataFrame]:
-    chunks = extracted.chunks()
-    while True:
-        with timings.stage("wait"):
-            chunk = next(chunks, None)
-        if chunk is None:
-            return
-        timings.read += chunk.seconds
-        yield from engine.take(chunk)
+    # Closed here and not by the garbage collector, which may come at any time and in any thread.
+    with closing(extracted.chunks()) as chunks:
+        while True:
+            with timings.stage("wait"):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            timings.read += chunk.seconds
+            yield from engine.take(chunk)

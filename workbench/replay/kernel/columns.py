@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workbench.projection.plan import Field, Kind
 from workbench.replay.kernel.texts import Mask, Numbers
@@ -55,6 +54,10 @@ class Column(ABC, Generic[Held]):
     @abstractmethod
     def join(self, parts: list[Held]) -> Held:
         """Return values behind one another."""
+
+    @abstractmethod
+    def count(self, values: Held) -> int:
+        """Return how many values they are."""
 
     @abstractmethod
     def series(self, values: Held) -> pl.Series:
@@ -104,6 +107,9 @@ class NumberColumn(Column[NumbersHeld]):
     def join(self, parts: list[NumbersHeld]) -> NumbersHeld:
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
+    def count(self, values: NumbersHeld) -> int:
+        return len(values[0])
+
     def number(self, constant: Any) -> int | float:
         """Return a constant of the field's kind as the column holds it."""
         if constant is None:
@@ -135,7 +141,7 @@ class TextColumn(Column[pl.Series]):
     def __init__(self, field: Field) -> None:
         super().__init__(field)
         self._at = np.zeros(0, dtype=np.int64)
-        self._pool: list[pa.Array] = []
+        self._pool: list[pl.Series] = []
         self._size = 0
 
     def grow(self, size: int) -> None:
@@ -144,16 +150,17 @@ class TextColumn(Column[pl.Series]):
         self._at = grown
 
     def get(self, entities: Entities) -> pl.Series:
-        return _texts(self._whole().take(_indices(self._at[entities])))
+        at = self._at[entities]
+        there = at >= 0
+        return self._whole().gather(at if there.all() else pl.Series(pa.array(at, mask=~there)))
 
     def put(self, entities: Entities, values: pl.Series) -> None:
-        # A copy: a series would keep alive the memory of all that it was chosen from.
-        self._pool.append(pc.cast(values.to_arrow(), pa.large_string()))
+        self._pool.append(_alone(values))
         self._at[entities] = np.arange(self._size, self._size + len(values))
         self._size += len(values)
         if self._size > 2 * len(self._at) + _SLACK:
             used = np.flatnonzero(self._at >= 0)
-            self._pool = [self._whole().take(pa.array(self._at[used]))]
+            self._pool = [_alone(self._whole().gather(self._at[used]))]
             self._at[used] = np.arange(len(used))
             self._size = len(used)
 
@@ -164,7 +171,10 @@ class TextColumn(Column[pl.Series]):
         return values.gather(indices)
 
     def join(self, parts: list[pl.Series]) -> pl.Series:
-        return pl.concat(parts)
+        return pl.concat(parts, rechunk=True)  # of a series in pieces, values are gathered five times as slowly
+
+    def count(self, values: pl.Series) -> int:
+        return len(values)
 
     def series(self, values: pl.Series) -> pl.Series:
         return values
@@ -172,9 +182,9 @@ class TextColumn(Column[pl.Series]):
     def of_series(self, series: pl.Series) -> tuple[pl.Series, Mask]:
         return series, np.zeros(len(series), dtype=np.bool_)
 
-    def _whole(self) -> pa.Array:
+    def _whole(self) -> pl.Series:
         if len(self._pool) != 1:
-            self._pool = [pa.concat_arrays(self._pool) if self._pool else pa.array([], pa.large_string())]
+            self._pool = [pl.concat(self._pool, rechunk=True) if self._pool else pl.Series([], dtype=pl.String)]
         return self._pool[0]
 
 
@@ -224,10 +234,16 @@ class CodedColumn(Column[Entities]):
     def join(self, parts: list[Entities]) -> Entities:
         return np.concatenate(parts)
 
+    def count(self, values: Entities) -> int:
+        return len(values)
+
     def series(self, values: Entities) -> pl.Series:
-        used, at = np.unique(values, return_inverse=True)
-        held = [None if code < 0 else list(self.tuples[code]) for code in used]
-        return _lists(held, self.dtype).gather(at)
+        place = np.zeros(len(self.tuples) + 1, dtype=np.int64)
+        place[values] = 1  # null, -1, is the last
+        used = np.flatnonzero(place)
+        place[used] = np.arange(len(used))
+        held = [None if code == len(self.tuples) else list(self.tuples[code]) for code in used.tolist()]
+        return _lists(held, self.dtype).gather(place[values])
 
     def of_series(self, series: pl.Series) -> tuple[Entities, Mask]:
         whole = series.cast(pl.List(pl.Int64)) if self.dtype == pl.List(pl.Datetime("us", "UTC")) else series
@@ -242,12 +258,9 @@ def column_of(field: Field) -> Column[Any]:
     return TextColumn(field) if field.kind.name in ("text", "json") else NumberColumn(field)
 
 
-def _indices(at: npt.NDArray[np.int64]) -> pa.Array:
-    return pa.array(at, mask=at < 0)
-
-
-def _texts(array: pa.Array) -> pl.Series:
-    return pl.Series(array, dtype=pl.String)
+def _alone(texts: pl.Series) -> pl.Series:
+    """Return a copy that does not keep alive the memory of all that the texts were chosen from."""
+    return pl.Series(texts.to_arrow(), dtype=pl.String)
 
 
 def _lists(held: list[list[Any] | None], dtype: pl.DataType) -> pl.Series:

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from workbench.extraction import Chunk, Root
 from workbench.projection import plan as ir
-from workbench.replay.evaluation import asking, keying
+from workbench.projection.evaluation import asking, keying
+from workbench.projection.payloads import ABSENT
+from workbench.projection.rows import rows_of
 from workbench.replay.kernel.expressions import Lists, Scope
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.kernel.texts import DECODE, Mask, integers, mask, unquoted
-from workbench.replay.payloads import ABSENT
-from workbench.replay.rows import rows_of
 
 Rows = npt.NDArray[np.int64]
 

@@ -24,7 +24,7 @@ from workbench.replay.kernel.expressions import Scope
 from workbench.replay.kernel.layout import Layout, keyed_by_stream
 from workbench.replay.kernel.lives import lives_of
 from workbench.replay.kernel.operations import Outcome, Use, outcome
-from workbench.replay.kernel.steps import Ordered, Steps, Versions, base_of, held_at, in_order
+from workbench.replay.kernel.steps import Held, Ordered, Steps, Versions, base_of, in_order
 from workbench.replay.kernel.texts import Mask
 from workbench.replay.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
 
@@ -189,14 +189,15 @@ class Engine:
                 points = points[~bad[steps.entity[points]]]
             self._counts += Counts(applied=len(points), orphans=int(np.count_nonzero(sure_rows)) - len(points))
             versions = Versions.of(steps, points, ordered, rows, carry, last_only=not self._keeps_history)
+            held = {name: Held(column, outcomes.get(name), steps) for name, column in carry.columns.items()}
         if self._keeps_history:
             with timings.stage("write"):
-                ended = self._ended(steps, outcomes, versions)
-            self._commit(steps, outcomes, versions)
+                ended = self._ended(held, versions)
+            self._commit(held, versions)
             yield ended
         else:
             with timings.stage("fold"):
-                self._commit(steps, outcomes, versions)
+                self._commit(held, versions)
 
     def _steps(self, count: int, decisions: Decisions, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return the steps, as indices into the ordered events and the numbers of handlers."""
@@ -227,7 +228,7 @@ class Engine:
                 uses.setdefault(operation.field, []).append(Use(operation, rank, here, scope))
         return uses
 
-    def _ended(self, steps: Steps, outcomes: dict[str, Outcome], versions: Versions) -> pl.DataFrame:
+    def _ended(self, held: dict[str, Held], versions: Versions) -> pl.DataFrame:
         """Return the versions that an event of this chunk ended, those carried into it included."""
         carry = self._carry
         first = versions.first & carry.alive[versions.entity]
@@ -238,7 +239,7 @@ class Engine:
             self._plan,
             carry.columns,
             keys=carry.keys(versions.entity[ended]),
-            held={name: held_at(column, outcomes.get(name), steps, versions.points[ended]) for name, column in carry.columns.items()},
+            held={name: found.at(versions.points[ended]) for name, found in held.items()},
             code=versions.code[ended],
             revision=versions.revision[ended],
             count=versions.count[ended],
@@ -249,16 +250,16 @@ class Engine:
         )
         return pl.concat([before, after])
 
-    def _commit(self, steps: Steps, outcomes: dict[str, Outcome], versions: Versions) -> None:
+    def _commit(self, held: dict[str, Held], versions: Versions) -> None:
         """Make what the entities are after their last events what is carried on."""
         carry = self._carry
         last = np.flatnonzero(versions.last)
         carry.alive[versions.entity[last]] = versions.alive[last]
         last = last[versions.alive[last]]
         entities = versions.entity[last]
-        held = {name: held_at(column, outcomes.get(name), steps, versions.points[last]) for name, column in carry.columns.items()}
+        values = {name: found.at(versions.points[last]) for name, found in held.items()}
         for name, column in carry.columns.items():
-            column.put(entities, held[name])
+            column.put(entities, values[name])
         carry.position[entities] = versions.position[last]
         carry.revision[entities] = versions.revision[last]
         carry.recorded_at[entities] = versions.recorded_at[last]

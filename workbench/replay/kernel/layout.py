@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workbench.extraction import Extraction, Place, Root, Wanted
 from workbench.projection import plan as ir
-from workbench.replay.evaluation import columns, places
+from workbench.projection.evaluation import columns, places
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from workbench.projection import plan as ir
 from workbench.projection.plan import Kind
+from workbench.projection.values import Misfit, fitting, fitting_elements
 from workbench.replay.kernel import texts
 from workbench.replay.kernel.columns import CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
 from workbench.replay.kernel.expressions import Scope
 from workbench.replay.kernel.scans import running
 from workbench.replay.kernel.texts import DECODE, Fitted, Mask, Numbers, fitted, unquoted
-from workbench.replay.values import Misfit, fitting, fitting_elements
 
 Steps = npt.NDArray[np.int64]
 _Deed = tuple[str, int, Any]
@@ -29,6 +29,8 @@ _SET, _ADD, _MAX, _MIN = 0, 1, 2, 4
 _BITS: dict[str, int] = {"set": _SET, "add": _ADD, "subtract": _ADD, "max": _MAX, "min": _MIN}
 _UFUNCS: dict[int, np.ufunc] = {_ADD: np.add, _MAX: np.maximum, _MIN: np.minimum}
 _INT64 = 2**63
+_FEW_ELEMENTS = 16
+"""How many elements of sets, at most, are looked at one after the other, all steps at a time: more are many passes over the steps."""
 _SAFE = 2.0**62
 """Sums of absolute values below this, found in doubles, leave int64 in no order."""
 
@@ -116,19 +118,20 @@ def _number_outcome(column: NumberColumn, uses: Sequence[Use], lives: npt.NDArra
 
 
 def _text_outcome(column: TextColumn, uses: Sequence[Use], lives: npt.NDArray[np.int64], base: Base) -> Outcome:
-    gathered = _gathered(uses, [_texts(use, column.field.kind) for use in uses])
-    values = pl.concat(gathered.values)
+    own = column.field.kind.name == "text" and all(_is_own_text(use.operation.value) for use in uses)
+    gathered = _gathered(uses, [_own_texts(use) if own else _texts(use, column.field.kind) for use in uses])
+    values = pl.concat(gathered.values, rechunk=True)
     if not _rising(gathered.order):
         values = values.gather(gathered.order)
     if gathered.null.any():
         values = pl.repeat(None, len(values), dtype=pl.String, eager=True).zip_with(pl.Series(gathered.null), values)
     if not gathered.bits.any():
         escapes = any(use.scope.escapes(use.operation.value) for use in uses)
-        return Outcome(gathered.steps, values, gathered.doubtful, quoted=column.field.kind.name == "text", escapes=escapes)
+        return Outcome(gathered.steps, values, gathered.doubtful, quoted=column.field.kind.name == "text" and not own, escapes=escapes)
     # Texts compare as their ranks do, by code points.
     of_life = lives[gathered.steps]
     before = base(of_life)
-    whole = pl.concat([unquoted(values), before])
+    whole = pl.concat([values if own else unquoted(values), before])
     names = whole.drop_nulls().unique().sort()
     ranks = whole.rank("dense").fill_null(1).to_numpy().astype(np.int64) - 1
     ranked_base = (ranks[len(values) :], before.is_null().to_numpy())
@@ -202,6 +205,10 @@ def _one_by_one(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, befor
 
 def _replayed(column: CodedColumn, deeds: Sequence[_Deed], done: npt.NDArray[np.int64], begins: Mask, base: Entities) -> Entities:
     """Return the code of a set or list after each deed; what was done to one before is not worked out again."""
+    if column.field.kind.name == "set":
+        elements = {element for verb, _, operand in deeds if verb != "set" and operand is not None for element in operand}
+        if len(elements) <= _FEW_ELEMENTS:
+            return _side_by_side(column, deeds, done, begins, base, elements=sorted(elements))
     known: dict[int, int] = {}
     count, kind = len(deeds), column.field.kind.name
     results = []
@@ -216,6 +223,45 @@ def _replayed(column: CodedColumn, deeds: Sequence[_Deed], done: npt.NDArray[np.
         held = after
         results.append(held)
     return np.array(results, dtype=np.int64)
+
+
+def _side_by_side(
+    column: CodedColumn, deeds: Sequence[_Deed], done: npt.NDArray[np.int64], begins: Mask, base: Entities, *, elements: list[Any]
+) -> Entities:
+    """Do the same for sets to which few different elements come and go: of each the last deed says whether it is in.
+
+    What is held is worked out once for each start and each choice of elements that came and went since.
+    """
+    if not len(done):
+        return done
+    sets = np.array([verb == "set" for verb, _, _ in deeds])[done]
+    codes = np.array([column.code(_done(deed, (), kind="set")) if deed[0] == "set" else 0 for deed in deeds], dtype=np.int64)
+    starts = np.flatnonzero(begins | sets)
+    lengths = np.diff(np.append(starts, len(done)))
+    states = np.repeat(np.where(sets, codes[done], base)[starts] + 1, lengths)
+    for element in elements:
+        # 0: nothing was done to it since the start; 1: it was taken out; 2: it was put in.
+        change = np.array([_change(deed, element) for deed in deeds], dtype=np.int64)[done]
+        changes = np.flatnonzero((change > 0) | begins | sets)
+        states = states * 3 + np.repeat(change[changes], np.diff(np.append(changes, len(done))))
+    room = 3 ** len(elements)
+    different = np.unique(states)
+    held = []
+    for state, changed in zip(*(part.tolist() for part in np.divmod(different, room)), strict=True):
+        now = set() if state == 0 else set(column.tuples[state - 1])
+        for place, element in enumerate(reversed(elements)):
+            what = changed // 3**place % 3
+            if what:
+                (set.add if what == 2 else set.discard)(now, element)
+        held.append(column.code(tuple(sorted(now))))
+    results = np.array(held, dtype=np.int64)[np.searchsorted(different, states)]
+    results[sets & (codes[done] < 0)] = -1
+    return results
+
+
+def _change(deed: _Deed, element: Any) -> int:
+    verb, _, operand = deed
+    return 0 if verb == "set" or operand is None or element not in operand else 2 if verb == "include" else 1
 
 
 def _done(deed: _Deed, held: tuple[Any, ...], *, kind: str) -> tuple[Any, ...] | None:
@@ -282,6 +328,18 @@ def _numbers(use: Use, column: NumberColumn) -> tuple[Any, Mask, Mask, Mask]:
             doubt = doubt | (values == -_INT64)  # whose negative is none of int64
         values = np.negative(values)
     return values, absent, fit.null, doubt
+
+
+def _is_own_text(value: ir.Value) -> bool:
+    return isinstance(value, ir.Column) and ir.COLUMNS[value.name] == "text"
+
+
+def _own_texts(use: Use) -> tuple[Any, Mask, Mask, Mask]:
+    """Return texts from the events' own columns, which are no JSON."""
+    assert isinstance(use.operation.value, ir.Column)
+    found = use.scope.column(use.operation.value.name)
+    nothing = np.zeros(len(found), dtype=np.bool_)
+    return found, texts.absent(found), nothing, nothing
 
 
 def _texts(use: Use, kind: Kind) -> tuple[Any, Mask, Mask, Mask]:

@@ -41,4 +41,5 @@ def running(ufunc: np.ufunc, values: Numbers, first: Mask) -> Numbers:
 
 def last_before(marks: Mask) -> npt.NDArray[np.int64]:
     """Return for each element the index of the last marked one at or before it; -1 where there is none."""
-    return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), -1))
+    at = np.flatnonzero(marks)
+    return np.repeat(np.append(-1, at), np.diff(at, prepend=0, append=len(marks)))

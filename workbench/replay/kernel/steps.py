@@ -39,15 +39,21 @@ class Steps:
     alive: Mask
     entity_of_life: Entities
     born: Mask
+    starts: npt.NDArray[np.int64]
+    """Of each life its first step."""
 
     @classmethod
     def of(
         cls, at: npt.NDArray[np.int64], handler: npt.NDArray[Any], entity: Entities, lives: Lives, run: npt.NDArray[np.int64] | None
     ) -> Steps:
         life = lives.lives if run is None else lives.lives[run]
-        entity_of_life = np.zeros(len(lives.born), dtype=np.int64)
-        entity_of_life[life] = entity
-        return cls(at, handler, entity, life, lives.alive if run is None else lives.alive[run], entity_of_life, lives.born)
+        first = np.ones(len(life), dtype=np.bool_)
+        np.not_equal(life[1:], life[:-1], out=first[1:])
+        starts = np.flatnonzero(first)
+        # Of a life that nothing ran in nobody asks.
+        numbers = np.cumsum(first) - 1
+        born = lives.born[life[starts]]
+        return cls(at, handler, entity, numbers, lives.alive if run is None else lives.alive[run], entity[starts], born, starts)
 
     def last_of_events(self) -> npt.NDArray[np.int64]:
         """Return the last step of each event."""
@@ -88,7 +94,10 @@ class Versions:
             index = np.flatnonzero(last)
             points, entity, first, last = points[index], entity[index], first[index], last[index]
         lives = life[index]
-        count = index - np.searchsorted(life, lives) + 1 + np.where(steps.born[lives], 0, carry.count[entity])
+        begins = np.zeros(len(steps.born), dtype=np.int64)
+        changed = np.flatnonzero(np.diff(life)) + 1
+        begins[life[changed]] = changed
+        count = index - begins[lives] + 1 + np.where(steps.born[lives], 0, carry.count[entity])
         at = ordered.rows[steps.at[points]]
 
         def column(name: str) -> npt.NDArray[np.int64]:
@@ -122,27 +131,56 @@ def base_of(column: Column[Any], steps: Steps) -> Any:
     return base
 
 
-def held_at(column: Column[Any], found: Outcome | None, steps: Steps, points: npt.NDArray[np.int64]) -> Any:
-    """Return what a field holds after some steps."""
-    lives = steps.life[points]
-    base = base_of(column, steps)
-    if found is None or not len(found.steps):
-        return base(lives)
-    if len(points) < len(steps.at) // _FEW:
-        last = np.searchsorted(found.steps, points, side="right") - 1
-    else:
-        last = np.full(len(steps.at), -1, dtype=np.int64)
-        last[found.steps] = np.arange(len(found.steps))
-        last = np.maximum.accumulate(last)[points]
-    known = (last >= 0) & (steps.life[found.steps][last] == lives)
-    if known.all():
-        return replace(found, held=column.take(found.held, last)).plain().held
-    if found.quoted and len(points) < len(found.steps):  # only those texts are unquoted that are held at last
-        found = replace(found, held=column.take(found.held, np.maximum(last, 0)))
-        last = np.arange(len(points))
-    held = found.plain().held
-    both = column.join([held, base(np.arange(len(steps.born)))])
-    return column.take(both, np.where(known, last, len(held[0] if isinstance(held, tuple) else held) + lives))
+class Held:
+    """What a field holds after each step of a chunk."""
+
+    def __init__(self, column: Column[Any], found: Outcome | None, steps: Steps) -> None:
+        self._column = column
+        self._found = found if found is not None and len(found.steps) else None
+        self._steps = steps
+        self._base = base_of(column, steps)
+        self._index: npt.NDArray[np.int64] | None = None
+        self._both: Any = None
+
+    def at(self, points: npt.NDArray[np.int64]) -> Any:
+        """Return what is held after some steps, ascending."""
+        column, found = self._column, self._found
+        if found is None:
+            return self._base(self._steps.life[points])
+        index = self._latest(found.steps, points)
+        if self._both is None and found.quoted and len(points) < len(found.steps):
+            # Only those texts are unquoted that are asked for.
+            known = index < len(found.steps)
+            held = replace(found, held=column.take(found.held, np.where(known, index, 0))).plain().held
+            if known.all():
+                return held
+            index = np.where(known, np.arange(len(index)), index - len(found.steps) + len(index))
+            return column.take(column.join([held, self._base(np.arange(len(self._steps.born)))]), index)
+        if self._both is None:
+            self._both = column.join([found.plain().held, self._base(np.arange(len(self._steps.born)))])
+        return column.take(self._both, index)
+
+    def _latest(self, done: npt.NDArray[np.int64], points: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return for some steps what ``_latest`` does for all."""
+        if self._index is None and len(points) < len(self._steps.at) // _FEW:
+            lives = self._steps.life[points]
+            last = np.searchsorted(done, points, side="right")
+            return np.where(last > np.searchsorted(done, self._steps.starts[lives]), last - 1, len(done) + lives)
+        if self._index is None:
+            self._index = _latest(done, self._steps)
+        return self._index[points]
+
+
+def _latest(done: npt.NDArray[np.int64], steps: Steps) -> npt.NDArray[np.int64]:
+    """Return for each step the index of the last of some done at or before it, in its life; behind those, that of its life."""
+    marks = np.zeros(len(steps.at), dtype=np.uint8)
+    marks[steps.starts] = 1
+    marks[done] |= 2
+    bounds = np.flatnonzero(marks)
+    kinds = marks[bounds]
+    last = np.flatnonzero(np.append(done[1:] != done[:-1], True))  # of one step, several operations may be on the field
+    index = np.where(kinds >= 2, last[np.cumsum(kinds >= 2) - 1], np.cumsum(kinds & 1, dtype=np.int64) - 1 + len(done))
+    return np.repeat(index, np.diff(np.append(bounds, len(marks))))
 
 
 def in_order(entity: Entities, rows: pa.Table) -> Ordered:
@@ -161,7 +199,7 @@ def in_order(entity: Entities, rows: pa.Table) -> Ordered:
     offset = position - position.min()
     if int(found.max()).bit_length() + int(offset.max()).bit_length() <= 63:
         keys = (found << int(offset.max()).bit_length()) | offset
-        order = np.argsort(keys)
+        order = np.argsort(keys, kind="stable")
         keys = keys[order]
         if (keys[1:] != keys[:-1]).all():
             return Ordered(matching[order], found[order])

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from workbench.projection.payloads import decoder
 from workbench.projection.plan import Kind
-from workbench.replay.payloads import decoder
-from workbench.replay.values import Misfit, fitting, instant_of
+from workbench.projection.values import Misfit, fitting, instant_of
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
@@ -45,6 +45,10 @@ class Fitted:
     doubt: Mask
 
 
+_ESCAPED = r'["\\\x00-\x1f]'
+"""What a JSON string cannot hold as it is."""
+
+
 def mask(series: pl.Series) -> Mask:
     """Return a column of booleans as an array; null counts as false."""
     return (series.fill_null(value=False) if series.null_count() else series).to_numpy()
@@ -70,7 +74,11 @@ def unquoted(texts: pl.Series, *, escapes: bool = True) -> pl.Series:
 
 def quoted(texts: pl.Series) -> pl.Series:
     """Return plain texts as JSON strings."""
-    return mapped(texts, lambda text: json.dumps(text, ensure_ascii=False))
+    plain = '"' + texts + '"'
+    escaped = np.flatnonzero(mask(texts.str.contains(_ESCAPED)))
+    if not len(escaped):
+        return plain
+    return plain.scatter(escaped, mapped(texts.gather(escaped), lambda text: json.dumps(text, ensure_ascii=False)))
 
 
 def mapped(texts: pl.Series, function: Callable[[str], str | None]) -> pl.Series:

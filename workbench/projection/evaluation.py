@@ -14,9 +14,9 @@ from typing import Any
 
 from workbench.projection import plan
 from workbench.projection.fields import fits_int64, microseconds_of
-from workbench.replay.payloads import ABSENT
-from workbench.replay.rows import ROW, Row
-from workbench.replay.values import converted, instant_of
+from workbench.projection.payloads import ABSENT
+from workbench.projection.rows import ROW, Row
+from workbench.projection.values import converted, instant_of
 
 Read = Callable[[Row, Any, Any], Any]
 Ask = Callable[[Row, Any, Any], bool | None]

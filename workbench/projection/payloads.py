@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from workbench.replay.values import Number, integer_or_double
+from workbench.projection.values import Number, integer_or_double
 
 
 class _Absent:
