@@ -99,6 +99,9 @@ def test_a_fold_goes_on_from_an_earlier_one_without_changing_it() -> None:
     assert_frame_equal(whole.state, second.state)
     assert whole.counts == first.counts + second.counts
     assert kept == entities
+    together, _ = fold_function(ACCOUNTS, events.tail(29), initial=entities, workers=2)
+    assert_frame_equal(whole.state, together.state)
+    assert kept == entities
 
 
 def test_an_error_in_the_function_says_at_which_event_or_is_collected() -> None:

@@ -15,7 +15,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ FORMAT = 1
 """Raised when an older workbench could misread what a newer one keeps."""
 
 _LOCK = ".lock"
+_VERSIONS, _OTHER = ".parquet", ".bin"
 _ROWS_OF_A_GROUP = 32_768
 """Little enough that one entity costs little, and enough that reading all of a column costs no more."""
 
@@ -82,8 +83,12 @@ class Moment:
     ----------
     position, event_id, events
         Of the last event of the log, whichever it is about, and how many there were up to it.
-    first_failure
-        The position of the first event with a value that did not fit, if such events were left out.
+    first_failure, failures
+        The position of the first event with a value that did not fit, if such events were left out; and the file that has them all.
+    counts, unhandled
+        What became of the events that were folded, and of which types those are that nobody handles.
+    is_asked_for
+        Whether the moment was named by who asked; one that was the end of the log gives way to a later end.
     """
 
     position: int
@@ -91,6 +96,15 @@ class Moment:
     events: int
     parts: tuple[Part, ...] = ()
     first_failure: int | None = None
+    failures: Part | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    unhandled: dict[str, int] = field(default_factory=dict)
+    is_asked_for: bool = False
+
+    @property
+    def files(self) -> tuple[Part, ...]:
+        """All files."""
+        return self.parts if self.failures is None else (*self.parts, self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +132,9 @@ class Manifest:
     format: int = FORMAT
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def files(self) -> tuple[Part, ...]:
         """All files."""
-        return tuple(part for moment in self.moments for part in moment.parts)
+        return tuple(part for moment in self.moments for part in moment.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +212,14 @@ class Materials:
             finally:
                 aside.unlink(missing_ok=True)
         # Readers may still be at the files of the manifest before; what is older, or was left behind by a kill, goes.
-        named = {MANIFEST, *(part.path for one in (manifest, before) if one is not None for part in one.parts)}
+        named = {MANIFEST, *(part.path for one in (manifest, before) if one is not None for part in one.files)}
         for entry in folder.iterdir():
             if entry.name not in named:
                 with suppress(OSError):
                     entry.unlink()
+        for other in self.root.iterdir():
+            if other.is_dir() and not (other / MANIFEST).exists():  # of one who was killed before the first swap, or while removing
+                shutil.rmtree(other, ignore_errors=True)
         return manifest
 
     def remove(self, key: str) -> None:
@@ -235,7 +252,7 @@ class Materials:
                 writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
             return _footer_digest(file)
 
-        path, size, digest = self._write(key, ".parquet", write)
+        path, size, digest = self._write(key, _VERSIONS, write)
         first_from, last_from = _bounds(rows["valid_from_position"])
         ended = rows["valid_to_position"].null_count() == 0
         first_to, last_to = _bounds(rows["valid_to_position"]) if ended else (None, None)
@@ -249,7 +266,7 @@ class Materials:
             file.write_bytes(content)
             return zlib.crc32(content)
 
-        path, size, digest = self._write(key, ".state", write)
+        path, size, digest = self._write(key, _OTHER, write)
         return Part(path, size, digest, rows)
 
     def read_versions(
@@ -295,7 +312,7 @@ class Materials:
         return content
 
     def check(self, key: str, parts: Sequence[Part]) -> None:
-        """Read all of some Parquet files.
+        """Read all of some files.
 
         Raises
         ------
@@ -303,6 +320,9 @@ class Materials:
             One is missing or damaged.
         """
         for part in parts:
+            if not part.path.endswith(_VERSIONS):
+                self.read_bytes(key, part)
+                continue
             file = self._verify(key, part)
             try:
                 with pq.ParquetFile(file, page_checksum_verification=True) as parquet:

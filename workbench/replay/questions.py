@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import polars as pl
 
@@ -10,11 +12,37 @@ from workbench.errors import UsageError
 from workbench.replay.engine import events_of, replay
 from workbench.replay.fold import OnError, fold
 from workbench.replay.function import Fold
-from workbench.replay.materialised import history_of, state_of
+from workbench.replay.materialised import history_of, kept_answer, state_of
 from workbench.replay.results import Counts, FoldResult
+from workbench.replay.shelf import Answer
 from workbench.replay.subject import Source, folded, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
 from workbench.timeline import Provenance, Timeline
+
+
+@dataclass(slots=True)
+class _Account:
+    """What became of events, worked out by a replay when it is first asked for, where it is not known."""
+
+    counts: Counts | None
+    failures: pl.DataFrame | None
+    replayed: Callable[[], FoldResult]
+
+    def counted(self) -> Counts:
+        if self.counts is None:
+            self._replay()
+        assert self.counts is not None
+        return self.counts
+
+    def failed(self) -> pl.DataFrame:
+        if self.failures is None:
+            self._replay()
+        assert self.failures is not None
+        return self.failures
+
+    def _replay(self) -> None:
+        result = self.replayed()
+        self.counts, self.failures = result.counts, result.failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +54,35 @@ class Rebuilt:
     state
         One row for each entity that is there at the end of the timeline, sorted by key: ``key``, the fields, and of the last event that was
         applied to the entity ``position``, ``revision`` and ``recorded_at``; ``event_count`` events were, since it began.
-    counts
-        What became of the events: each of the projection's categories counts once.
-    failures
-        The events that had no effect since a value did not fit, if they were collected; one row each, in log order.
+    timeline
+        Of which it is the end.
     """
 
     state: pl.DataFrame
-    counts: Counts
-    failures: pl.DataFrame
     timeline: Timeline = field(repr=False)
+    _account: _Account = field(repr=False)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether ``counts`` and ``failures`` are known, so that asking for them folds nothing."""
+        return self._account.counts is not None and self._account.failures is not None
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the events: each of the projection's categories counts once.
+
+        A state that was read from a materialised history which goes on beyond it, or is of one entity, does not tell: then the events are
+        folded when this is first asked for.
+        """
+        return self._account.counted()
+
+    @property
+    def failures(self) -> pl.DataFrame:
+        """The events that had no effect since a value did not fit, if they were collected; one row each, in log order.
+
+        Of one entity, where any were left out, they are found in the same way as ``counts``.
+        """
+        return self._account.failed()
 
     @property
     def provenance(self) -> Provenance:
@@ -46,7 +93,7 @@ class Rebuilt:
 def rebuild(
     projection: Source, timeline: Timeline, *, key: str | None = None, revision: int | None = None, errors: OnError = "raise"
 ) -> Rebuilt:
-    """Fold a timeline's events into state, and say what became of each event.
+    """Fold a timeline's events into state, and say what became of each event. Reads what is materialised of it.
 
     Parameters
     ----------
@@ -72,17 +119,21 @@ def rebuild(
     subject = subject_of(projection, timeline)
     whole = folded_from_the_start(timeline, subject, question="state")
     if revision is None:
-        result = replay(subject, whole, key=key, errors=errors)
-    elif key is None or isinstance(subject, Fold) or not keyed_by_stream(subject):
+        replayed = partial(replay, subject, whole, key=key, errors=errors)
+        found = kept_answer(subject, whole, key=key, errors=errors)
+        if found is None:
+            result = replayed()
+            found = Answer(result.state, result.counts, result.failures)
+        return Rebuilt(found.state, replace(timeline, system=False), _Account(found.counts, found.failures, replayed))
+    if key is None or isinstance(subject, Fold) or not keyed_by_stream(subject):
         raise UsageError("revision= counts the events of one stream: give key= too, of a projection whose key is the stream's name.")
-    else:
-        events = events_of(subject, whole, key=key).collect()
-        last = events["revision"].max()
-        if not isinstance(last, int) or revision > last or revision < 0:
-            has = f"its last is {last}" if isinstance(last, int) else "it has no events"
-            raise UsageError(f"The stream of {key!r} has no revision {revision} at position {whole.position}: {has}.")
-        result = fold(subject, events.filter(pl.col("revision") <= revision), errors=errors)
-    return _rebuilt(result, timeline)
+    events = events_of(subject, whole, key=key).collect()
+    last = events["revision"].max()
+    if not isinstance(last, int) or revision > last or revision < 0:
+        has = f"its last is {last}" if isinstance(last, int) else "it has no events"
+        raise UsageError(f"The stream of {key!r} has no revision {revision} at position {whole.position}: {has}.")
+    result = fold(subject, events.filter(pl.col("revision") <= revision), errors=errors)
+    return Rebuilt(result.state, replace(timeline, system=False), _Account(result.counts, result.failures, lambda: result))
 
 
 def state(
@@ -106,7 +157,8 @@ def history(projection: Source, timeline: Timeline, *, key: str | None = None, e
     One row for each event that was applied to an entity and left it there: ``key``, the fields after it, the event's ``event_type`` and
     ``revision``, ``event_count`` as in a state, and how long the version was valid: from ``valid_from_position`` and ``valid_from``,
     inclusively, to ``valid_to_position`` and ``valid_to``, exclusively, which are null while it is. ``timeline.after(...)`` bounds the
-    rows, and no state: entities are folded from their first event.
+    rows, and no state: entities are folded from their first event. A materialised history is read instead; a ``Fold`` has snapshots,
+    which help where ``after`` leaves out what lies before one. The columns of a fold are those of the states that stand there, or follow.
 
     Raises
     ------
@@ -116,9 +168,9 @@ def history(projection: Source, timeline: Timeline, *, key: str | None = None, e
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="history")
     if isinstance(subject, Fold):
-        rows = versions(subject, whole, key=key, errors=errors).history
+        rows = versions(subject, whole, key=key, since=timeline.beyond, errors=errors).history
     else:
-        rows = history_of(subject, whole, key=key, errors=errors)
+        rows = history_of(subject, whole, key=key, since=timeline.beyond, errors=errors)
     return _after(rows, timeline)
 
 
@@ -135,7 +187,7 @@ def first(projection: Source, timeline: Timeline, rule: pl.Expr, *, key: str | N
     polars.DataFrame
         ``key``, the fields after the event, and of the event ``position``, ``revision``, ``recorded_at``, ``event_type``, ``event_id`` and
         ``event_stream``. ``timeline.after(...)`` bounds the events, and no state: where a rule held before, the
-        first event after counts.
+        first event after counts. What is materialised is used as by ``history``.
 
     Raises
     ------
@@ -143,7 +195,7 @@ def first(projection: Source, timeline: Timeline, rule: pl.Expr, *, key: str | N
         The rule is no condition, or names a column that is not there; or as ``rebuild`` does.
     """
     subject = subject_of(projection, timeline)
-    found = versions(subject, folded(timeline, subject, question="first"), key=key, errors=errors)
+    found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.beyond, errors=errors)
     rows = _holding(_after(found.rows, timeline), rule, known=[name for name in found.rows.columns if name not in found.witness.values()])
     named = {
         "position": pl.col("valid_from_position"),
@@ -180,7 +232,3 @@ def _holding(rows: pl.DataFrame, rule: pl.Expr, *, known: list[str]) -> pl.DataF
 
 def _after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
     return rows if timeline.beyond is None else rows.filter(pl.col("valid_from_position") > timeline.beyond)
-
-
-def _rebuilt(result: FoldResult, timeline: Timeline) -> Rebuilt:
-    return Rebuilt(result.state, result.counts, result.failures, replace(timeline, system=False))

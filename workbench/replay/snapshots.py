@@ -1,4 +1,4 @@
-"""Snapshots of a ``Fold``: its entities as bytes, from which a later replay goes on.
+"""Snapshots of a ``Fold``: its entities as bytes, from which later replays go on.
 
 The bytes are a pickle, of which only plain values and the function's own dataclasses, named tuples and enumerations are let back in:
 who can write into a lake must not be able to run code in the processes that read it.
@@ -11,10 +11,20 @@ import enum
 import io
 import pickle
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from workbench.errors import InvalidProjection
-from workbench.replay.function import Fold, Folded
+import polars as pl
+
+from workbench.errors import InvalidProjection, LakeError, ReplayError, UsageError
+from workbench.lake.materials import Manifest, Moment, Unusable
+from workbench.replay.engine import events_of
+from workbench.replay.fold import OnError
+from workbench.replay.function import Fold, Folded, fold_function
+from workbench.replay.results import FoldResult
+from workbench.replay.shelf import Answer, Shelf, may_be_kept
+from workbench.timeline import Timeline
 
 _PLAIN = {
     "builtins": {"bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"},
@@ -74,6 +84,90 @@ def decoded(content: bytes, fold: Fold) -> dict[str, Folded] | None:
         return {key: Folded(*rest) for key, *rest in rows}
     except Exception:  # noqa: BLE001  # a pickle can fail in any way, and then there is no snapshot
         return None
+
+
+def continued(subject: Fold, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Answer | None:
+    """Return the state of a fold, going on from the last snapshot before the end of a timeline; None if there is none."""
+    end = timeline.position
+    started = None if end is None else latest(subject, timeline, upto=end, errors=errors)
+    if end is None or started is None:
+        return None
+    shelf, moment, entities = started
+    if key is not None:
+        entities = {key: entities[key]} if key in entities else {}
+    events = events_of(subject, replace(timeline, beyond=moment.position), key=key).collect()
+    result, after = fold_function(subject, events, initial=entities, errors=errors)
+    state = result.state if key is None else result.state.filter(pl.col("key") == key)
+    with suppress(Unusable):
+        answer = shelf.answer(moment, result, state=state, end=end, key=key)
+        if key is None and end == shelf.snapshot.last_position() and shelf.is_far_behind(moment):
+            with suppress(LakeError, ReplayError, UsageError, OSError), shelf.materials.writing(wait=False):
+                _swap(shelf, subject, timeline, after, before=moment, result=result)
+        return answer
+    return None
+
+
+def kept_snapshot(shelf: Shelf, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
+    """Write a snapshot at the end of a timeline, unless it is there; needs the right to write."""
+    manifest, end = shelf.find(), timeline.position
+    assert end is not None
+    started = None if manifest is None else _latest(shelf, manifest, subject, end, errors=errors)
+    if manifest is None or started is None:
+        result, entities = fold_function(subject, events_of(subject, timeline).collect(), errors=errors)
+        return _swap(shelf, subject, timeline, entities, before=None, result=result)
+    before, entities = started
+    if before.position == end and (before.is_asked_for or timeline.cutoff is None):
+        return manifest
+    events = events_of(subject, replace(timeline, beyond=before.position)).collect()
+    result, entities = fold_function(subject, events, initial=entities, errors=errors)
+    return _swap(shelf, subject, timeline, entities, before=before, result=result)
+
+
+def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> tuple[Shelf, Moment, dict[str, Folded]] | None:
+    """Return the last snapshot up to a position inside a timeline, and the entities in it; None if there is none that can be read."""
+    shelf = Shelf.of(subject, timeline) if may_be_kept(timeline) else None
+    manifest = None if shelf is None else shelf.find()
+    if shelf is None or manifest is None:
+        return None
+    found = _latest(shelf, manifest, subject, upto, errors=errors)
+    return None if found is None else (shelf, *found)
+
+
+def _latest(shelf: Shelf, manifest: Manifest, subject: Fold, upto: int, *, errors: OnError) -> tuple[Moment, dict[str, Folded]] | None:
+    for moment in reversed(manifest.moments):
+        if moment.position > upto or (errors == "raise" and moment.first_failure is not None):
+            continue
+        with suppress(Unusable):
+            shelf.failures(moment)
+            entities = decoded(shelf.materials.read_bytes(manifest.key, moment.parts[0]), subject)
+            if entities is not None:
+                return moment, entities
+    return None
+
+
+def _swap(
+    shelf: Shelf,
+    subject: Fold,
+    timeline: Timeline,
+    entities: dict[str, Folded],
+    *,
+    before: Moment | None,
+    result: FoldResult,
+) -> Manifest:
+    """Write a snapshot at the end of a timeline: beside those at other moments, but in the place of one at an earlier end of the log."""
+    assert shelf.key is not None
+    manifest = shelf.find()
+    there = () if manifest is None else manifest.moments
+    written = [shelf.materials.write_bytes(shelf.key, encoded(entities, subject), rows=len(entities))]
+    try:
+        moment = replace(shelf.moment(timeline, before=before, result=result, parts=written), is_asked_for=timeline.cutoff is not None)
+        written += [one for one in moment.files if one not in written and (before is None or one not in before.files)]
+        earlier = [one for one in there if one.position < moment.position and (one.is_asked_for or moment.is_asked_for)]
+        moments = (*earlier, moment, *(one for one in there if one.position > moment.position))
+        return shelf.materials.swap(shelf.key, name=subject.name, kind="snapshots", moments=moments)
+    except BaseException:
+        shelf.materials.discard(shelf.key, written)
+        raise
 
 
 def _is_record(one: type) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -11,17 +11,19 @@ import polars as pl
 from workbench.errors import ReplayError
 from workbench.projection import plan as ir
 from workbench.projection.plan import COLUMNS
+from workbench.projection.rows import ROW, event_in_words, rows_of
 from workbench.replay.engine import events_of
 from workbench.replay.fold import OnError
-from workbench.replay.function import Fold, RecordedEvent, columns_of, keyed_events
+from workbench.replay.function import Fold, Folded, RecordedEvent, columns_of, fold_function, keyed_events
 from workbench.replay.materialised import history_of
 from workbench.replay.results import HISTORY_PROVENANCE, PROVENANCE, polars_type
-from workbench.replay.rows import ROW, event_in_words, rows_of
+from workbench.replay.snapshots import latest
 from workbench.replay.subject import Subject
 from workbench.replay.witness import WITNESSED, with_witness
 from workbench.timeline import Timeline
 
 _FOLD_WITNESS = {column: f"_{column}" for column in WITNESSED}
+_PREPARE = ROW.index("prepare_position")
 _TAKEN = {"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()}
 
 
@@ -48,66 +50,108 @@ class Versions:
         return self.rows.drop(self.witness.values())
 
 
-def versions(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Versions:
-    """Replay a timeline, as ``subject.folded`` gives it, and keep every version."""
+def versions(
+    subject: Subject, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+) -> Versions:
+    """Return the versions of every entity, or of one, up to the end of a timeline, as ``subject.folded`` gives it.
+
+    What is materialised of a plan is read; a fold goes on from its last snapshot at or before ``since``, and is run from its first event
+    without one.
+
+    Parameters
+    ----------
+    since
+        A position: versions that had ended by then are not wanted. Those that stood there are given, but not which event made them.
+    """
     if isinstance(subject, Fold):
-        return _of_fold(subject, timeline, key=key, errors=errors)
+        return _of_fold(subject, timeline, key=key, since=since, errors=errors)
     traced, witness = with_witness(subject)
-    rows = history_of(traced, timeline, key=key, errors=errors)
+    rows = history_of(traced, timeline, key=key, since=since, errors=errors)
     ordered = [name for name in rows.columns if name not in witness.values()]
     return Versions(rows.select(*ordered, *witness.values()), tuple(field.name for field in subject.fields), witness)
 
 
-def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, errors: OnError) -> Versions:
+@dataclass(frozen=True, slots=True)
+class _There:
+    """An entity that is there: its state, how many events made it, and its last version."""
+
+    state: Any
+    count: int
+    version: dict[str, Any]
+
+
+def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, since: int | None, errors: OnError) -> Versions:
     """Run a fold event by event in this process, and keep a copy of every state."""
+    started = None if since is None else latest(fold, timeline, upto=since, errors=errors)
+    entities: dict[str, Folded] = {}
+    if started is not None:
+        _, moment, entities = started
+        timeline = replace(timeline, beyond=moment.position)
     keyed, _ = keyed_events(fold, events_of(fold, timeline, key=key).collect())
     if key is not None:
         keyed = keyed.filter(pl.col("_key") == key)
-    states: dict[str, tuple[Any, int, int]] = {}  # what is there, how many events made it, and its last version
-    rows: list[dict[str, Any]] = []
-    fields: dict[str, None] = {}
+        entities = {key: entities[key]} if key in entities else {}
+    if since is not None:  # the way there needs no copies
+        before_rows = pl.col("position") <= since
+        _, entities = fold_function(fold, keyed.filter(before_rows), initial=entities, errors=errors)
+        keyed = keyed.filter(~before_rows)
+    there = {name: _begun(fold, name, entity) for name, entity in sorted(entities.items())}
+    rows = [one.version for one in there.values()]
     for name, row in zip(keyed["_key"].to_list(), rows_of(keyed), strict=True):
         stream, _, event_type, revision, position, recorded_at, event_id, *_ = row
-        state, count, version = states.get(name, (None, 0, -1))
+        before = there.get(name)
         try:
-            after = fold.function(fold.begin() if version < 0 else copy.deepcopy(state), RecordedEvent(row))
+            after = fold.function(fold.begin() if before is None else copy.deepcopy(before.state), RecordedEvent(row))
         except Exception as error:
             if errors == "collect":
                 continue
             error.add_note(f"in {event_in_words(row)}")
             raise
-        if version >= 0:
-            rows[version] |= {"valid_to_position": position, "valid_to": recorded_at}
+        if before is not None:
+            before.version.update(valid_to_position=position, valid_to=recorded_at)
         if after is None:
-            states.pop(name, None)
+            there.pop(name, None)
             continue
-        states[name] = (after, count + 1, len(rows))
-        columns = columns_of(after)
-        fields |= dict.fromkeys(columns)
-        taken = sorted(columns.keys() & _TAKEN)
-        if taken:
-            raise ReplayError(f"{fold.name}: a state names {', '.join(taken)}, which every history has: choose another name.")
-        rows.append(
-            {
-                "key": name,
-                **columns,
-                "event_type": event_type,
-                "revision": revision,
-                "event_count": count + 1,
-                "valid_from_position": position,
-                "valid_to_position": None,
-                "valid_from": recorded_at,
-                "valid_to": None,
-                "_event_id": event_id,
-                "_stream": stream,
-                "_prepare_position": row[ROW.index("prepare_position")],
-            }
-        )
+        count = 1 if before is None else before.count + 1
+        version = _version(fold, name, after, count, revision=revision, position=position, recorded_at=recorded_at)
+        version |= {"event_type": event_type, "_event_id": event_id, "_stream": stream, "_prepare_position": row[_PREPARE]}
+        there[name] = _There(after, count, version)
+        rows.append(version)
+    return _framed(fold, rows)
+
+
+def _begun(fold: Fold, key: str, entity: Folded) -> _There:
+    """Return an entity of a snapshot."""
+    version = _version(
+        fold,
+        key,
+        entity.state,
+        entity.event_count,
+        revision=entity.revision,
+        position=entity.position,
+        recorded_at=entity.recorded_at,
+    )
+    return _There(entity.state, entity.event_count, version)
+
+
+def _version(fold: Fold, key: str, state: Any, count: int, *, revision: int, position: int, recorded_at: int) -> dict[str, Any]:
+    """Return a version whose end and event are not known."""
+    columns = columns_of(state)
+    taken = sorted(columns.keys() & _TAKEN)
+    if taken:
+        raise ReplayError(f"{fold.name}: a state names {', '.join(taken)}, which every history has: choose another name.")
+    own = dict.fromkeys([*HISTORY_PROVENANCE, *_FOLD_WITNESS.values()])
+    known = {"revision": revision, "event_count": count, "valid_from_position": position, "valid_from": recorded_at}
+    return {"key": key, **columns, **own, **known}
+
+
+def _framed(fold: Fold, rows: list[dict[str, Any]]) -> Versions:
     own = {"key": pl.String(), **HISTORY_PROVENANCE, **{name: polars_type(ir.Kind(COLUMNS[one])) for one, name in _FOLD_WITNESS.items()}}
     try:
         frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=own)
     except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
         raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+    fields = dict.fromkeys(name for row in rows for name in row if name not in own)
     ordered = ["key", *fields, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()]
     shaped = frame.select(pl.col(name).cast(own[name]) if name in own else pl.col(name) for name in ordered)
     return Versions(shaped.sort("key", maintain_order=True), tuple(fields), _FOLD_WITNESS)
