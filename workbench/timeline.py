@@ -5,15 +5,19 @@ A timeline knows which lake, up to where, and what of it is looked at; the lake 
     now = lake.timeline                       # everything that was recorded
     past = now.upto("2026-03-01T09:00:00Z")   # the same history, as it was then
     moves = past.streams("user-*").types("user.moved")
+    fork = now.drop(type="user.deleted", after="2026-02-01T00:00:00Z", cascade="causation")    # what if
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from datetime import date, datetime, timedelta
 from html import escape
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from workbench.edits import Address, Cascade, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
 from workbench.errors import BeforeFirstEvent, UsageError
 from workbench.events import Cutoff, Selection
 
@@ -22,9 +26,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
     from workbench.extraction import Extracted, Extraction
+    from workbench.projection.expressions import Where
 
 Bound = str | int | datetime | date
 """An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
+Some = str | Sequence[str]
+"""A name, or several."""
 
 
 class RecordedLog(Protocol):
@@ -58,6 +65,18 @@ class RecordedLog(Protocol):
     def describe(self, timeline: Timeline) -> Provenance:
         """Say where results of the timeline come from; counts its events."""
 
+    def effects(self, timeline: Timeline) -> tuple[Effect, ...]:
+        """Say of each edit of the timeline what it came to."""
+
+    def touched(self, timeline: Timeline) -> pl.DataFrame | None:
+        """Return the events that the timeline's edits touch, as they were recorded and as they are now; None if there are many."""
+
+    def first_touched(self, timeline: Timeline, types: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return of each stream the first event of some types that the timeline's edits took away, and the first that they put there.
+
+        The columns are ``stream``, ``position``, ``prepare_position``, ``event_id``, ``type`` and ``recorded_at``.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -74,6 +93,7 @@ class Provenance:
     late: int
     schema_version: int
     workbench_version: str
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,9 @@ class Timeline:
         The end as it was asked for, or None: everything the lake held when it was opened.
     selections
         What is looked at: an event counts if it fits every one of them.
+    edits
+        What happened otherwise than it was recorded, in the order in which it applies; empty for what was recorded. The cutoff applies
+        last, on the edited times, whether it was said before or after.
     """
 
     log: RecordedLog = field(repr=False)
@@ -97,6 +120,7 @@ class Timeline:
     """The position that the cutoff resolved to, inclusive; None without a cutoff."""
     beyond: int | None = None
     """The position after which events are looked at, exclusive; None for all."""
+    edits: tuple[Edit, ...] = ()
 
     def upto(self, cutoff: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
         """Return the history as it was at a time or a position, inclusively.
@@ -124,11 +148,16 @@ class Timeline:
             The time has no time zone, or is none.
         """
         asked = _cutoff("upto", cutoff, position)
-        last = self.log.resolve(asked, stale=stale)
+        try:
+            last = self.log.resolve(asked, stale=stale)
+        except BeforeFirstEvent:
+            if not self.edits:
+                raise
+            last = None  # an edit may have put something there
         resolved = -1 if last is None else last
-        if self.last is not None and self.last <= resolved:
+        if self.last is not None and (self.last, _instant(self.cutoff)) <= (resolved, _instant(asked)):
             return self
-        return replace(self, cutoff=asked, last=resolved)
+        return changed(self, cutoff=asked, last=resolved)
 
     def after(self, bound: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
         """Look only at events after a time or a position, exclusively: those that ``upto`` of the same bound leaves out.
@@ -150,7 +179,7 @@ class Timeline:
             return self
         if first is None or (self.beyond is not None and self.beyond >= first):
             return self
-        return replace(self, beyond=first)
+        return changed(self, beyond=first)
 
     def streams(self, *patterns: str) -> Timeline:
         """Look only at these streams; ``*`` stands for any run of characters: ``user-*``.
@@ -175,7 +204,7 @@ class Timeline:
 
     def with_system(self) -> Timeline:
         """Take in the streams and types that begin with ``$``: metadata, tombstones, links of the system projections."""
-        return replace(self, system=True)
+        return changed(self, system=True)
 
     def visible(self) -> Timeline:
         """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams.
@@ -183,10 +212,244 @@ class Timeline:
         A lake that was exported with a choice of streams or categories knows it of those; where it was a choice of types of events, or
         of metadata alone, `UsageError` is raised when the timeline is executed.
         """
-        return replace(self, hides=True)
+        return changed(self, hides=True)
+
+    def drop(
+        self,
+        *,
+        stream: Some | None = None,
+        category: Some | None = None,
+        type: Some | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+        cascade: Cascade | None = None,
+    ) -> Timeline:
+        """Return the history in which these events never happened.
+
+        Every edit finds its events by the same arguments, all of which must fit, as the edits before it left them. Edits apply in the order
+        in which they are said, renumber nothing, and never touch the lake or events of the system. ``effects`` says what each came to.
+
+        Parameters
+        ----------
+        stream, type
+            A name or several, in which ``*`` stands for any run of characters: ``"user-*"``.
+        category
+            A category or several, named exactly.
+        after, upto
+            A range, exclusive and inclusive, of times or positions, as in the methods of the same name.
+        position, event_id
+            Of one event.
+        where
+            A condition on the event, as projections have them: ``event.data["amount"] > 100``.
+        cascade
+            ``"causation"`` also drops the events that a dropped one caused, and what those caused; ``"correlation"`` what is later in the
+            log and has the correlation id of a dropped one. Both across all streams.
+
+        Raises
+        ------
+        UsageError
+            No argument is given, one means nothing, or names events of the system.
+        """
+        address = Address.of(
+            "drop", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
+        )
+        return self._edited(Drop(address, cascade))
+
+    def truncate(
+        self,
+        *,
+        stream: Some | None = None,
+        category: Some | None = None,
+        type: Some | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+    ) -> Timeline:
+        """Return the history in which each stream that has such an event ends before the first of them. Arguments are those of ``drop``.
+
+        ``truncate(stream="user-42", after="2026-02-01")`` ends the stream there, and ``truncate(type="order.disputed")`` ends every order
+        at its first dispute.
+        """
+        address = Address.of(
+            "truncate",
+            stream=stream,
+            category=category,
+            type=type,
+            after=after,
+            upto=upto,
+            position=position,
+            event_id=event_id,
+            where=where,
+        )
+        return self._edited(Truncate(address))
+
+    def patch(
+        self,
+        *,
+        stream: Some | None = None,
+        category: Some | None = None,
+        type: Some | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+        set: Mapping[str, Any] | None = None,  # noqa: A002  # the edit's own word
+        unset: Iterable[str] | None = None,
+    ) -> Timeline:
+        """Return the history in which fields of these events' payloads were others. The other arguments are those of ``drop``.
+
+        The rest of a payload stays byte for byte. Where an event's payload is no JSON object, `UsageError` names it when the timeline is
+        executed.
+
+        Parameters
+        ----------
+        set
+            Fields and their values: ``{"plan": "pro", "address.city": "Rome"}``. A dot goes into an object, which is made where there is
+            none; a dot that is part of a name is written ``\\.``. A ``Decimal`` keeps its digits, a datetime becomes its text.
+        unset
+            Fields that are not there: ``["trial"]``.
+
+        Raises
+        ------
+        UsageError
+            As ``drop`` does; or nothing is set or unset, or a value is no JSON.
+        """
+        address = Address.of(
+            "patch", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
+        )
+        return self._edited(Patch.of(address, set=set, unset=unset))
+
+    def replace(
+        self,
+        *,
+        stream: Some | None = None,
+        category: Some | None = None,
+        type: Some | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+        data: Any = ...,
+        metadata: Any = ...,
+        as_type: str | None = None,
+    ) -> Timeline:
+        """Return the history in which these events had another payload, other metadata or another type. Payloads are any JSON values.
+
+        The other arguments are those of ``drop``: ``type=`` finds the events, ``as_type=`` is what they become.
+
+        Raises
+        ------
+        UsageError
+            As ``drop`` does; or nothing is replaced, or a value is no JSON.
+        """
+        address = Address.of(
+            "replace",
+            stream=stream,
+            category=category,
+            type=type,
+            after=after,
+            upto=upto,
+            position=position,
+            event_id=event_id,
+            where=where,
+        )
+        payload, meta = (
+            None if value is ... else json_text(f"replace({name}=...)", value) for name, value in (("data", data), ("metadata", metadata))
+        )
+        return self._edited(Replace(address, data=payload, metadata=meta, as_type=as_type))
+
+    def insert(
+        self,
+        *,
+        stream: str,
+        type: str,  # noqa: A002  # the field's own word
+        at: Bound,
+        data: Any = ...,
+        metadata: Any = None,
+        event_id: str | None = None,
+    ) -> Timeline:
+        """Return the history in which one more event happened.
+
+        It takes the position of the last event that had been recorded by then, behind it, and the revision of the last recorded event of
+        its stream up to there, or 0; its id follows from the lake and the edit.
+
+        Parameters
+        ----------
+        at
+            When, or the position of an event: right behind it, and at its time.
+        data
+            Any JSON value; an empty object if it is not given.
+        metadata
+            Any JSON value; ``$correlationId`` and ``$causationId`` in it count.
+
+        Raises
+        ------
+        UsageError
+            A name is none or the system's own, or a payload is no JSON.
+        InvalidTime
+            The time has no time zone, or is none.
+        """
+        given = {} if data is ... else data
+        return self._edited(Insert.of(stream=stream, type=type, at=at, data=given, metadata=metadata, event_id=event_id))
+
+    def retime(
+        self,
+        *,
+        stream: Some | None = None,
+        category: Some | None = None,
+        type: Some | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+        by: str | timedelta | None = None,
+        to: Bound | None = None,
+    ) -> Timeline:
+        """Return the history in which these events happened earlier or later. The other arguments are those of ``drop``.
+
+        They move in the log behind all that had been recorded by their new times, and keep their ids and revisions. Of equal times the
+        recorded events come first.
+
+        Parameters
+        ----------
+        by
+            A span: ``"-1h"``, ``"1d 12h"`` (``s m h d w``), ``"PT90M"``, or a timedelta.
+        to
+            A time, for one event.
+
+        Raises
+        ------
+        UsageError
+            As ``drop`` does; or the span is none.
+        InvalidTime
+            The time has no time zone, or is none.
+        """
+        address = Address.of(
+            "retime", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
+        )
+        return self._edited(Retime.of(address, by=by, to=to))
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """What each edit came to in this lake, whatever the cutoff and the selection: how many events, and what to be aware of."""
+        return self.log.effects(self) if self.edits else ()
 
     def events(self) -> pl.LazyFrame:
-        """Return the events as a lazy frame in log order with the columns of ``EVENT_SCHEMA``."""
+        """Return the events as a lazy frame in log order with the columns of ``EVENT_SCHEMA``.
+
+        A what-if has two columns more. ``origin`` says what became of the event: recorded, patched, replaced, inserted or retimed.
+        ``sequence`` is 0 where it stands as recorded; events that were put in at a position come behind those that were recorded there, as
+        1, 2 and so on, in the order of their times. Their ``prepare_position`` is the last recorded one there plus that number, so that
+        (position, prepare_position) is the order of a fork as it is that of a log, and names one event.
+        """
         return self.log.events(self)
 
     def sql(self, query: str) -> DuckDBPyRelation:
@@ -240,10 +503,13 @@ class Timeline:
         parts.append("with system events" if self.system else "without system events")
         if self.hides:
             parts.append("without what the store hides")
-        return parts
+        return [*parts, *(f"what if {edit}" for edit in self.edits)]
 
     def _select(self, selection: Selection) -> Timeline:
-        return replace(self, selections=(*self.selections, selection))
+        return changed(self, selections=(*self.selections, selection))
+
+    def _edited(self, edit: Edit) -> Timeline:
+        return changed(self, edits=(*self.edits, edit))
 
 
 def _cutoff(method: str, value: Bound | None, position: int | None) -> Cutoff:
@@ -255,6 +521,10 @@ def _cutoff(method: str, value: Bound | None, position: int | None) -> Cutoff:
     if value is None or position is not None:
         raise UsageError(f"{method}() takes one bound: a time, or position=.")
     return Cutoff.parse(value)
+
+
+def _instant(cutoff: Cutoff | None) -> float:
+    return cutoff.time.timestamp() if cutoff is not None and cutoff.time is not None else float("inf")
 
 
 def _names(method: str, names: tuple[str, ...]) -> tuple[str, ...]:

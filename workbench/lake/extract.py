@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,17 +22,22 @@ from workbench.events import Selection
 from workbench.extraction import Chunk, Extraction, Place
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.overlay import Layer, Overlay
 from workbench.lake.query import Queries
 from workbench.timeline import Timeline
 
 CHUNK_ROWS = 1_000_000
 """About how many rows of the log one query looks at; what it gives is held twice, by the reader and ahead of it."""
 
-APART_ROWS = 400_000
+APART_ROWS = 800_000
 """The same where chunks may hold ranges of streams: smaller ones keep two cores busy from the beginning to the end."""
 
-_WANTED = "_workbench_wanted"
+_WANTED, _ENDS = "_workbench_wanted", "_workbench_ends"
 _MALFORMED = "Malformed JSON"
+_ENDING = (  # a semi join that compares as well is no hash join
+    f"(SELECT v.* FROM events v JOIN {_ENDS} e ON v.stream = e.stream "
+    "WHERE v.position < e.position OR (v.position = e.position AND v.prepare_position <= e.prepare_position))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Extractor:
     conditions: Conditions
     hidden: pl.DataFrame | None
     extraction: Extraction
+    layer: Layer | None = None
 
     @classmethod
     def of(
@@ -55,6 +61,7 @@ class Extractor:
         files: Sequence[DataFile],
         conditions: Conditions,
         hidden: pl.DataFrame | None,
+        overlay: Overlay | None = None,
     ) -> Extractor:
         """Narrow a timeline's conditions to the categories and streams of an extraction, and choose the files."""
         ours = Conditions.of(
@@ -64,11 +71,13 @@ class Extractor:
         if extraction.streams is not None:
             clauses.append(tuple(Names("stream", name, literal=True) for name in extraction.streams))
         narrowed = replace(conditions, clauses=tuple(clauses))
-        return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction)
+        layer = None if overlay is None else overlay.over(narrowed, time=None if timeline.cutoff is None else timeline.cutoff.time)
+        return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction, layer)
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Generator[Chunk, None, None]:
         """Yield what is asked for, chunk by chunk; the next one is read while the caller works on this one."""
-        with ThreadPoolExecutor(1, thread_name_prefix="extract") as ahead:
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="extract")
+        try:
             coming = None
             for piece in self._pieces():
                 following = ahead.submit(self._chunk, piece)
@@ -77,24 +86,47 @@ class Extractor:
                 coming = following
             if coming is not None:
                 yield coming.result()
+        finally:
+            # Without waiting: who gives up on the way may be the garbage collector, in which joining a thread can wait for ever.
+            ahead.shutdown(wait=False, cancel_futures=True)
 
     def unwanted(self) -> dict[str, int]:
-        """Count the events of other types."""
-        if not self.files:
+        """Count the events of other types; none of them where streams are cut short."""
+        if (not self.files and not self._adds) or self.extraction.ends is not None:
             return {}
         relation = self.queries.relation(
             "SELECT type, count(*) FROM events GROUP BY type ORDER BY type",
             files=self.files,
             conditions=self.conditions.unproven(self.files),
             hidden=self.hidden,
+            layer=self.layer,
         )
         with self.queries.translated(self.files):
             found = dict(relation.fetchall())
         return {name: count for name, count in found.items() if name not in {one.type for one in self.extraction.wanted}}
 
+    @property
+    def _adds(self) -> bool:
+        """Whether edits put events where no file may be."""
+        return self.layer is not None and self.layer.added.height > 0
+
     def _pieces(self) -> Iterator[_Piece]:
+        """Give each piece its part of the layer: what lies behind the pieces before it, and up to its own last event."""
+        if self.layer is None:
+            yield from self._recorded_pieces()
+            return
+        pieces = list(self._recorded_pieces()) or ([_Piece((), self.conditions)] if self._adds else [])
+        ends = [piece.last for piece in pieces]
+        # Pieces of one epoch share a range of positions.
+        later = [next((end for end in reversed(ends[:at]) if end < ends[at]), None) for at in range(len(pieces))]
+        for piece, after in zip(pieces, later, strict=True):
+            upto = piece.last if piece.last < ends[-1] else None
+            yield replace(piece, layer=self.layer.between(after, upto))
+
+    def _recorded_pieces(self) -> Iterator[_Piece]:
         """Put small neighbours together; cut an epoch by its streams, and what another program has made large by its positions."""
-        if self.extraction.streams is not None:  # few rows, wherever they are
+        named = (all(names.column == "stream" and names.exact for names in clause) for clause in self.conditions.clauses)
+        if any(named):  # few rows, wherever they are
             if self.files:
                 yield _Piece(self.files, self.conditions)
             return
@@ -141,7 +173,15 @@ class Extractor:
     def _chunk(self, piece: _Piece) -> Chunk:
         began = time.perf_counter()
         conditions = piece.conditions.unproven(piece.files)
-        relation = partial(self.queries.relation, files=piece.files, conditions=conditions, hidden=self.hidden)
+        ends = self.extraction.ends
+        relation = partial(
+            self.queries.relation,
+            files=piece.files,
+            conditions=conditions,
+            hidden=self.hidden,
+            layer=piece.layer,
+            tables=None if ends is None else {_ENDS: ends.to_arrow()},
+        )
         with self.queries.translated(piece.files):
             try:
                 rows = relation(self._sql(piece, guarded=False)).to_arrow_table()
@@ -149,14 +189,16 @@ class Extractor:
                 if _MALFORMED not in str(error):
                     raise
                 rows = relation(self._sql(piece, guarded=True)).to_arrow_table()
-        fetch = partial(self._fetch, piece.files, piece.conditions)
+        fetch = partial(self._fetch, piece)
         return Chunk(rows.combine_chunks(), piece.before is None, fetch, time.perf_counter() - began)
 
-    def _fetch(self, files: tuple[DataFile, ...], conditions: Conditions, wanted: pl.DataFrame) -> pl.DataFrame:
+    def _fetch(self, piece: _Piece, wanted: pl.DataFrame) -> pl.DataFrame:
         rows = wanted.select("position", "prepare_position").to_arrow()
         sql = f"SELECT * FROM events SEMI JOIN {_WANTED} USING (position, prepare_position) ORDER BY position, prepare_position"
-        relation = self.queries.relation(sql, files=files, conditions=conditions, hidden=self.hidden, tables={_WANTED: rows})
-        with self.queries.translated(files):
+        relation = self.queries.relation(
+            sql, files=piece.files, conditions=piece.conditions, hidden=self.hidden, layer=piece.layer, tables={_WANTED: rows}
+        )
+        with self.queries.translated(piece.files):
             found: pa.Table = relation.to_arrow_table()
         return pl.DataFrame(found)
 
@@ -193,7 +235,8 @@ class Extractor:
         columns.append(f"{_by_code(doubtful, otherwise='false')} AS doubtful")
         codes = " ".join(f"WHEN type = {quoted(one.type)} THEN {code}" for code, one in enumerate(wanted))
         coded = f"(CASE {codes} END)::USMALLINT" if wanted else "NULL::USMALLINT"
-        events = f"SELECT *, {coded} AS code FROM events WHERE {self._types()}{piece.range}"
+        view = "events" if self.extraction.ends is None else _ENDING
+        events = f"SELECT *, {coded} AS code FROM {view} WHERE {self._types()}{piece.range}"
         return f"SELECT {', '.join(columns)}, code FROM ({events})"
 
     def _types(self) -> str:
@@ -209,6 +252,13 @@ class _Piece:
     conditions: Conditions
     after: str | None = None
     before: str | None = None
+    layer: Layer | None = None
+
+    @property
+    def last(self) -> int:
+        """The last position, as far as statistics tell."""
+        last = max((file.last_position for file in self.files), default=-1)
+        return last if self.conditions.upto is None else min(last, self.conditions.upto)
 
     @property
     def range(self) -> str:
@@ -248,7 +298,8 @@ def _long_number(place: Place) -> str:
         return anywhere
     keyed = re.escape(f'"{last}"') + r"\s*:\s*(\[([^\]]*[,\s])?)?" + number
     spelt = rf"(CASE WHEN regexp_matches({place.root}, '(?i)\\u({_codes(last)})') THEN {anywhere} ELSE false END)"
-    return rf"(CASE WHEN regexp_matches({place.root}, {quoted(keyed)}) THEN true WHEN contains({place.root}, '\u') THEN {spelt} ELSE false END)"
+    plain = f"regexp_matches({place.root}, {quoted(keyed)})"
+    return rf"(CASE WHEN {plain} THEN true WHEN contains({place.root}, '\u') THEN {spelt} ELSE false END)"
 
 
 def _codes(key: str) -> str:

@@ -16,11 +16,13 @@ from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, Wo
 from workbench.events import EVENT_SCHEMA, CategoryRule
 from workbench.lake.conditions import LAST_DASH, Conditions, quoted
 from workbench.lake.format import DataFile
+from workbench.lake.overlay import KEY, Layer
 from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translated, translation
 
 VIEW = "events"
 _HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
+_GONE, _ADDED = "_workbench_gone", "_workbench_added"
 
 _DUCKDB_TYPES = {
     pa.int64(): "BIGINT",
@@ -49,9 +51,12 @@ class Queries:
         files: Sequence[DataFile],
         conditions: Conditions | None = None,
         hidden: pl.DataFrame | None = None,
+        layer: Layer | None = None,
         tables: Mapping[str, pa.Table] | None = None,
     ) -> duckdb.DuckDBPyRelation:
         """Return the query as a lazy relation over a view ``events`` of these files, and over ``tables`` by name.
+
+        With a layer the view is that of a fork, and has its columns.
 
         Raises
         ------
@@ -65,7 +70,8 @@ class Queries:
             for name, table in (tables or {}).items():
                 connection.register(name, table)
             self.pages.verify(files, columns=(), conditions=conditions)
-            connection.execute(f"CREATE TEMP VIEW {VIEW} AS {self.select(connection, files, conditions=conditions, hidden=hidden)}")
+            view = self.select(connection, files, conditions=conditions, hidden=hidden, layer=layer)
+            connection.execute(f"CREATE TEMP VIEW {VIEW} AS {view}")
             relation = connection.sql(sql)
             if relation is not None:
                 self.pages.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
@@ -74,10 +80,16 @@ class Queries:
         return relation
 
     def value(
-        self, sql: str, *, files: Sequence[DataFile], conditions: Conditions | None = None, hidden: pl.DataFrame | None = None
+        self,
+        sql: str,
+        *,
+        files: Sequence[DataFile],
+        conditions: Conditions | None = None,
+        hidden: pl.DataFrame | None = None,
+        layer: Layer | None = None,
     ) -> int:
         """Return the one whole number that a query gives."""
-        relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden)
+        relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer)
         with self.translated(files):
             row = relation.fetchone()
         assert row is not None
@@ -107,12 +119,16 @@ class Queries:
         *,
         conditions: Conditions | None = None,
         hidden: pl.DataFrame | None = None,
+        layer: Layer | None = None,
     ) -> str:
-        """Return the SQL, for one connection, of the rows in ``files`` that fulfil the conditions and are not hidden."""
+        """Return the SQL, for one connection, of the rows in ``files`` that fulfil the conditions and are not hidden; under a layer, if
+        there is one, whose rows must have been narrowed by the same conditions."""
         columns = "*" if self._rule == "first" else f"* REPLACE (regexp_replace(stream, {quoted(LAST_DASH)}, '') AS category)"
         sql = f"SELECT {columns} FROM {self._source(connection, files)}"
         if conditions is not None:
             sql = f"SELECT * FROM ({sql}) WHERE {conditions.sql()}"
+        if layer is not None:
+            sql = _under(connection, sql, layer, drops=layer.drops(files, system=conditions is None or conditions.system))
         if hidden is not None:
             connection.register(_SOURCE, hidden.to_arrow())
             connection.execute(f"CREATE TEMP TABLE {_HIDDEN} AS SELECT * FROM {_SOURCE}")
@@ -143,6 +159,20 @@ class Queries:
             return _SOURCE
         paths = ", ".join(quoted(self._place.file_url(file.path)) for file in files)
         return f"read_parquet([{paths}], hive_partitioning = false)"
+
+
+def _under(connection: duckdb.DuckDBPyConnection, sql: str, layer: Layer, *, drops: Sequence[Conditions]) -> str:
+    """Return the SQL of recorded events as a fork has them."""
+    if drops:
+        sql = f"SELECT * FROM ({sql}) WHERE " + " AND ".join(f"NOT ({one.sql()})" for one in drops)
+    if layer.gone.height:
+        connection.register(_GONE, layer.gone.to_arrow())
+        sql = f"SELECT r.* FROM ({sql}) r ANTI JOIN {_GONE} g ON " + " AND ".join(f"r.{name} = g.{name}" for name in KEY)
+    sql = f"SELECT *, 0::BIGINT AS sequence, 'recorded' AS origin FROM ({sql})"
+    if layer.added.height:
+        connection.register(_ADDED, layer.added.to_arrow())
+        sql = f"{sql} UNION ALL SELECT * FROM {_ADDED}"
+    return sql
 
 
 def _columns_read(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> list[str]:

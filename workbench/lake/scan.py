@@ -13,14 +13,13 @@ import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from workbench.errors import LakeDamaged, WorkbenchError
-from workbench.events import EVENT_SCHEMA, CategoryRule
+from workbench.events import CategoryRule
 from workbench.lake.conditions import LAST_DASH, Conditions
 from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.overlay import EVENT, FORK, KEY, Layer
 from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translation
 
-POLARS_SCHEMA = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
-_ORDER = ("position", "prepare_position")
 _HIDING = ("stream", "revision", "recorded_at")
 
 
@@ -32,12 +31,14 @@ def log_order(
     pages: Pages,
     rule: CategoryRule,
     hidden: Callable[[], pl.DataFrame] | None,
+    layer: Callable[[], Layer] | None,
 ) -> pl.LazyFrame:
     """Return a lazy frame of the events in ``files`` that fulfil the conditions, in log order.
 
     Predicates, columns and a `head` that are asked of the frame reach the files. ``hidden`` gives, when the frame is executed,
-    the streams of which the store hides something.
+    the streams of which the store hides something; ``layer`` what edits make of the events.
     """
+    schema = EVENT if layer is None else FORK
 
     def read(
         columns: list[str] | None,
@@ -45,18 +46,24 @@ def log_order(
         most: int | None,
         batch_size: int | None,  # noqa: ARG001
     ) -> Iterator[pl.DataFrame]:
-        wanted = list(POLARS_SCHEMA) if columns is None else columns
+        wanted = schema.names() if columns is None else columns
         left = most
         held_back = None if hidden is None else hidden().lazy()
-        asked = {*_ORDER, *wanted, *_names(conditions.polars()), *_names(predicate), *(() if hidden is None else _HIDING)}
+        over = None if layer is None else layer()
+        drops = () if over is None else over.drops(files, system=conditions.system)
+        conditional = (_names(one) for one in (conditions.polars(), predicate, *(drop.polars() for drop in drops)))
+        asked = {*KEY, *wanted, *(name for names in conditional for name in names), *(() if hidden is None else _HIDING)}
         if rule == "last" and "category" in asked:
             asked.add("stream")
-        for epoch in in_log_order(files):
-            pages.verify(epoch, columns=asked, conditions=conditions)
-            frame = _without(_filtered(_scan(epoch, place, rule), conditions), held_back)
+        for epoch, after, upto in _epochs(files, always=over is not None):
+            pages.verify(epoch, columns=asked & set(EVENT), conditions=conditions)
+            frame = _filtered(_scan(epoch, place, rule), conditions)
+            if over is not None:
+                frame = _under(frame, over.between(after, upto), drops)
+            frame = _without(frame, held_back)
             if predicate is not None:
                 frame = frame.filter(predicate)
-            frame = frame.sort(_ORDER).select(wanted)
+            frame = frame.sort(KEY).select(wanted)
             try:
                 rows = (frame if left is None else frame.head(left)).collect()
             except (pl.exceptions.PolarsError, OSError, pa.ArrowException) as error:
@@ -67,14 +74,37 @@ def log_order(
                 if left <= 0:
                     return
 
-    return register_io_source(read, schema=POLARS_SCHEMA, is_pure=True)
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _epochs(files: Sequence[DataFile], *, always: bool) -> Iterator[tuple[tuple[DataFile, ...], int | None, int | None]]:
+    """Yield the files of each epoch, and the range of positions whose events come before those of the next one.
+
+    With ``always`` there is at least one, for the events that edits put where no file is.
+    """
+    epochs = list(in_log_order(files)) or ([()] if always else [])
+    ends = [max(file.last_position for file in epoch) for epoch in epochs[:-1]]
+    yield from zip(epochs, [None, *ends], [*ends, None], strict=True) if epochs else ()
+
+
+def _under(frame: pl.LazyFrame, layer: Layer, drops: Sequence[Conditions]) -> pl.LazyFrame:
+    """Return recorded events as a fork has them."""
+    for one in drops:
+        asked = one.polars()
+        frame = frame.filter(pl.lit(value=False) if asked is None else ~asked)
+    if layer.gone.height:
+        frame = frame.join(layer.gone.lazy(), on=KEY, how="anti")
+    frame = frame.with_columns(sequence=pl.lit(0, dtype=pl.Int64), origin=pl.lit("recorded"))
+    return pl.concat([frame, layer.added.lazy()]) if layer.added.height else frame
 
 
 def _scan(files: Sequence[DataFile], place: Place, rule: CategoryRule) -> pl.LazyFrame:
+    if not files:
+        return pl.LazyFrame(schema=EVENT)
     if place.directory is None:
         frame = pl.scan_pyarrow_dataset(place.dataset([file.path for file in files]))
     else:
-        frame = pl.scan_parquet([place.file_url(file.path) for file in files], schema=POLARS_SCHEMA, glob=False)
+        frame = pl.scan_parquet([place.file_url(file.path) for file in files], schema=EVENT, glob=False)
     if rule == "last":
         frame = frame.with_columns(category=pl.col("stream").str.replace(LAST_DASH, ""))
     return frame

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import duckdb
 import polars as pl
 
+from workbench.edits import Effect
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
 from workbench.extraction import Extraction
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
+from workbench.lake.forking import TOUCHED, extended
 from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of
+from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.place import Place, translated
 from workbench.lake.query import Queries
 from workbench.lake.scan import log_order
@@ -25,6 +30,8 @@ from workbench.timeline import Provenance, Timeline
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COUNT = "SELECT count(*) FROM events"
+_GONE = "_workbench_taken"
+_MARKS = ("stream", "position", "prepare_position", "event_id", "type", "recorded_at")
 _TOMBSTONES, _METASTREAMS = Names("type", TOMBSTONE), Names("stream", "$$*")
 _TOMBSTONED = f"SELECT DISTINCT stream FROM events WHERE type = '{TOMBSTONE}' AND revision = {MAX_POSITION}"
 _METADATA = """
@@ -47,6 +54,8 @@ class Snapshot:
     """In the order of their positions."""
     rule: CategoryRule
     queries: Queries = field(repr=False, compare=False)
+    overlays: Overlays = field(default_factory=Overlays, repr=False, compare=False)
+    """What edits came to that were asked for last."""
 
     @classmethod
     def newest(cls, place: Place, *, rule: CategoryRule, queries: Queries) -> Snapshot:
@@ -86,23 +95,35 @@ class Snapshot:
             pages=self.queries.pages,
             rule=self.rule,
             hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
+            layer=(lambda: self._over(timeline, conditions)) if timeline.edits else None,
         )
 
     def query(self, timeline: Timeline, sql: str) -> duckdb.DuckDBPyRelation:
         conditions = Conditions.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.hides else None
-        return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden)
+        layer = self._over(timeline, conditions) if timeline.edits else None
+        return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden, layer=layer)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
         conditions = Conditions.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.hides else None
-        return Extractor.of(extraction, timeline=timeline, queries=self.queries, files=self.files, conditions=conditions, hidden=hidden)
+        return Extractor.of(
+            extraction,
+            timeline=timeline,
+            queries=self.queries,
+            files=self.files,
+            conditions=conditions,
+            hidden=hidden,
+            overlay=self._overlay(timeline) if timeline.edits else None,
+        )
 
     def count(self, timeline: Timeline) -> int:
         conditions = Conditions.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
-        if timeline.hides:
-            return self.queries.value(_COUNT, files=files, conditions=conditions, hidden=self._hidden(timeline))
+        if timeline.hides or timeline.edits:
+            hidden = self._hidden(timeline) if timeline.hides else None
+            layer = self._over(timeline, conditions) if timeline.edits else None
+            return self.queries.value(_COUNT, files=files, conditions=conditions, hidden=hidden, layer=layer)
         whole = {file.path: file.rows for file in files if conditions.hold_all(file)}
         parts = [file for file in files if file.path not in whole]
         return sum(whole.values()) + (self.queries.value(_COUNT, files=parts, conditions=conditions) if parts else 0)
@@ -111,6 +132,11 @@ class Snapshot:
         if timeline.cutoff is None or timeline.cutoff.time is None:
             return 0
         moment = _microseconds(timeline.cutoff.time)
+        if timeline.edits:
+            cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
+            layer = self._over(timeline, cut)
+            sql = f"SELECT count(*) FROM events WHERE recorded_ticks // 10 > {moment}"
+            return self.queries.value(sql, files=cut.files(self.files), conditions=cut, layer=layer)
         files = [
             file
             for file in self.files
@@ -135,7 +161,42 @@ class Snapshot:
             late=self.late(timeline),
             schema_version=FORMAT_VERSION,
             workbench_version=_workbench_version(),
+            edits=tuple(map(str, timeline.edits)),
         )
+
+    def effects(self, timeline: Timeline) -> tuple[Effect, ...]:
+        return self._overlay(timeline).effects if timeline.edits else ()
+
+    def touched(self, timeline: Timeline) -> pl.DataFrame | None:
+        if not timeline.edits:
+            return pl.DataFrame(schema=EVENT)
+        overlay = self._overlay(timeline)
+        if overlay.touched is None or overlay.added.height > TOUCHED:
+            return None
+        return pl.concat([overlay.touched, overlay.added.select(EVENT.names())])
+
+    def first_touched(self, timeline: Timeline, types: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        conditions = Conditions.of(timeline.types(*types), rule=self.rule)
+        files = conditions.files(self.files)
+        layer = self._over(timeline, conditions)
+        marks = ", ".join(f"'{name}': {name}" for name in _MARKS)
+        first = f"SELECT unnest(arg_min({{{marks}}}, (position, prepare_position))) FROM events"
+        asked = [f"{first} WHERE {one.sql()} GROUP BY stream" for one in layer.drops(files, system=conditions.system)]
+        if layer.gone.height:
+            asked.append(f"{first} SEMI JOIN {_GONE} USING ({', '.join(KEY)}) GROUP BY stream")
+        found = [pl.DataFrame(schema=EVENT).select(_MARKS)]
+        for sql in asked:
+            relation = self.queries.relation(sql, files=files, conditions=conditions.unproven(files), tables={_GONE: layer.gone.to_arrow()})
+            with self.queries.translated(files):
+                found.append(pl.DataFrame(relation.to_arrow_table()).select(_MARKS))
+        taken, put = (rows.sort(KEY).unique("stream", keep="first") for rows in (pl.concat(found), layer.added.select(_MARKS)))
+        return taken, put
+
+    def _overlay(self, timeline: Timeline) -> Overlay:
+        return self.overlays.of(timeline.edits, partial(extended, self))
+
+    def _over(self, timeline: Timeline, conditions: Conditions) -> Layer:
+        return self._overlay(timeline).over(conditions, time=None if timeline.cutoff is None else timeline.cutoff.time)
 
     def _hidden(self, timeline: Timeline) -> pl.DataFrame:
         """Return what the store hides at the end of a timeline, whatever of it is looked at."""

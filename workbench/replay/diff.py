@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.errors import UsageError
+from workbench.events import MAX_POSITION, Selection
+from workbench.projection.evaluation import keying
+from workbench.projection.payloads import ABSENT, decoder
+from workbench.projection.plan import Plan
+from workbench.projection.rows import ROW, rows_of
+from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
+from workbench.replay.materialised import state_of
+from workbench.replay.parting import PARTED, cut_short, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline
@@ -16,6 +24,13 @@ from workbench.timeline import Timeline
 _POINT = ("key", "_position", "_prepare_position")
 _EVENT = {"_position": "parted_position", "_event_id": "parted_event_id", "_event_type": "parted_event_type", "_at": "parted_at"}
 _OWN = (*_POINT, "_event_id", "_event_type", "_at", "_there")
+
+
+_FEW = 100
+"""So many streams are looked up by themselves; where edits touch more, everything is folded."""
+
+_FEW_KEYS = 2
+"""The same for keys that stand in events, each of which takes a look at all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +53,23 @@ class _Side:
 
 
 def diff(
-    projection: Source, a: Timeline, b: Timeline, *, other: Source | None = None, key: str | None = None, errors: OnError = "raise"
+    projection: Source,
+    a: Timeline,
+    b: Timeline | None = None,
+    *,
+    other: Source | None = None,
+    key: str | None = None,
+    errors: OnError = "raise",
 ) -> pl.DataFrame:
     """Return the entities that differ between two timelines: one row for each, sorted by key.
 
-    Fields are compared, and not which events led to them.
+    Fields are compared, and not which events led to them. Where edits are all that two timelines differ in, only entities that these touch
+    are folded, as far as they are few.
 
     Parameters
     ----------
+    b
+        The other history; with ``other``, ``a`` if it is not given: what other rules make of the same events.
     other
         The projection for ``b``, if it is another one; the fields that both have are compared then.
     key
@@ -57,18 +81,30 @@ def diff(
         ``key``; ``change``: ``added`` (only in ``b``), ``removed`` (only in ``a``) or ``changed``; ``changed_fields``, empty unless
         ``changed``; ``before`` and ``after``, structs of the fields in ``a`` and in ``b``, null where the entity is not there; and the
         earliest event in log order after which the entity is not the same in both: ``parted_position``, ``parted_event_id``,
-        ``parted_event_type``, ``parted_at``. Of two moments of one history that is the first event between them that changed it.
+        ``parted_event_type``, ``parted_at``. Of two moments of one history that is the first event between them that changed it; of a
+        what-if the event that an edit put there, or the recorded one that it took away.
 
     Raises
     ------
     UsageError, ValueDoesNotFit
         As ``rebuild`` does; or the two projections have no field in common, or one of different types.
     """
+    if b is None:
+        if other is None:
+            raise UsageError("diff() compares two histories, or two projections of one: give a second timeline, or other=.")
+        b = a
     subject_a = subject_of(projection, a)
     subject_b = subject_a if other is None else subject_of(other, b)
     whole_a = folded_from_the_start(a, subject_a, question="diff")
     whole_b = folded_from_the_start(b, subject_b, question="diff")
-    if other is None and _without_end(whole_a) == _without_end(whole_b):
+    if other is None and keyed_by_stream(subject_a):
+        whole_a, whole_b = _narrowed(subject_a, whole_a, whole_b)
+    keys = _touched_keys(subject_a, whole_a, whole_b) if other is None and key is None else None
+    if keys is not None:
+        side_a, side_b = (_side_of(subject_a, timeline, keys, errors=errors) for timeline in (whole_a, whole_b))
+    elif other is None and key is None and not isinstance(subject_a, Fold) and _parts_early(subject_a, whole_a, whole_b):
+        return _wide(subject_a, whole_a, whole_b, errors=errors)
+    elif other is None and not whole_a.edits and _without_end(whole_a) == _without_end(whole_b):
         # Two moments of one history: the later one holds the earlier.
         longer = max(whole_a, whole_b, key=lambda one: one.last if one.last is not None else float("inf"))
         side = _side(subject_a, longer, key=key, errors=errors)
@@ -83,6 +119,85 @@ def diff(
 
 def _without_end(timeline: Timeline) -> Timeline:
     return replace(timeline, cutoff=None, last=None)
+
+
+def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Timeline]:
+    """Look only at the streams that edits touch, where they are all that two timelines differ in, and few."""
+    if a.edits == b.edits or replace(a, edits=b.edits) != b:
+        return a, b
+    touched = [side.log.touched(side) for side in (a, b)]
+    streams: set[str] = set()
+    for rows in touched:
+        if rows is None:
+            return a, b
+        streams.update(rows.filter(pl.col("category").is_in(subject.categories))["stream"])
+    if len(streams) > _FEW:
+        return a, b
+    if not streams:
+        # Nothing differs, and nothing has to be read to know it.
+        return replace(a, cutoff=None, last=-1, edits=()), replace(b, cutoff=None, last=-1, edits=())
+    chosen = Selection(streams=tuple(sorted(streams)))
+    return replace(a, selections=(*a.selections, chosen)), replace(b, selections=(*b.selections, chosen))
+
+
+def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> list[str] | None:
+    """Return the keys of the entities that edits touch, where keys stand in the events, and they are few and all that could differ."""
+    if isinstance(subject, Fold) or keyed_by_stream(subject) or subject.python_only:
+        return None
+    if a.edits == b.edits or replace(a, edits=b.edits) != b:
+        return None
+    found: set[str] = set()
+    finds = {
+        handled.type: [keying(branch.key) for branch in handled.branches]
+        for handled in subject.types
+        if all(branch.key is not None for branch in handled.branches)
+    }
+    decode = decoder((), whole=True, decimals=False)
+    for side in (a, b):
+        rows = side.log.touched(side)
+        if rows is None or len(finds) < len(subject.types):
+            return None
+        for row in rows_of(rows.filter(pl.col("category").is_in(subject.categories), pl.col("type").is_in(list(finds)))):
+            data, metadata = (ABSENT if row[ROW.index(root)] is None else decode(row[ROW.index(root)]) for root in ("data", "metadata"))
+            found.update(key for find in finds[row[ROW.index("type")]] if (key := find(row, data, metadata)))
+        if len(found) > _FEW_KEYS:
+            return None
+    return sorted(found)
+
+
+def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:
+    if not keys:
+        return _side(subject, replace(timeline, cutoff=None, last=-1, edits=()), key=None, errors=errors)
+    sides = [_side(subject, timeline, key=key, errors=errors) for key in keys]
+    return _Side(pl.concat([side.steps for side in sides]), sides[0].types)
+
+
+def _parts_early(plan: Plan, a: Timeline, b: Timeline) -> bool:
+    """Whether two timelines are what was recorded and a what-if of it that touches much, by streams that are entities."""
+    forked = not a.edits and b.edits and replace(b, edits=()) == a and not b.hides
+    return bool(forked) and keyed_by_stream(plan) and len(plan.categories) == 1 and kernel.supports(plan) and not _named_streams(b)
+
+
+def _named_streams(timeline: Timeline) -> bool:
+    return any(selection.streams for selection in timeline.selections)
+
+
+def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
+    """Compare two states, and fold again only up to where entities part."""
+    fields = tuple(field.name for field in plan.fields)
+    ends = [state_of(plan, timeline, errors=errors).select("key", pl.struct(fields or ("key",)).alias("_fields")) for timeline in (a, b)]
+    differing = _differing(_beside(*ends), fields)
+    parted = parted_at_first(plan, a, b, differing["key"], fields=fields, errors=errors)
+    left = differing.select("key").join(parted, on="key", how="anti")
+    if left.height:
+        streams = left.select(
+            stream=pl.concat_str(pl.lit(f"{plan.categories[0]}-"), pl.col("key")),
+            position=pl.lit(MAX_POSITION, dtype=pl.Int64),
+            prepare_position=pl.lit(MAX_POSITION, dtype=pl.Int64),
+        )
+        side_a, side_b = (_side(plan, cut_short(timeline, streams), key=None, errors=errors) for timeline in (a, b))
+        parted = pl.concat([parted, _parted(side_a, side_b, fields, left).select(PARTED)])
+    return _shown(differing, parted, fields)
 
 
 def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> _Side:

@@ -1,0 +1,458 @@
+"""What happened otherwise: the edits that make a what-if of a timeline.
+
+An edit is a value: it says which events it is about and what is done to them, opens nothing and reads nothing. A lake works out what a
+chain of edits comes to when a timeline with them is executed. Two equal edits are equal values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from workbench.errors import InvalidTime, UsageError
+from workbench.events import Cutoff, Selection, format_time
+from workbench.projection import plan
+from workbench.projection.expressions import Where
+from workbench.projection.fields import storable
+
+Bound = str | int | datetime | date
+"""An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
+
+Cascade = Literal["causation", "correlation"]
+Origin = Literal["recorded", "patched", "replaced", "inserted", "retimed"]
+"""What became of an event in a fork. One that was inserted stays so; otherwise one that was moved is ``retimed``."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])")
+_ISO_SPAN = re.compile(
+    r"P(?=.)(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?(?:T(?=.)(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Which events an edit is about: those that fit every part that is given. Events of the system are never among them.
+
+    Attributes
+    ----------
+    after, upto
+        A range, exclusive and inclusive, that means what ``Timeline.after`` and ``Timeline.upto`` mean.
+    where
+        A condition that must be true of the event as the edits before this one left it.
+    said
+        The condition in words.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    after: Cutoff | None = None
+    upto: Cutoff | None = None
+    position: int | None = None
+    event_id: str | None = None
+    where: plan.Condition | None = None
+    said: str = field(default="", compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        *,
+        stream: str | Sequence[str] | None = None,
+        category: str | Sequence[str] | None = None,
+        type: str | Sequence[str] | None = None,  # noqa: A002  # the field's own word
+        after: Bound | None = None,
+        upto: Bound | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        where: Where | None = None,
+    ) -> Address:
+        """Read the arguments that all edits of recorded events share.
+
+        Raises
+        ------
+        UsageError
+            Nothing is given, or what is given is no name, position, id or condition.
+        InvalidTime
+            A time has no time zone, or is none.
+        """
+        given = (stream, category, type, after, upto, position, event_id, where)
+        if all(one is None for one in given):
+            raise UsageError(
+                f"{method}() must say which events: stream=, category=, type=, after=, upto=, position=, event_id= or where=; "
+                'stream="*" means all.'
+            )
+        if where is not None and not isinstance(where, Where):
+            raise UsageError(f'{method}(where={where!r}) is no condition: write one like event.data["amount"] > 100.')
+        return cls(
+            selection=Selection(
+                streams=_names(method, "stream", stream),
+                categories=_names(method, "category", category),
+                types=_names(method, "type", type),
+            ),
+            after=None if after is None else Cutoff.parse(after),
+            upto=None if upto is None else Cutoff.parse(upto),
+            position=None if position is None else _position(method, position),
+            event_id=None if event_id is None else _event_id(method, event_id),
+            where=None if where is None else where.condition,
+            said="" if where is None else str(where),
+        )
+
+    def arguments(self) -> list[str]:
+        """Return the parts that are given, as arguments."""
+        chosen = self.selection
+        named = [("stream", chosen.streams), ("category", chosen.categories), ("type", chosen.types)]
+        parts = [f"{name}={(values[0] if len(values) == 1 else list(values))!r}" for name, values in named if values]
+        parts += [f"{name}={_bound(cutoff)}" for name, cutoff in (("after", self.after), ("upto", self.upto)) if cutoff is not None]
+        if self.position is not None:
+            parts.append(f"position={self.position}")
+        if self.event_id is not None:
+            parts.append(f"event_id={self.event_id!r}")
+        return [*parts, f"where={self.said}"] if self.where is not None else parts
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """These events never happened; with ``cascade``, nor did what followed from them.
+
+    ``causation`` takes the events whose causation id is the id of a dropped one, and so on from those; ``correlation`` those that are later
+    in the log and have the correlation id of a dropped one. Both go across streams and categories.
+    """
+
+    address: Address
+    cascade: Cascade | None = None
+
+    def __post_init__(self) -> None:
+        if self.cascade is not None and self.cascade not in get_args(Cascade):
+            raise UsageError(f"drop(cascade={self.cascade!r}) is unknown: it is 'causation' or 'correlation'.")
+
+    def __str__(self) -> str:
+        return _call("drop", *self.address.arguments(), *([f"cascade={self.cascade!r}"] if self.cascade else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Each stream that has such an event ends before the first of them."""
+
+    address: Address
+
+    def __str__(self) -> str:
+        return _call("truncate", *self.address.arguments())
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Fields of these events' payloads were others. What is not named stays byte for byte.
+
+    Attributes
+    ----------
+    set
+        Places in the object, as keys from the outside in, and the JSON text that stands there.
+    unset
+        Places that are not there.
+    """
+
+    address: Address
+    set: tuple[tuple[tuple[str, ...], str], ...] = ()
+    unset: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def of(cls, address: Address, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
+        """Read the fields: ``{"plan": "pro", "address.city": "Rome"}``; a dot goes into an object, ``\\.`` is a dot of the name itself.
+
+        Raises
+        ------
+        UsageError
+            Nothing is set or unset, a name is none, or a value is no JSON.
+        """
+        if isinstance(unset, str):
+            raise UsageError(f"patch(unset={unset!r}) takes a list of names: [{unset!r}].")
+        if set is not None and not isinstance(set, Mapping):
+            raise UsageError(f"patch(set={set!r}) takes names with their values: {{'plan': 'pro'}}.")
+        puts = tuple((_place(name), json_text(f"patch(set={name!r})", value)) for name, value in (set or {}).items())
+        takes = tuple(map(_place, unset or ()))
+        if not puts and not takes:
+            raise UsageError("patch() must say what is otherwise: set={'plan': 'pro'}, unset=['trial'].")
+        return cls(address, puts, takes)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.set:
+            parts.append("set={" + ", ".join(f"{_named(place)!r}: {text}" for place, text in self.set) + "}")
+        if self.unset:
+            parts.append(f"unset={[_named(place) for place in self.unset]!r}")
+        return _call("patch", *self.address.arguments(), *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """These events had another payload, other metadata or another type; what is None stays. Payloads are JSON text."""
+
+    address: Address
+    data: str | None = None
+    metadata: str | None = None
+    as_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is None and self.metadata is None and self.as_type is None:
+            raise UsageError("replace() must say by what: data=, metadata= or as_type=.")
+        if self.as_type is not None:
+            _own_name("replace", "as_type", self.as_type)
+
+    def __str__(self) -> str:
+        parts = [f"{name}={text}" for name, text in (("data", self.data), ("metadata", self.metadata)) if text is not None]
+        return _call("replace", *self.address.arguments(), *parts, *([f"as_type={self.as_type!r}"] if self.as_type is not None else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """One more event happened.
+
+    Attributes
+    ----------
+    at
+        When: the event comes behind all that had been recorded by then. Of a position: right behind it, at its time.
+    event_id
+        None for one that follows from the lake and the edit, always the same.
+    """
+
+    stream: str
+    type: str
+    at: Cutoff
+    data: str = "{}"
+    metadata: str | None = None
+    event_id: str | None = None
+
+    @classmethod
+    def of(cls, *, stream: str, type: str, at: Bound, data: Any, metadata: Any, event_id: str | None) -> Insert:  # noqa: A002
+        """Read the arguments.
+
+        Raises
+        ------
+        UsageError
+            A name is none or the system's own, or a payload is no JSON.
+        InvalidTime
+            The time has no time zone, or is none.
+        """
+        _own_name("insert", "stream", stream)
+        _own_name("insert", "type", type)
+        return cls(
+            stream,
+            type,
+            Cutoff.parse(at),
+            json_text("insert(data=...)", data),
+            None if metadata is None else json_text("insert(metadata=...)", metadata),
+            None if event_id is None else _event_id("insert", event_id),
+        )
+
+    def __str__(self) -> str:
+        parts = [f"stream={self.stream!r}", f"type={self.type!r}", f"data={self.data}", f"at={_bound(self.at)}"]
+        if self.metadata is not None:
+            parts.append(f"metadata={self.metadata}")
+        if self.event_id is not None:
+            parts.append(f"event_id={self.event_id!r}")
+        return _call("insert", *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Retime:
+    """These events happened earlier or later by a span, or the only one of them at another time.
+
+    An event whose time is the recorded one again stands where it was recorded.
+    """
+
+    address: Address
+    by: timedelta | None = None
+    to: datetime | None = None
+
+    @classmethod
+    def of(cls, address: Address, *, by: str | timedelta | None, to: Bound | None) -> Retime:
+        """Read a span (``"-1h"``, ``"1d 12h"``, ``"PT90M"``, a timedelta) or a time.
+
+        Raises
+        ------
+        UsageError
+            Not exactly one of the two is given, or the span is none.
+        InvalidTime
+            The time has no time zone, or is none.
+        """
+        if (by is None) == (to is None):
+            raise UsageError("retime() takes by=, a span like '-1h', or to=, a time for one event.")
+        if to is not None:
+            moment = Cutoff.parse(to).time
+            if moment is None:
+                raise InvalidTime(f"retime(to={to!r}) takes a time and no position: 2026-03-01T09:00:00Z.")
+            return cls(address, to=moment)
+        assert by is not None
+        return cls(address, by=span_of(by))
+
+    def __str__(self) -> str:
+        if self.to is not None:
+            return _call("retime", *self.address.arguments(), f"to={format_time(self.to)!r}")
+        assert self.by is not None
+        return _call("retime", *self.address.arguments(), f"by={_span_text(self.by)!r}")
+
+
+Edit = Drop | Truncate | Patch | Replace | Insert | Retime
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an edit came to in one lake, whatever the cutoff and the selection of the timeline.
+
+    Attributes
+    ----------
+    matched
+        How many events it took: dropped, changed, moved or inserted.
+    cascaded
+        How many more were dropped since they followed from those.
+    notes
+        What its author might not have meant, in sentences: it matched nothing, it puts an event before its stream began.
+    """
+
+    edit: Edit
+    matched: int
+    cascaded: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        also = f" and {self.cascaded:,} that followed" if self.cascaded else ""
+        return f"{self.edit}: {self.matched:,} {'event' if self.matched == 1 else 'events'}{also}" + "".join(
+            f"; {note}" for note in self.notes
+        )
+
+
+def span_of(value: str | timedelta) -> timedelta:
+    """Read a span of time: a timedelta, ``"-1h"``, ``"1d 12h"`` (of ``s m h d w``), or ISO 8601 with weeks to seconds, ``"-PT90M"``.
+
+    >>> span_of("-1h30m"), span_of("P1DT12H")
+    (datetime.timedelta(days=-1, seconds=81000), datetime.timedelta(days=1, seconds=43200))
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if isinstance(value, timedelta):
+        return value
+    wrong = UsageError(f"{value!r} is no span of time: write -1h, 30m, 1d 12h (s, m, h, d, w) or PT90M.")
+    if not isinstance(value, str):
+        raise wrong
+    text = value.strip()
+    sign = -1 if text[:1] == "-" else 1
+    text = text.lstrip("+-") if text[:1] in ("+", "-") else text
+    try:
+        iso = _ISO_SPAN.fullmatch(text)
+        if iso is not None:
+            units = ("weeks", "days", "hours", "minutes", "seconds")
+            return sign * timedelta(**{unit: float(part) for unit, part in zip(units, iso.groups(), strict=True) if part is not None})
+        if not text or _SPAN.sub("", text).strip():
+            raise wrong
+        return sign * sum((timedelta(**{_UNITS[unit]: float(part)}) for part, unit in _SPAN.findall(text)), timedelta())
+    except OverflowError:
+        raise wrong from None
+
+
+def json_text(what: str, value: Any) -> str:
+    """Write a value as JSON: None, booleans, numbers (a ``Decimal`` with its digits), text, times, lists, mappings with text as keys.
+
+    Raises
+    ------
+    UsageError
+        It is none of these; the message begins with ``what``.
+    """
+    match value:
+        case None | bool() | int():
+            return json.dumps(value)
+        case float() | Decimal() if math.isfinite(value):
+            return repr(value) if isinstance(value, float) else str(value)
+        case str() if storable(value):
+            return json.dumps(value, ensure_ascii=False)
+        case datetime():
+            return json.dumps(format_time(_zoned(what, value)))
+        case date():
+            return json.dumps(value.isoformat())
+        case list() | tuple():
+            return "[" + ",".join(json_text(what, one) for one in value) + "]"
+        case Mapping() if all(storable(name) for name in value):
+            return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{json_text(what, one)}" for name, one in value.items()) + "}"
+    raise UsageError(f"{what} takes a JSON value, and {value!r} is none.")
+
+
+def _zoned(what: str, moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise InvalidTime(f"{what}: {moment.isoformat()} has no time zone.")
+    return moment
+
+
+def _names(method: str, name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names:
+        raise UsageError(f"{method}({name}=[]) names nothing.")
+    for one in names:
+        _own_name(method, name, one)
+    return names
+
+
+def _own_name(method: str, name: str, given: object) -> None:
+    if not isinstance(given, str) or not given or not storable(given):
+        raise UsageError(f"{method}({name}={given!r}) is no name.")
+    if given.startswith("$"):
+        raise UsageError(f"{method}({name}={given!r}) names events of the system, which are never edited.")
+
+
+def _position(method: str, given: object) -> int:
+    cutoff = Cutoff.parse(given) if isinstance(given, int) else None
+    if cutoff is None or cutoff.position is None:
+        raise UsageError(f"{method}(position={given!r}) takes the position of an event, a whole number.")
+    return cutoff.position
+
+
+def _event_id(method: str, given: object) -> str:
+    try:
+        return str(UUID(str(given)))
+    except ValueError:
+        raise UsageError(f"{method}(event_id={given!r}) is no id: ids are UUIDs.") from None
+
+
+def _place(name: object) -> tuple[str, ...]:
+    if not isinstance(name, str) or not storable(name):
+        raise UsageError(f"patch(): {name!r} is no name of a field.")
+    steps = tuple(re.sub(r"\\(.)", r"\1", step) for step in re.split(r"(?<!\\)\.", name))
+    if not all(steps):
+        raise UsageError(
+            f"patch(): {name!r} is no name of a field: a dot goes into an object, and a dot of the name itself is written '\\.'."
+        )
+    return steps
+
+
+def _named(place: tuple[str, ...]) -> str:
+    return ".".join(re.sub(r"([.\\])", r"\\\1", step) for step in place)
+
+
+def _bound(cutoff: Cutoff) -> str:
+    return str(cutoff.position) if cutoff.time is None else repr(format_time(cutoff.time))
+
+
+def _span_text(span: timedelta) -> str:
+    sign, left = ("-", -span) if span < timedelta() else ("", span)
+    seconds = left.total_seconds()
+    if not seconds or seconds != int(seconds):
+        return f"{sign}{seconds:f}".rstrip("0").rstrip(".") + "s"
+    parts = []
+    whole = int(seconds)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, whole = divmod(whole, size)
+        parts += [f"{count}{unit}"] if count else []
+    return sign + " ".join(parts)
+
+
+def _call(method: str, *arguments: str) -> str:
+    return f"{method}({', '.join(arguments)})"

@@ -1,0 +1,121 @@
+"""What edits come to in one version of a lake: which recorded events are gone, and which are there instead or besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import reduce
+from operator import and_
+from threading import RLock
+
+import polars as pl
+
+from workbench.edits import Edit, Effect
+from workbench.events import EVENT_SCHEMA
+from workbench.lake.conditions import Conditions
+from workbench.lake.format import DataFile
+
+EVENT = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
+FORK = pl.Schema({**EVENT, "sequence": pl.Int64(), "origin": pl.String()})
+"""The columns of an event as it was recorded, and of one in a fork."""
+KEY = ("position", "prepare_position")
+
+_KEPT, _KEPT_ROWS = 8, 2_000_000
+"""Overlays that a lake remembers, and about how many events in all of them; the last one in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An overlay, narrowed to what fulfils some conditions: lies over files that were narrowed in the same way."""
+
+    dropped: tuple[Conditions, ...]
+    """Recorded events that fulfil any of these are gone."""
+    gone: pl.DataFrame
+    """So are those with these positions and prepare positions."""
+    added: pl.DataFrame
+    """Events that stand instead or besides, as ``FORK`` has them."""
+
+    def between(self, after: int | None, upto: int | None) -> Layer:
+        """Narrow to a range of positions, exclusive and inclusive."""
+        if after is None and upto is None:
+            return self
+        inside = _inside(after, upto)
+        return replace(self, gone=self.gone.filter(inside), added=self.added.filter(inside))
+
+    def drops(self, files: Sequence[DataFile], *, system: bool) -> tuple[Conditions, ...]:
+        """Return what must not be fulfilled by events of some files; without ``system``, those of the system are left out anyway."""
+        asked = self.dropped if system else tuple(replace(one, system=True) for one in self.dropped)
+        return tuple(one.unproven(files) for one in asked if one.files(files))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What a chain of edits comes to.
+
+    Attributes
+    ----------
+    added
+        The columns of ``FORK`` and those that further edits need: see ``workbench.lake.forking``.
+    touched
+        The recorded events that are gone; None if there are too many to be looked at one by one.
+    """
+
+    dropped: tuple[Conditions, ...]
+    gone: pl.DataFrame
+    added: pl.DataFrame
+    touched: pl.DataFrame | None
+    effects: tuple[Effect, ...] = ()
+
+    def over(self, conditions: Conditions, *, time: datetime | None) -> Layer:
+        """Narrow to what a timeline looks at; ``time`` is that of its cutoff.
+
+        A cutoff's time counts for events that were moved or inserted: behind the last event that was recorded by then, those with a later
+        time are not in the cut.
+        """
+        asked = replace(conditions, upto=None).polars()
+        parts = [] if asked is None else [asked]
+        if conditions.upto is not None:
+            parts.append(in_cut(conditions.upto, time))
+        added = self.added.filter(reduce(and_, parts)) if parts else self.added
+        return Layer(self.dropped, self.gone.filter(_inside(conditions.after, conditions.upto)), added.select(FORK.names()))
+
+
+def in_cut(last: int, time: datetime | None) -> pl.Expr:
+    """Return the condition that an event of a fork is in the cut of a position, or of a time that resolved to it."""
+    inside = pl.col("position") <= last
+    return inside if time is None else inside & ((pl.col("sequence") == 0) | (pl.col("recorded_at") <= time))
+
+
+class Overlays:
+    """The overlays of one version of a lake that were asked for last; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._known: dict[tuple[Edit, ...], Overlay] = {}
+
+    def of(self, edits: tuple[Edit, ...], extend: Callable[[Overlay | None, Edit], Overlay]) -> Overlay:
+        """Return the overlay of a chain of edits, going on from the longest beginning of it that is known."""
+        with self._lock:
+            known = next((count for count in range(len(edits), 0, -1) if edits[:count] in self._known), 0)
+            overlay = self._known.pop(edits[:known]) if known == len(edits) else self._known.get(edits[:known])
+            for edit in edits[known:]:
+                overlay = extend(overlay, edit)
+            assert overlay is not None
+            self._known[edits] = overlay
+            while len(self._known) > _KEPT or (len(self._known) > 1 and sum(map(_size, self._known.values())) > _KEPT_ROWS):
+                del self._known[next(iter(self._known))]
+            return overlay
+
+
+def _size(overlay: Overlay) -> int:
+    return overlay.gone.height + overlay.added.height
+
+
+def _inside(after: int | None, upto: int | None) -> pl.Expr:
+    parts = [pl.lit(value=True)]
+    if after is not None:
+        parts.append(pl.col("position") > after)
+    if upto is not None:
+        parts.append(pl.col("position") <= upto)
+    return reduce(and_, parts)
