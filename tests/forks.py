@@ -188,6 +188,10 @@ def bounds(history: Sequence[Recorded]) -> st.SearchStrategy[int | datetime]:
     return st.one_of(st.sampled_from(positions), st.sampled_from(times))
 
 
+_BEHIND = 10**9
+"""Of equal times and places, what was inserted comes behind what was recorded."""
+
+
 def _id(one: Recorded) -> str:
     return f"00000000-0000-0000-0000-{one.prepare_position:012d}"
 
@@ -267,7 +271,7 @@ def _moved(one: Told, arguments: dict[str, Any], history: Sequence[Recorded], ra
         return replace(one, event=event, order=(_last_by(EPOCH + timedelta(microseconds=at), history), 1, at, rank, *one.home))
     home, _, begun = one.home
     position = home if at == begun else _last_by(EPOCH + timedelta(microseconds=at), history)
-    return replace(one, event=event, order=(position, 1, at, rank, home, 0))
+    return replace(one, event=event, order=(position, 1, at, rank, home, _BEHIND))
 
 
 def _inserted(arguments: dict[str, Any], history: Sequence[Recorded], rank: int) -> Told:
@@ -281,4 +285,4 @@ def _inserted(arguments: dict[str, Any], history: Sequence[Recorded], rank: int)
     revision = max((one.revision for one in history if one.stream == stream and one.position <= position), default=0)
     data = json.dumps(arguments["data"], separators=(",", ":"))
     event = Recorded(stream, revision, arguments["type"], position, 0, at, data, None)
-    return Told(event, "inserted", (position, 0, at), (position, 1, at, rank, position, 0), "inserted")
+    return Told(event, "inserted", (position, 0, at), (position, 1, at, rank, position, _BEHIND), "inserted")

@@ -21,7 +21,7 @@ from workbench.edits import span_of
 from workbench.errors import BeforeFirstEvent, InvalidTime, QueryError, UsageError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake import open_lake
-from workbench.lake.patching import NoObject, patched
+from workbench.lake.patching import NoObject, _put, _put_plainly, patched
 from workbench.projection import event
 from workbench.timeline import Timeline
 
@@ -222,6 +222,31 @@ def test_a_patch_changes_what_is_named_and_no_other_byte(now: Timeline) -> None:
 )
 def test_json_text_is_patched_to_the_byte(text: str, puts: dict[tuple[str, ...], str], takes: list[tuple[str, ...]], expected: str) -> None:
     assert patched(text, list(puts.items()), takes) == expected
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", "ü", 'q"', "a b"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "ü", 'q"', "a b"]), _JSON, max_size=3),
+    st.lists(st.sampled_from(["a", "b", "ü", 'q"']), min_size=1, max_size=2),
+    st.sampled_from([(",", ":"), (", ", ": "), (",", " :")]),
+    st.booleans(),
+)
+def test_the_quick_way_to_patch_gives_what_the_careful_one_gives(
+    payload: dict[str, Any], place: list[str], separators: tuple[str, str], is_ascii: bool
+) -> None:
+    text = json.dumps(payload, separators=separators, ensure_ascii=is_ascii)
+    quick = _put_plainly(text, tuple(place), "[7]")
+    assert quick is None or quick == _put(text, 0, tuple(place), "[7]")
+
+
+def test_a_payload_as_libraries_write_it_is_patched_the_quick_way() -> None:
+    assert _put_plainly('{"a":{"b":1.10,"c":"x"},"d":null}', ("a", "b"), "2") == '{"a":{"b":2,"c":"x"},"d":null}'
 
 
 @pytest.mark.parametrize("text", ["[1]", '"x"', "null", "7"])

@@ -469,7 +469,7 @@ def _numbered(added: pl.DataFrame) -> pl.DataFrame:
     )
     moved = (
         added.filter(moves)
-        .sort("position", "recorded_ticks", "_rank", "_home", "_home_prepare", maintain_order=True)
+        .sort("position", "recorded_ticks", "_rank", "_home", "_home_prepare", inserted, maintain_order=True)
         .with_columns(sequence=pl.int_range(1, pl.len() + 1).over("position"))
         .with_columns(
             prepare_position=pl.col("_base") + pl.col("sequence"),

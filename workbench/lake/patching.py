@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
@@ -31,10 +35,45 @@ def patched(text: str, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]
         The text, or what stands on the way to a place that is put, is no object.
     """
     for place, value in puts:
-        text = _put(text, 0, place, value)
+        quick = _put_plainly(text, place, value)
+        text = _put(text, 0, place, value) if quick is None else quick
     for place in takes:
         text = _take(text, 0, place)
     return text
+
+
+def _put_plainly(text: str, place: Place, value: str) -> str | None:
+    """Return an object with another value at a place, ten times as fast; None if something else than that may be meant.
+
+    The place must be there, and each key on the way stand in the text once: then it is the one. What could spell a key otherwise, an
+    escape or a space behind it, must be nowhere.
+    """
+    find = _finder(place)
+    try:
+        part = None if find is None else find(text)
+    except msgspec.MsgspecError:
+        return None
+    if part is None:
+        return None
+    for _ in place:
+        part = part.part
+    held = bytes(part).decode()
+    keys = [f'"{key}":' for key in place]
+    if "\\" in text or '" ' in text or '"\n' in text or '"\r' in text or '"\t' in text or [1 for key in keys if text.count(key) != 1]:
+        return None
+    at = text.index(keys[-1]) + len(keys[-1])
+    return text[:at] + value + text[at + len(held) :] if text.startswith(held, at) else None
+
+
+@lru_cache(maxsize=1_000)
+def _finder(place: Place) -> Callable[[str], Any] | None:
+    """Return what decodes an object down to the raw text at a place, and nothing else; None where a key has to be escaped."""
+    if any(json.dumps(key, ensure_ascii=False) != f'"{key}"' for key in place):
+        return None
+    found: Any = msgspec.Raw
+    for key in reversed(place):
+        found = msgspec.defstruct("Part", [("part", found)], rename={"part": key})
+    return msgspec.json.Decoder(found).decode
 
 
 def _put(text: str, start: int, place: Place, value: str) -> str:
