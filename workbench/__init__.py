@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from workbench.replay.lineage import lineage
     from workbench.replay.materialised import materialise, materialised
     from workbench.replay.questions import Rebuilt, first, history, rebuild, state
+    from workbench.replay.steps import steps
     from workbench.reports import run_report
+    from workbench.scenarios import Scenario, whatif
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
 
@@ -47,6 +49,7 @@ _HOMES = {
     "LakeInfo": "workbench.lake",
     "Projection": "workbench.projection",
     "Rebuilt": "workbench.replay.questions",
+    "Scenario": "workbench.scenarios",
     "Selection": "workbench.events",
     "Timeline": "workbench.timeline",
     "WorkbenchError": "workbench.errors",
@@ -68,8 +71,10 @@ _HOMES = {
     "rebuild": "workbench.replay.questions",
     "run_report": "workbench.reports",
     "state": "workbench.replay.questions",
+    "steps": "workbench.replay.steps",
     "table": "workbench.tables",
     "upcast": "workbench.projection",
+    "whatif": "workbench.scenarios",
 }
 
 __all__ = [
@@ -84,6 +89,7 @@ __all__ = [
     "LakeInfo",
     "Projection",
     "Rebuilt",
+    "Scenario",
     "Selection",
     "Timeline",
     "WorkbenchError",
@@ -105,8 +111,10 @@ __all__ = [
     "rebuild",
     "run_report",
     "state",
+    "steps",
     "table",
     "upcast",
+    "whatif",
 ]
 
 

@@ -20,6 +20,7 @@ from tests.oracle import fill, lake_rows, log_of
 from workbench.cli.app import app
 from workbench.embedded import Account, EmbeddedStore
 from workbench.lake import LakeWriter, open_lake
+from workbench.lake.parquet import read_footer
 
 PASSWORD = "s3cret-w0rd"
 
@@ -301,6 +302,22 @@ def test_control_characters_of_data_do_not_reach_the_terminal(lake: Path) -> Non
         result = run("sql", query, "--lake", lake)
         assert "\x1b" not in result.stdout + result.stderr
         assert "\\x1b" in result.stdout + result.stderr
+    # What turns the direction of writing, and what is beyond the first plane.
+    result = run("sql", "select 'a' || chr(8238) || chr(917505) || 'b' as x", "--lake", lake)
+    assert "a\\u202e\\U000e0001b" in result.stdout
+
+
+def test_verify_finds_a_damaged_page_that_info_does_not_read(lake: Path) -> None:
+    whole = run("info", "--verify", "--lake", lake)
+    assert (whole.exit_code, whole.stderr) == (0, "1 file is what was written\n")
+    [file] = lake.rglob("*.parquet")
+    with file.open("rb") as source:
+        column = read_footer(source)[0].chunks["data"]
+    damaged = bytearray(file.read_bytes())
+    damaged[column.start + column.size - 3] ^= 0x15
+    file.write_bytes(damaged)
+    assert run("info", "--lake", lake).exit_code == 0
+    says(run("info", "--verify", "--lake", lake), "is damaged", file.name, "Restore it", status=1)
 
 
 def test_a_missing_option_names_it() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import demo, export, look, materialise, report, state, store
+from workbench.cli import demo, export, look, materialise, report, state, steps, store, whatif
 
 app = typer.Typer(
     name="workbench",
@@ -38,4 +38,6 @@ look.register(app)
 materialise.register(app)
 report.register(app)
 state.register(app)
+steps.register(app)
 store.register(app)
+whatif.register(app)

@@ -68,6 +68,8 @@ def register(app: typer.Typer) -> None:
         say(6, "A first report")
         run_report("event_types", lake=str(lake), out=report)
         print(f"{report}: open it in a browser; it needs no network.")
+        say(7, "What if: the same history, had some of it not happened")
+        print_what_if(recorded)
         print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
         command = invoked()
         for line in (
@@ -76,6 +78,8 @@ def register(app: typer.Typer) -> None:
             f"state --projection workbench.sample.projections:User --lake {lake} --at 2026-03-01 --fields name,city,logins,paid",
             f"history --projection user --lake {lake} --key 1 --fields email",
             f'first "logins > 100" --projection workbench.sample.projections:User --lake {lake} --fields name,logins',
+            f"whatif no-deletions no-failed-steps --lake {lake} --at 2026-03-01     # what if: two scenarios side by side",
+            f"steps --projection workbench.sample.projections:User --lake {lake} --key 1 --scenario no-deletions --rows 10",
             f"infer room --lake {lake}     # draft a projection of your own",
             f"report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
             f"db start --data {stored}     # serve the store, for a client or an export of your own",
@@ -111,6 +115,16 @@ def print_states(lake: Lake) -> None:
     changed = diff(User, past, lake.timeline.upto(then + timedelta(days=1)))
     shown = readable(changed.sort("parted_position").head(5))
     print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "parted_event_type", "parted_position"))
+
+
+def print_what_if(lake: Lake) -> None:
+    """Show what one of the scenarios that come along comes to."""
+    from workbench.cli.effect import print_effect
+    from workbench.scenarios import Scenario, find_scenario, whatif
+
+    file = find_scenario("no-failed-steps")
+    print(f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file} asks:\n")
+    print_effect(whatif(Scenario.load(file), lake.timeline))
 
 
 def invoked() -> str:

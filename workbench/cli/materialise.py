@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli import options
-from workbench.cli.look import at_cutoff
-from workbench.cli.state import Errors
+from workbench.cli.state import Errors, user_code
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from workbench.replay.materialised import Materialised
 
 Projection = Annotated[
@@ -29,9 +30,7 @@ def register(app: typer.Typer) -> None:
         errors: Errors = "raise",
         listed: Annotated[bool, typer.Option("--list", help="Only say what is kept.")] = False,
         remove: Annotated[bool, typer.Option("--remove", help="Remove what is kept.")] = False,
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
+        output: options.Output,
     ) -> None:
         """Keep the history of a projection, or a snapshot of a fold, in the lake, so that questions about it need no replay.
 
@@ -52,31 +51,22 @@ def register(app: typer.Typer) -> None:
         elif source is None:
             raise UsageError("There is nothing named to materialise: give --projection, or --list to see what is kept.")
         else:
-            found = [kept.materialise(source, at_cutoff(opened, at, stale=False), errors=errors)]
-        _show(found, json=json, csv=csv, out=out)
+            timeline = opened.timeline if at is None else opened.timeline.upto(at)
+            with user_code():
+                found = [kept.materialise(source, timeline, errors=errors)]
+        output.show(_table(found))
 
 
-def _show(found: list[Materialised], *, json: bool, csv: bool, out: options.Out) -> None:
+def _table(found: list[Materialised]) -> pl.DataFrame:
     import polars as pl
 
-    from workbench.cli.output import show
-
-    rows = [
-        {
-            "projection": one.name,
-            "kind": one.kind,
-            "position": one.positions[-1],
-            "moments": len(one.positions),
-            "rows": one.rows,
-            "bytes": one.bytes,
-            "made_at": one.made_at,
-        }
-        for one in found
-    ]
-    show(
-        pl.DataFrame(rows, schema=None if rows else ["projection", "kind", "position", "moments", "rows", "bytes", "made_at"]),
-        json=json,
-        csv=csv,
-        out=out,
-        rows=100,
-    )
+    columns = {
+        "projection": pl.Series([one.name for one in found], dtype=pl.String),
+        "kind": pl.Series([one.kind for one in found], dtype=pl.String),
+        "position": pl.Series([one.positions[-1] for one in found], dtype=pl.Int64),
+        "moments": pl.Series([len(one.positions) for one in found], dtype=pl.Int64),
+        "rows": pl.Series([one.rows for one in found], dtype=pl.Int64),
+        "bytes": pl.Series([one.bytes for one in found], dtype=pl.Int64),
+        "made_at": pl.Series([one.made_at for one in found], dtype=pl.Datetime("us", "UTC")),
+    }
+    return pl.DataFrame(columns)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from workbench.errors import UsageError, WorkbenchError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    import workbench.lake
+    from workbench.timeline import Timeline
 
 Lake = Annotated[
     str, typer.Option("--lake", envvar="WORKBENCH_LAKE", metavar="DIR", help="The lake: a directory, or the URL of an object store.")
@@ -36,24 +45,103 @@ At = Annotated[
         help="The end of the history: 2026-03-01T09:00:00Z, 2026-03-01 (its first instant in UTC), or a position. Without it: all.",
     ),
 ]
+Scenario = Annotated[
+    Path | None,
+    typer.Option("--scenario", metavar="FILE", help="What if: ask of the history with the edits of this scenario; see whatif."),
+]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer also for a time after the last export, from what the lake holds.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the result to a .parquet, .csv, .json or .arrow file instead.")
 ]
+Rows = Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Print at most so many rows in a table.")]
 
 _INTERRUPTED = 130
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The options that say which lake is asked, and up to when."""
+
+    lake: Lake
+    at: At = None
+    stale: Stale = False
+
+    def open(self) -> workbench.lake.Lake:
+        """Open the lake."""
+        from workbench.lake import open_lake
+
+        return open_lake(self.lake)
+
+    def recorded(self, opened: workbench.lake.Lake | None = None) -> Timeline:
+        """Return the lake's history up to the cutoff."""
+        return self._upto((opened or self.open()).timeline)
+
+    def _upto(self, timeline: Timeline) -> Timeline:
+        return timeline if self.at is None else timeline.upto(self.at, stale=self.stale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History(Recorded):
+    """The options that say which history is asked: as it was recorded, or a what-if."""
+
+    scenario: Scenario = None
+
+    def timeline(self, opened: workbench.lake.Lake | None = None) -> Timeline:
+        """Return the lake's history with the edits of the scenario, up to the cutoff."""
+        if self.scenario is None:
+            return self.recorded(opened)
+        from workbench.scenarios import Scenario
+
+        scenario = Scenario.load(self.scenario)
+        return self._upto(scenario.on((opened or self.open()).timeline))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The options that say how a result is printed, or where it is written."""
+
+    json: Json = False
+    csv: Csv = False
+    out: Out = None
+    rows: Rows = 40
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table for people, of which not all rows are wanted."""
+        return not (self.json or self.csv or self.out)
+
+    def check(self) -> None:
+        """Refuse a file that cannot be written, before the work is done whose result it is to hold."""
+        from workbench.cli.output import check_place
+
+        if self.out is not None:
+            check_place(self.out)
+
+    def show(self, frame: pl.DataFrame) -> None:
+        """Print a result, or write it."""
+        from workbench.cli.output import show
+
+        show(frame, json=self.json, csv=self.csv, out=self.out, rows=self.rows)
+
+
 def command(app: typer.Typer, *, example: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose errors print as one sentence, and whose help ends with an example."""
+    """Register a command whose errors print as one sentence, and whose help ends with an example.
+
+    A parameter whose type is a dataclass stands for its fields, each an option: so commands share options.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        groups: dict[str, Any] = {parameter: hint for parameter, hint in hints.items() if dataclasses.is_dataclass(hint)}
+
         @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
+        def run(*args: Any, **given: Any) -> None:
             try:
-                function(*args, **kwargs)
+                for parameter, group in groups.items():
+                    given[parameter] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+                function(*args, **given)
                 sys.stdout.flush()
             except WorkbenchError as error:
                 fail(str(error), status=2 if isinstance(error, UsageError) else 1)
@@ -64,18 +152,35 @@ def command(app: typer.Typer, *, example: str, name: str | None = None) -> Calla
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(1) from None
 
+        # What typer reads of a function.
+        signature = inspect.Signature(list(_spread(function, hints, groups)))
+        vars(run)["__signature__"] = signature
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
         return app.command(name or function.__name__, epilog=f"Example: {example}")(run)
 
     return register
 
 
-def printable(text: str, *, keep: str = "") -> str:
-    """Write out the control characters of a text: one that came from a payload must not reach the terminal.
+def _spread(function: Callable[..., None], hints: dict[str, Any], groups: dict[str, Any]) -> Iterator[inspect.Parameter]:
+    """Yield a function's parameters, those of a group one by one."""
+    for parameter in inspect.signature(function).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            yield parameter.replace(annotation=hints[parameter.name])
+            continue
+        types = get_type_hints(group, include_extras=True)
+        for field in dataclasses.fields(group):
+            default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])
 
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Write out the control characters of a text, as Python does: one that came from a payload must not reach the terminal.
+
+    >>> print(printable("a\x1b[31mb\u202ec"))
+    a\x1b[31mb\u202ec
     """
-    return "".join(c if c.isprintable() or c in keep else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def fail(sentence: str, *, status: int) -> None:

@@ -53,7 +53,7 @@ def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Pat
     if out is not None:
         _write(frame, out)
     elif json:
-        print(_json(frame))
+        print(json_text(frame.to_dicts()))
     elif csv:
         sys.stdout.write(_flat(frame).write_csv())
     else:
@@ -69,11 +69,12 @@ def print_table(frame: pl.DataFrame) -> None:
     for name, dtype in frame.schema.items():
         table.add_column(printable(name.replace("_", " ")), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(_cell(name, value) for name, value in zip(frame.columns, row, strict=True)))
+        table.add_row(*(cell(name, value) for name, value in zip(frame.columns, row, strict=True)))
     console().print(table)
 
 
-def _cell(name: str, value: Any) -> str:
+def cell(name: str, value: Any) -> str:
+    """Write a value of a column for people."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -87,11 +88,12 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex(" ", 4) if len(value) <= 16 else f"{value[:16].hex(' ', 4)}… ({len(value):,} bytes)"
     if isinstance(value, list):
-        return "[" + ", ".join(_cell(name, element) for element in value) + "]"
+        return "[" + ", ".join(cell(name, element) for element in value) + "]"
     return printable(str(value), keep="\n")
 
 
-def _json(frame: pl.DataFrame) -> str:
+def json_text(values: Any, *, indent: bool = True) -> str:
+    """Write values as JSON: instants in UTC, all digits of decimals, bytes in base64."""
     import base64
 
     import orjson
@@ -105,24 +107,21 @@ def _json(frame: pl.DataFrame) -> str:
             return orjson.Fragment(format(value, "f"))  # all its digits, as a number
         return str(value)
 
-    options = orjson.OPT_UTC_Z | orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(frame.to_dicts(), default=plain, option=options).decode()
+    options = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    return orjson.dumps(values, default=plain, option=options).decode()
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Make a frame fit for CSV: what is nested becomes JSON text, bytes become base64."""
     import base64
 
-    import orjson
     import polars as pl
 
-    def text(value: Any) -> str:
-        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
-
-    columns = []
+    columns: list[pl.Expr | pl.Series] = []
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.Struct | pl.List | pl.Array):
-            columns.append(pl.col(name).map_elements(text, return_dtype=pl.String))
+            texts = [None if value is None else json_text(value, indent=False) for value in frame[name].to_list()]
+            columns.append(pl.Series(name, texts, dtype=pl.String))
         elif dtype == pl.Binary:
             columns.append(pl.col(name).map_elements(lambda value: base64.b64encode(value).decode(), return_dtype=pl.String))
         elif isinstance(dtype, pl.Datetime):
@@ -141,7 +140,7 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
         ".parquet": lambda: frame.write_parquet(part),
         ".arrow": lambda: frame.write_ipc(part),
         ".csv": lambda: _flat(frame).write_csv(part),
-        ".json": lambda: part.write_text(_json(frame) + "\n", encoding="utf-8"),
+        ".json": lambda: part.write_text(json_text(frame.to_dicts()) + "\n", encoding="utf-8"),
     }
     try:
         writers[out.suffix]()

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         lake: options.Lake,
         out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The HTML file to write.")],
         at: options.At = None,
+        scenario: options.Scenario = None,
         param: Annotated[
             list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter that the notebook declares.")
         ] = None,
@@ -28,5 +29,5 @@ def register(app: typer.Typer) -> None:
         """Run a notebook with papermill, in a process of its own, and write one HTML file that opens offline."""
         from workbench.reports import run_report
 
-        run_report(notebook, lake=lake, at=at, parameters=param or (), out=out)
+        run_report(notebook, lake=lake, at=at, scenario=scenario, parameters=param or (), out=out)
         print(f"{out}: open it in a browser; it needs no network.")

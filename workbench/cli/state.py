@@ -5,31 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from workbench.cli import options
-from workbench.cli.look import at_cutoff
+from workbench.cli.look import say_where
 
 if TYPE_CHECKING:
     import polars as pl
 
     from workbench.replay.questions import Rebuilt
+    from workbench.replay.subject import Source
     from workbench.timeline import Timeline
 
-Projection = Annotated[
-    str,
-    typer.Option(
-        "--projection",
-        metavar="FILE.py:CLASS",
-        help="How events become state: FILE.py:CLASS, MODULE:CLASS, or the name of a category, whose payloads are then merged.",
-    ),
-]
-Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this entity.")]
 Errors = Annotated[
     Literal["raise", "collect"], typer.Option("--errors", help="Stop at a value that does not fit, or leave its event out and go on.")
 ]
+Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this entity.")]
 Streams = Annotated[
     list[str] | None, typer.Option("--stream", metavar="PATTERN", help="Only these streams; user-1* takes all that begin so.")
 ]
@@ -37,8 +31,46 @@ After = Annotated[
     str | None, typer.Option("--after", metavar="TIME-or-POSITION", help="Only rows of events after this; they change no state.")
 ]
 Fields = Annotated[str | None, typer.Option("--fields", metavar="NAME,…", help="Only these columns, besides the key.")]
-Rows = Annotated[int, typer.Option("--rows", metavar="N", help="Print at most so many rows in a table.")]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(options.History):
+    """The options that every question about states has."""
+
+    projection: Annotated[
+        str,
+        typer.Option(
+            "--projection",
+            metavar="FILE.py:CLASS",
+            help="How events become state: FILE.py:CLASS, MODULE:CLASS, or the name of a category, whose payloads are then merged.",
+        ),
+    ]
+    errors: Errors = "raise"
+
+    def source(self) -> Source:
+        """Load the projection."""
+        from workbench.replay.loading import load_projection
+
+        return load_projection(self.projection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected(Question):
+    """The same, of some entities."""
+
+    key: Key = None
+    stream: Streams = None
+
+    def chosen(self, *, after: str | None = None) -> Timeline:
+        """Return the history of the streams."""
+        timeline = self.timeline()
+        if self.stream:
+            timeline = timeline.streams(*self.stream)
+        return timeline if after is None else timeline.after(after, stale=self.stale)
+
+
+_DIFFERENT = 3
+"""The exit status of a diff that finds something, where it is asked to say so."""
 _USER = "--projection workbench.sample.projections:User --lake data/demo"
 
 
@@ -46,147 +78,122 @@ def register(app: typer.Typer) -> None:
     @options.command(app, example=f"workbench state {_USER} --at 2026-03-01")
     def state(
         *,
-        projection: Projection,
-        lake: options.Lake,
-        at: options.At = None,
-        stale: options.Stale = False,
-        key: Key = None,
+        asked: Selected,
         revision: Annotated[
             int | None, typer.Option("--revision", metavar="N", help="With --key: only its stream's events up to this one.")
         ] = None,
-        stream: Streams = None,
-        errors: Errors = "raise",
         fields: Fields = None,
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
-        rows: Rows = 40,
+        output: options.Output,
     ) -> None:
         """Rebuild the state of every entity as it was at a time: one row for each that was there."""
-        from workbench.cli.output import show
-        from workbench.replay.loading import load_projection
         from workbench.replay.questions import rebuild
 
-        timeline = _timeline(lake, at, stale=stale, streams=stream)
-        with _user_code():
-            rebuilt = rebuild(load_projection(projection), timeline, key=key, revision=revision, errors=errors)
-        show(_only(rebuilt.state, fields), json=json, csv=csv, out=out, rows=rows)
+        timeline = asked.chosen()
+        with user_code():
+            rebuilt = rebuild(asked.source(), timeline, key=asked.key, revision=revision, errors=asked.errors)
+        output.show(_only(rebuilt.state, fields))
         _say(_account(rebuilt))
-        _say_where(timeline, key=key, found=rebuilt.state.height)
+        say_where(timeline, key=asked.key, found=rebuilt.state.height)
 
     @options.command(app, example=f"workbench history {_USER} --key 1")
-    def history(
-        *,
-        projection: Projection,
-        lake: options.Lake,
-        at: options.At = None,
-        stale: options.Stale = False,
-        key: Key = None,
-        after: After = None,
-        stream: Streams = None,
-        errors: Errors = "raise",
-        fields: Fields = None,
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
-        rows: Rows = 40,
-    ) -> None:
+    def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
         """Show every version of an entity, or of all: its state after each event, and from when to when it was that."""
-        from workbench.cli.output import show
-        from workbench.replay.loading import load_projection
         from workbench.replay.questions import history as ask
 
-        timeline = _timeline(lake, at, stale=stale, streams=stream, after=after)
-        with _user_code():
-            found = ask(load_projection(projection), timeline, key=key, errors=errors)
-        show(_only(found, fields, ["event_type", "valid_from_position", "valid_from"]), json=json, csv=csv, out=out, rows=rows)
-        _say_where(timeline, key=key, found=found.height)
+        timeline = asked.chosen(after=after)
+        with user_code():
+            found = ask(asked.source(), timeline, key=asked.key, errors=asked.errors)
+        output.show(_only(found, fields, ["event_type", "valid_from_position", "valid_from"]))
+        say_where(timeline, key=asked.key, found=found.height)
 
     @options.command(app, example=f"workbench diff {_USER} --from 2026-03-01 --at 2026-03-02")
     def diff(
         *,
-        projection: Projection,
-        lake: options.Lake,
-        from_: Annotated[str, typer.Option("--from", metavar="TIME-or-POSITION", help="The moment that is compared with --at.")],
-        at: options.At = None,
-        stale: options.Stale = False,
-        key: Key = None,
-        stream: Streams = None,
-        errors: Errors = "raise",
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
-        rows: Rows = 40,
+        from_: Annotated[
+            str | None,
+            typer.Option(
+                "--from",
+                metavar="TIME-or-POSITION",
+                help="The moment that is compared with --at. Without it: what was recorded is compared with --scenario, or two "
+                "projections by --other.",
+            ),
+        ] = None,
+        asked: Selected,
+        other: Annotated[
+            str | None,
+            typer.Option(
+                "--other", metavar="FILE.py:CLASS", help="Another projection, for the second history: what other rules make of it."
+            ),
+        ] = None,
+        fail: Annotated[
+            bool, typer.Option("--fail-on-difference", help="End with status 3 if anything differs, as a gate before a release does.")
+        ] = False,
+        output: options.Output,
     ) -> None:
-        """Say which entities differ between two moments, in what, and at which event they part."""
-        from workbench.cli.output import show
+        """Say which entities differ between two histories or two projections, in what, and at which event they part.
+
+        The exit status is 0, 1 (it failed), 2 (wrong use), and with --fail-on-difference 3 if anything differs.
+        """
+        from workbench.errors import UsageError
         from workbench.replay.diff import diff as ask
         from workbench.replay.loading import load_projection
 
-        before = _timeline(lake, from_, stale=stale, streams=stream)
-        after = _timeline(lake, at, stale=stale, streams=stream)
-        with _user_code():
-            found = ask(load_projection(projection), before, after, key=key, errors=errors)
-        is_table = not (json or csv or out)
-        show(readable(found) if is_table else found, json=json, csv=csv, out=out, rows=rows)
-        _say(f"{found.height:,} differ between {before} and {after}")
+        if from_ is None and other is None and asked.scenario is None:
+            raise UsageError("diff compares two histories: give --from, --scenario, or --other for two projections of one history.")
+        after = asked.chosen()
+        recorded = after if other is not None else replace(after, edits=())
+        before = recorded if from_ is None else replace(asked, at=from_).chosen()
+        with user_code():
+            source, another = asked.source(), None if other is None else load_projection(other)
+            found = ask(source, before, after, other=another, key=asked.key, errors=asked.errors)
+        output.show(readable(found) if output.is_table else found)
+        many = f"{found.height:,} {'differs' if found.height == 1 else 'differ'}"
+        if another is None:
+            _say(f"{many} between {before} and {after}")
+        else:
+            where = str(before) + (f" and {after}" if after != before else "")
+            _say(f"{many} between {asked.projection} and {other}: {where}{_uncompared(found)}")
+        if fail and found.height:
+            raise typer.Exit(_DIFFERENT)
 
     @options.command(app, example=f'workbench first "logins > 100" {_USER}')
     def first(
         rule: Annotated[str, typer.Argument(metavar="RULE", help="A condition on the fields, in SQL: \"logins > 100 and city = 'Köln'\".")],
         *,
-        projection: Projection,
-        lake: options.Lake,
-        at: options.At = None,
-        stale: options.Stale = False,
-        key: Key = None,
+        asked: Selected,
         after: After = None,
-        stream: Streams = None,
-        errors: Errors = "raise",
         fields: Fields = None,
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
-        rows: Rows = 40,
+        output: options.Output,
     ) -> None:
         """Find, for each entity, the first event after which a rule holds; the first row is the first over all."""
-        from workbench.cli.output import show
-        from workbench.replay.loading import load_projection
         from workbench.replay.questions import first as ask
 
-        timeline = _timeline(lake, at, stale=stale, streams=stream, after=after)
+        timeline = asked.chosen(after=after)
         condition = _rule(rule)
-        with _user_code():
-            found = ask(load_projection(projection), timeline, condition, key=key, errors=errors)
-        show(_only(found, fields, ["position", "recorded_at", "event_type", "event_id"]), json=json, csv=csv, out=out, rows=rows)
-        _say_where(timeline)
+        with user_code():
+            found = ask(asked.source(), timeline, condition, key=asked.key, errors=asked.errors)
+        output.show(_only(found, fields, ["position", "recorded_at", "event_type", "event_id"]))
+        say_where(timeline)
 
     @options.command(app, example=f"workbench lineage {_USER} --key 1 --field roles")
     def lineage(
         *,
-        projection: Projection,
-        lake: options.Lake,
+        asked: Question,
         key: Annotated[str, typer.Option("--key", metavar="KEY", help="The entity.")],
         field: Annotated[str, typer.Option("--field", metavar="NAME", help="The field whose value is asked about.")],
-        at: options.At = None,
-        stale: options.Stale = False,
         after: After = None,
-        errors: Errors = "raise",
-        json: options.Json = False,
-        csv: options.Csv = False,
-        out: options.Out = None,
-        rows: Rows = 40,
+        output: options.Output,
     ) -> None:
         """Name the events that gave a field of an entity its value."""
-        from workbench.cli.output import show
         from workbench.replay.lineage import lineage as ask
-        from workbench.replay.loading import load_projection
 
-        timeline = _timeline(lake, at, stale=stale, after=after)
-        with _user_code():
-            found = ask(load_projection(projection), timeline, key=key, field=field, errors=errors)
-        show(found, json=json, csv=csv, out=out, rows=rows)
-        _say_where(timeline, key=key, found=found.height)
+        timeline = asked.timeline()
+        if after is not None:
+            timeline = timeline.after(after, stale=asked.stale)
+        with user_code():
+            found = ask(asked.source(), timeline, key=key, field=field, errors=asked.errors)
+        output.show(found)
+        say_where(timeline, key=key, found=found.height)
 
     @options.command(app, example="workbench infer user --lake data/demo > user.py")
     def infer(
@@ -201,17 +208,8 @@ def register(app: typer.Typer) -> None:
         print(draft(category, open_lake(lake).timeline), end="")
 
 
-def _timeline(lake: str, at: str | None, *, stale: bool, streams: list[str] | None = None, after: str | None = None) -> Timeline:
-    from workbench.lake import open_lake
-
-    timeline = at_cutoff(open_lake(lake), at, stale=stale)
-    if streams:
-        timeline = timeline.streams(*streams)
-    return timeline if after is None else timeline.after(after, stale=stale)
-
-
 @contextmanager
-def _user_code() -> Iterator[None]:
+def user_code() -> Iterator[None]:
     """Say in one sentence at which event a function of the user's raised an error."""
     from workbench.errors import ReplayError, WorkbenchError
 
@@ -257,13 +255,34 @@ def readable(diff: pl.DataFrame) -> pl.DataFrame:
     """Write what changed of each entity as one text, for a table."""
     import polars as pl
 
-    said = [
-        "; ".join(f"{name}: {_value(before[name])} → {_value(after[name])}" for name in names)
-        for names, before, after in diff.select("changed_fields", "before", "after").iter_rows()
-    ]
+    said = [changes(*row) for row in diff.select("changed_fields", "before", "after").iter_rows()]
     return diff.select(
         "key", "change", pl.Series("what", said, dtype=pl.String), "parted_position", "parted_at", "parted_event_type", "parted_event_id"
     )
+
+
+def _uncompared(diff: pl.DataFrame) -> str:
+    """Name the fields that only one of two projections has."""
+    import polars as pl
+
+    before, after = (
+        {field.name for field in dtype.fields} if isinstance(dtype := diff.schema[side], pl.Struct) else set()
+        for side in ("before", "after")
+    )
+    alone = [
+        f"{name} (only in the {which})"
+        for names, which in ((before - after, "first"), (after - before, "second"))
+        for name in sorted(names)
+    ]
+    return f"; not compared: {', '.join(alone)}" if alone else ""
+
+
+def changes(names: list[str], before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    """Write what changed in some fields as one text; what an entity has that was not there before as its values alone."""
+    now = {} if after is None else after
+    if before is None:
+        return "; ".join(f"{name}: {_value(now.get(name))}" for name in names)
+    return "; ".join(f"{name}: {_value(before.get(name))} → {_value(now.get(name))}" for name in names)
 
 
 def _value(value: object) -> str:
@@ -279,10 +298,13 @@ def _value(value: object) -> str:
 
 
 def _account(rebuilt: Rebuilt) -> str:
-    """Say what became of the events."""
+    """Say what became of the events, unless they would have to be folded for it."""
+    height = rebuilt.state.height
+    entities = f"{height:,} {'entity' if height == 1 else 'entities'}"
+    if not rebuilt.is_counted:
+        return f"{entities}, from what is materialised"
     counts = rebuilt.counts
-    entities, events = rebuilt.state.height, counts.applied
-    parts = [f"{entities:,} {'entity' if entities == 1 else 'entities'} from {events:,} event{'s' if events != 1 else ''}"]
+    parts = [f"{entities} from {counts.applied:,} event{'s' if counts.applied != 1 else ''}"]
     parts += [
         f"{count:,} {what}"
         for count, what in (
@@ -300,15 +322,6 @@ def _account(rebuilt: Rebuilt) -> str:
         one = rebuilt.failures.row(0, named=True)
         parts.append(f"the first left out is event {one['revision']} of {one['stream']} ({one['field']} = {one['value']}: {one['reason']})")
     return "; ".join(parts)
-
-
-def _say_where(timeline: Timeline, *, key: str | None = None, found: int = 1) -> None:
-    """Name the position that a result is of."""
-    if key is not None and not found:
-        _say(f"nothing is known of {key!r}: {timeline}")
-    else:
-        late = f"; {timeline.late:,} events in it carry a later stamp" if timeline.late else ""
-        _say(f"{timeline}{late}")
 
 
 def _say(what: str) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,32 +48,47 @@ def _put_plainly(text: str, place: Place, value: str) -> str | None:
     The place must be there, and each key on the way stand in the text once: then it is the one. What could spell a key otherwise, an
     escape or a space behind it, must be nowhere.
     """
-    find = _finder(place)
-    try:
-        part = None if find is None else find(text)
-    except msgspec.MsgspecError:
+    finder = _finder(place)
+    if finder is None:
         return None
-    if part is None:
+    try:
+        part = finder.find(text)
+    except msgspec.MsgspecError:
         return None
     for _ in place:
         part = part.part
-    held = bytes(part).decode()
-    keys = [f'"{key}":' for key in place]
-    if "\\" in text or '" ' in text or '"\n' in text or '"\r' in text or '"\t' in text or [1 for key in keys if text.count(key) != 1]:
-        return None
-    at = text.index(keys[-1]) + len(keys[-1])
+    for other in _OTHERWISE:
+        if other in text:
+            return None
+    for key in finder.keys:
+        if text.count(key) != 1:
+            return None
+    held = str(part, "utf-8")
+    at = text.index(key) + len(key)
     return text[:at] + value + text[at + len(held) :] if text.startswith(held, at) else None
 
 
+_OTHERWISE = ("\\", '" ', '"\n', '"\r', '"\t')
+"""What may spell a key in another way than in quotes right before its colon."""
+
+
+class _Finder(NamedTuple):
+    find: Callable[[str], Any]
+    """Decodes an object down to the raw text at a place, and nothing else."""
+    keys: tuple[str, ...]
+    """The keys on the way, each as it stands in a text."""
+
+
 @lru_cache(maxsize=1_000)
-def _finder(place: Place) -> Callable[[str], Any] | None:
-    """Return what decodes an object down to the raw text at a place, and nothing else; None where a key has to be escaped."""
-    if any(json.dumps(key, ensure_ascii=False) != f'"{key}"' for key in place):
+def _finder(place: Place) -> _Finder | None:
+    """Return what finds a place; None where a key has to be escaped."""
+    keys = tuple(json.dumps(key, ensure_ascii=False) for key in place)
+    if keys != tuple(f'"{key}"' for key in place):
         return None
     found: Any = msgspec.Raw
     for key in reversed(place):
         found = msgspec.defstruct("Part", [("part", found)], rename={"part": key})
-    return msgspec.json.Decoder(found).decode
+    return _Finder(msgspec.json.Decoder(found).decode, tuple(f"{key}:" for key in keys))
 
 
 def _put(text: str, start: int, place: Place, value: str) -> str:

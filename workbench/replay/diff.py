@@ -16,7 +16,7 @@ from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
 from workbench.replay.materialised import state_of
-from workbench.replay.parting import PARTED, cut_short, parted_at_first
+from workbench.replay.parting import PARTED, both, cut_short, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline
@@ -93,7 +93,7 @@ def diff(
         if other is None:
             raise UsageError("diff() compares two histories, or two projections of one: give a second timeline, or other=.")
         b = a
-    subject_a = subject_of(projection, a)
+    subject_a = subject_of(projection, *((a, b) if other is None else (a,)))
     subject_b = subject_a if other is None else subject_of(other, b)
     whole_a = folded_from_the_start(a, subject_a, question="diff")
     whole_b = folded_from_the_start(b, subject_b, question="diff")
@@ -185,7 +185,7 @@ def _named_streams(timeline: Timeline) -> bool:
 def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
     """Compare two states, and fold again only up to where entities part."""
     fields = tuple(field.name for field in plan.fields)
-    ends = [state_of(plan, timeline, errors=errors).select("key", pl.struct(fields or ("key",)).alias("_fields")) for timeline in (a, b)]
+    ends = both(lambda one: state_of(plan, one, errors=errors).select("key", pl.struct(fields or ("key",)).alias("_fields")), a, b)
     differing = _differing(_beside(*ends), fields)
     parted = parted_at_first(plan, a, b, differing["key"], fields=fields, errors=errors)
     left = differing.select("key").join(parted, on="key", how="anti")
@@ -195,7 +195,7 @@ def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFr
             position=pl.lit(MAX_POSITION, dtype=pl.Int64),
             prepare_position=pl.lit(MAX_POSITION, dtype=pl.Int64),
         )
-        side_a, side_b = (_side(plan, cut_short(timeline, streams), key=None, errors=errors) for timeline in (a, b))
+        side_a, side_b = both(lambda one: _side(plan, cut_short(one, streams), key=None, errors=errors), a, b)
         parted = pl.concat([parted, _parted(side_a, side_b, fields, left).select(PARTED)])
     return _shown(differing, parted, fields)
 

@@ -10,24 +10,32 @@ are those that a double holds exactly. A key that is also the name of a column o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from workbench.errors import UsageError
 from workbench.projection.plan import Branch, Field, HandledType, Handler, Operation, Path, Plan
 from workbench.replay.results import HISTORY_PROVENANCE, PROVENANCE
-from workbench.replay.survey import survey
+from workbench.replay.survey import Found, Survey, survey
 from workbench.timeline import Timeline
 
 _TAKEN = frozenset({"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE})
 
 
-def merging_plan(category: str, timeline: Timeline) -> Plan:
-    """Return the plan that merges the payloads of a category.
+def merging_plan(category: str, *timelines: Timeline) -> Plan:
+    """Return the plan that merges the payloads of a category, of all that several histories hold: a what-if may have keys of its own.
 
     Raises
     ------
     UsageError
-        The lake has no such category.
+        None of them has such a category.
     """
-    found = survey(category, timeline)
-    keys = found.keys()
+    keys: dict[str, Found] = {}
+    types: dict[str, set[str]] = {}
+    for found in _surveys(category, timelines):
+        for name, one in found.keys().items():
+            keys[name] = keys[name] + one if name in keys else one
+        for type_, seen in found.types.items():
+            types.setdefault(type_, set()).update(seen.keys)
     names: dict[str, str] = {}
     for key in sorted(keys):
         name = key
@@ -35,8 +43,21 @@ def merging_plan(category: str, timeline: Timeline) -> Plan:
             name = f"data.{name}"
         names[key] = name
     fields = tuple(Field(names[key], keys[key].scalar()) for key in sorted(keys))
-    types = []
-    for type_, seen in sorted(found.types.items()):
-        operations = tuple(Operation("set", names[key], Path("data", (key,))) for key in sorted(seen.keys))
-        types.append(HandledType(type_, (Branch(None, type_, None, (Handler(None, operations, creates=True),)),)))
-    return Plan(category, (category,), fields, tuple(types), creates=True)
+    handled = []
+    for type_, its in sorted(types.items()):
+        operations = tuple(Operation("set", names[key], Path("data", (key,))) for key in sorted(its))
+        handled.append(HandledType(type_, (Branch(None, type_, None, (Handler(None, operations, creates=True),)),)))
+    return Plan(category, (category,), fields, tuple(handled), creates=True)
+
+
+def _surveys(category: str, timelines: Sequence[Timeline]) -> list[Survey]:
+    """Look through what each history holds of a category, which one of them at least must have."""
+    found, missing = [], None
+    for timeline in timelines:
+        try:
+            found.append(survey(category, timeline))
+        except UsageError as error:
+            missing = error
+    if missing is not None and not found:
+        raise missing
+    return found

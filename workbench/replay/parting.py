@@ -6,9 +6,10 @@ differ, that event is where the two part. Entities for which they do not are lef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from workbench.replay.witness import with_witness
 from workbench.timeline import RecordedLog, Timeline
 
 _STREAM, _KEY = ("stream", "position", "prepare_position"), ("position", "prepare_position")
+Answer = TypeVar("Answer")
 PARTED = ("key", "parted_position", "parted_event_id", "parted_event_type", "parted_at")
 
 
@@ -35,6 +37,13 @@ class _CutShort:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)
+
+
+def both(ask: Callable[[Timeline], Answer], a: Timeline, b: Timeline) -> tuple[Answer, Answer]:
+    """Ask of two timelines at once: where the one has work for one processor only, the other takes the rest."""
+    with ThreadPoolExecutor(1, thread_name_prefix="side") as beside:
+        other = beside.submit(ask, b)
+        return ask(a), other.result()
 
 
 def cut_short(timeline: Timeline, ends: pl.DataFrame) -> Timeline:
@@ -65,10 +74,10 @@ def parted_at_first(
     stream = pl.concat_str(pl.lit(f"{plan.categories[0]}-"), pl.col("key"))
     streams = keys.to_frame("key").select("key", stream=stream)
     first = pl.concat([taken, put]).select(_STREAM).sort(_KEY).unique("stream", keep="first").join(streams, on="stream")
-    traced, witness = with_witness(plan)
+    traced, witness = with_witness(plan, ["prepare_position"])
+    states = both(lambda one: kernel.state(traced, cut_short(one, first), errors=errors, counted=False).result.state, plain, fork)
     sides = []
-    for timeline, name in ((plain, "a"), (fork, "b")):
-        state = kernel.state(traced, cut_short(timeline, first), errors=errors).result.state
+    for state, name in zip(states, "ab", strict=True):
         sides.append(
             state.select(
                 "key",
@@ -78,10 +87,10 @@ def parted_at_first(
                 pl.lit(value=True).alias(f"_there_{name}"),
             )
         )
-    both = first.join(sides[0], on="key", how="left").join(sides[1], on="key", how="left")
+    found = first.join(sides[0], on="key", how="left").join(sides[1], on="key", how="left")
     for rows, name in ((taken, "a"), (put, "b")):
         marks = rows.select(*_STREAM, *(pl.col(one).alias(f"_{one}_{name}") for one in ("event_id", "type", "recorded_at")))
-        both = both.join(marks, on=_STREAM, how="left")
+        found = found.join(marks, on=_STREAM, how="left")
     there_a, there_b = (pl.col(f"_there_{name}").fill_null(value=False) for name in "ab")
     event_a, event_b = (pl.col(f"_event_id_{name}").is_not_null() for name in "ab")
     applied_a, applied_b = (
@@ -95,12 +104,12 @@ def parted_at_first(
     differs = pl.any_horizontal(
         there_a != there_b, *(pl.col("_a").struct.field(one).ne_missing(pl.col("_b").struct.field(one)) for one in fields)
     )
-    both = both.with_columns(_by_a=by_a, _by_b=by_b).filter(differs & (pl.col("_by_a") | pl.col("_by_b")))
+    found = found.with_columns(_by_a=by_a, _by_b=by_b).filter(differs & (pl.col("_by_a") | pl.col("_by_b")))
 
     def named(column: str) -> pl.Expr:
         return pl.when("_by_b").then(f"_{column}_b").otherwise(f"_{column}_a")
 
-    return both.select(
+    return found.select(
         "key",
         parted_position="position",
         parted_event_id=named("event_id"),

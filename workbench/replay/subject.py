@@ -18,8 +18,8 @@ Source = type[Projection] | Fold | str
 Subject = Plan | Fold
 
 
-def subject_of(source: Source, timeline: Timeline) -> Subject:
-    """Return what is folded.
+def subject_of(source: Source, *timelines: Timeline) -> Subject:
+    """Return what is folded, of one history or of several alike.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def subject_of(source: Source, timeline: Timeline) -> Subject:
         subject = given
     elif isinstance(given, str):
         _not_system((given,), given)
-        return merging_plan(given, timeline)
+        return merging_plan(given, *timelines)
     elif isinstance(given, type) and issubclass(given, Projection):
         subject = plan_of(given)
     else:

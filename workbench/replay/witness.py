@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.projection import plan as ir
@@ -11,9 +11,9 @@ from workbench.projection.plan import COLUMNS
 WITNESSED = ("event_id", "stream", "prepare_position")
 
 
-def with_witness(plan: ir.Plan) -> tuple[ir.Plan, dict[str, str]]:
+def with_witness(plan: ir.Plan, columns: Sequence[str] = WITNESSED) -> tuple[ir.Plan, dict[str, str]]:
     """Return a plan whose entities also say which event was applied to them last, and the names of the fields that do."""
-    names = {column: free_name(column, plan) for column in WITNESSED}
+    names = {column: free_name(column, plan) for column in columns}
     fields = tuple(ir.Field(name, ir.Kind(COLUMNS[column])) for column, name in names.items())
     operations = tuple(ir.Operation("set", name, ir.Column(column)) for column, name in names.items())
     traced = with_handlers(plan, lambda handler: replace(handler, operations=(*handler.operations, *operations)))

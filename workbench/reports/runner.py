@@ -28,8 +28,8 @@ from workbench.reports.request import Outcome, Request
 if TYPE_CHECKING:
     from workbench.timeline import Provenance
 
-_OWN = ("lake", "at")
-"""The parameters that the run itself fills in: which lake, and until when."""
+_OWN = ("lake", "at", "scenario")
+"""The parameters that the run itself fills in: which lake, until when, and what if."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def run_report(
     lake: str | Path,
     out: str | Path,
     at: str | int | datetime | date | None = None,
+    scenario: str | Path | None = None,
     parameters: Mapping[str, object] | Iterable[str] = (),
     cell_timeout: int = 600,
     timeout: float = 1800,
@@ -84,7 +85,8 @@ def run_report(
     ----------
     notebook
         A path, or the name of a notebook that the workbench brings along, such as ``"event_types"``. It declares its
-        parameters in a cell tagged ``parameters``, among them ``lake: str`` and ``at: str | int | None``.
+        parameters in a cell tagged ``parameters``, among them ``lake: str`` and ``at: str | int | None``, and to be asked what if
+        ``scenario: str | None``.
     lake
         The lake: a folder, or an address in an object store.
     out
@@ -92,6 +94,9 @@ def run_report(
     at
         Until when, inclusively: a time with a zone, a date (its first instant in UTC), or a position. Without it the lake's
         last event, as of now: what an export adds during the run does not get into the report.
+    scenario
+        A scenario, with whose edits the history is looked at: a YAML file, or the name of one that the workbench brings along. The foot
+        of the page names the edits.
     parameters
         Values by name; or texts ``"name=value"`` as they come from a command line.
     cell_timeout, timeout
@@ -113,11 +118,12 @@ def run_report(
     path, place = find_notebook(notebook), str(lake) if "://" in str(lake) else str(Path(lake).expanduser().resolve())
     target = _writable(out)
     declared = declared_parameters(path)
-    values = _accept(path, declared, parameters)
+    what_if = None if scenario is None else _found(scenario)
+    values = _accept(path, declared, parameters, scenario=what_if)
     page = target.with_name(f".report.{secrets.token_hex(8)}.part")
     with _child(path) as child:
         # The child starts up while the lake is opened.
-        origin, own = _open(place, at)
+        origin, own = _open(place, at, what_if)
         request = Request(
             notebook=str(path),
             parameters={**own, **values},
@@ -145,6 +151,13 @@ def run_report(
     )
 
 
+def _found(scenario: str | Path) -> Path:
+    """Return where a scenario lies, seen from anywhere: the notebook runs in a folder of its own."""
+    from workbench.scenarios import find_scenario  # noqa: PLC0415  # the child has no use for it
+
+    return find_scenario(scenario).resolve()
+
+
 def _writable(out: str | Path) -> Path:
     """Return where a page goes; that it cannot go there is better said before a run than after it."""
     target = Path(out).expanduser().resolve()
@@ -163,11 +176,15 @@ def _writable(out: str | Path) -> Path:
     return target
 
 
-def _accept(path: Path, declared: tuple[Parameter, ...], given: Mapping[str, object] | Iterable[str]) -> dict[str, Value]:
+def _accept(
+    path: Path, declared: tuple[Parameter, ...], given: Mapping[str, object] | Iterable[str], *, scenario: Path | None
+) -> dict[str, Value]:
     by_name = {parameter.name: parameter for parameter in declared}
     for name, samples in (("lake", ("data/demo",)), ("at", (None, "2026-03-01T00:00:00Z", 84731))):
         if name not in by_name or not all(by_name[name].accepts(sample) for sample in samples):
             raise ReportError(f"{path.name} cannot be a report: its parameters cell must declare `lake: str` and `at: str | int | None`.")
+    if scenario is not None and not ("scenario" in by_name and by_name["scenario"].accepts(str(scenario))):
+        raise UsageError(f"{path.name} cannot be asked what if: its parameters cell must declare `scenario: str | None = None`.")
     values = check_parameters(path, declared, given)
     for name in _OWN:
         if name in values:
@@ -175,19 +192,23 @@ def _accept(path: Path, declared: tuple[Parameter, ...], given: Mapping[str, obj
     return values
 
 
-def _open(lake: str, at: str | int | datetime | date | None) -> tuple[Provenance, dict[str, Value]]:
-    """Resolve the cutoff once, and return where the report comes from and the two parameters that say so to the notebook."""
+def _open(lake: str, at: str | int | datetime | date | None, scenario: Path | None) -> tuple[Provenance, dict[str, Value]]:
+    """Resolve the cutoff once, and return where the report comes from and the parameters that say so to the notebook."""
     # Here and not above: the child imports this package too, and has no use for a lake.
     from workbench.lake import open_lake  # noqa: PLC0415
+    from workbench.scenarios import Scenario  # noqa: PLC0415
 
+    own: dict[str, Value] = {"lake": lake} if scenario is None else {"lake": lake, "scenario": str(scenario)}
     timeline = open_lake(lake).timeline
+    if scenario is not None:
+        timeline = Scenario.load(scenario).on(timeline)
     if at is not None:
         cutoff = Cutoff.parse(at)
         timeline = timeline.upto(at)
-        return timeline.describe(), {"lake": lake, "at": cutoff.position if cutoff.time is None else str(cutoff)}
+        return timeline.describe(), {**own, "at": cutoff.position if cutoff.time is None else str(cutoff)}
     if timeline.position is not None:
         timeline = timeline.upto(position=timeline.position)
-    return timeline.describe(), {"lake": lake, "at": timeline.position}
+    return timeline.describe(), {**own, "at": timeline.position}
 
 
 def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
@@ -196,6 +217,7 @@ def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> 
     return (
         ("Source", origin.store),
         ("Until", f"{asked}{position}"),
+        *(("What if", edit) for edit in origin.edits),
         ("Events", f"{origin.events:,}"),
         *([("Stamped after the cutoff", f"{origin.late:,}")] if origin.late else []),
         *((f"Parameter {name}", json.dumps(value, ensure_ascii=False)) for name, value in parameters.items()),

@@ -1,0 +1,74 @@
+"""``workbench whatif``: what scenarios come to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.state import Errors, user_code
+from workbench.errors import UsageError
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Also write the entities that differ to a .parquet, .csv, .json or .arrow file."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench whatif no-deletions no-failed-steps --lake data/demo --at 2026-03-15")
+    def whatif(
+        files: Annotated[
+            list[Path],
+            typer.Argument(
+                metavar="FILE…",
+                help="Scenarios: YAML files, or no-deletions and no-failed-steps about the sample. Several stand side by side.",
+            ),
+        ],
+        *,
+        history: options.Recorded,
+        errors: Errors = "raise",
+        json: options.Json = False,
+        csv: options.Csv = False,
+        out: Out = None,
+    ) -> None:
+        """Say what would be otherwise: the events, the entities and fields that differ, measures before and after, where they part.
+
+        A scenario has a name, a question, edits, and projections with measures. Its edits are the methods of a timeline: drop, truncate,
+        patch, replace, insert and retime, each with the words that the method has.
+        """
+        import polars as pl
+
+        from workbench.cli import effect
+        from workbench.cli.output import check_place, json_text, show
+        from workbench.scenarios import Scenario
+        from workbench.scenarios import whatif as ask
+
+        if json and csv:
+            raise UsageError("--json and --csv exclude each other.")
+        if out is not None:
+            check_place(out)
+        scenarios = [Scenario.load(file) for file in files]
+        names = [one.name for one in scenarios]
+        twice = [name for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise UsageError(f"Two of the scenarios are named {twice[0]!r}: give each a name of its own.")
+        if out is not None and not any(one.projections for one in scenarios):
+            raise UsageError(f"{out} would be empty: a scenario says under projections whose states it is about.")
+        timeline = history.recorded()
+        with user_code():
+            found = [ask(one, timeline, errors=errors) for one in scenarios]
+        if json:
+            print(json_text([effect.as_json(one) for one in found]))
+        elif csv:
+            show(pl.concat(one.summary for one in found), csv=True)
+        elif len(found) == 1:
+            effect.print_effect(found[0])
+        else:
+            effect.print_side_by_side(found)
+        if out is not None:
+            show(effect.differences(found), out=out)
+        print(timeline, file=sys.stderr)

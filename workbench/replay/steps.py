@@ -1,0 +1,255 @@
+"""``steps``: what each event of an entity did to it, and how long that took; in two histories side by side."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any
+
+import polars as pl
+
+from workbench.errors import ReplayError
+from workbench.projection.plan import Path, Plan
+from workbench.projection.rows import ROW, Row, event_in_words, rows_of
+from workbench.replay.engine import events_of
+from workbench.replay.fold import OnError, stepped
+from workbench.replay.function import Fold, RecordedEvent, columns_of, keyed_events
+from workbench.replay.results import frame_of, polars_type
+from workbench.replay.subject import Source, folded, keyed_by_stream, subject_of
+from workbench.timeline import Timeline
+
+_EVENT = {
+    "position": pl.Int64(),
+    "prepare_position": pl.Int64(),
+    "recorded_at": pl.Datetime("us", "UTC"),
+    "stream": pl.String(),
+    "revision": pl.Int64(),
+    "type": pl.String(),
+    "event_id": pl.String(),
+}
+_SHOWN = [*(name for name in _EVENT if name not in ("type", "event_id")), "event_type", "event_id"]
+_PLACE = ("position", "prepare_position")
+_SAME = (*_PLACE, "stream", "event_id")
+"""What an event has in both of two histories if it is one event at one place."""
+_SIDE = ("outcome", "changed_fields", "before", "after", "microseconds", "why")
+_NO_FIELDS = "key"
+"""What a struct holds where there are no fields, always null."""
+_WHY = {
+    "orphan": "the entity was not there",
+    "unmatched": "no handler's condition holds",
+    "unhandled": "no handler takes its type",
+}
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What is known of each event of an entity, in log order."""
+
+    rows: list[Row] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    """The fields after the event; None where the entity is not there."""
+    nanoseconds: list[int] = field(default_factory=list)
+    why: list[str | None] = field(default_factory=list)
+
+    def take(self, row: Row, outcome: str, values: Any, *, nanoseconds: int, why: str | None = None) -> None:
+        self.rows.append(row)
+        self.outcomes.append(outcome)
+        self.values.append(values)
+        self.nanoseconds.append(nanoseconds)
+        self.why.append(why)
+
+
+def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline | None = None, errors: OnError = "raise") -> pl.DataFrame:
+    """Fold the events of one entity one by one, and return what each did: one row for each, in log order.
+
+    All events of the entity are there, also those that did nothing. Where the key stands in the events, those are that say so, of types
+    that are handled. Nothing that is materialised is read.
+
+    Parameters
+    ----------
+    against
+        Another history, such as a what-if: the same events stand in one row, where they have the same id and place.
+
+    Returns
+    -------
+    polars.DataFrame
+        Of each event ``position``, ``prepare_position``, ``recorded_at``, ``stream``, ``revision``, ``event_type`` (as recorded),
+        ``event_id``, and in a what-if its ``origin``; then:
+
+        ``outcome``: ``began``, ``changed``, ``unchanged`` (applied, and no field is another), ``ended``; and of events without an effect
+        ``orphan``, ``unmatched``, ``unhandled`` or ``failed``. An event that ends an entity and begins it anew ``began`` it.
+        ``changed_fields``; ``before`` and ``after``: the fields as structs, null where the entity is not there, which counts as null in
+        each. ``microseconds``: how long the event-by-event engine took to decode and fold it. ``why`` an event had no effect.
+
+        With ``against`` the same six and the type once more, named ``against_outcome`` and so on; ``side``, in which of the two the
+        event stands: ``both``, ``timeline`` or ``against``, where on the other side the outcome is ``not there`` and the state stays as
+        it was; ``differs``, whether the two states differ after it; and ``parted``, true of the first event of all after which they do.
+        ``timeline.after(...)`` bounds the rows, and no state.
+
+    Raises
+    ------
+    UsageError, ValueDoesNotFit
+        As ``rebuild`` does.
+    """
+    walked = _walked(projection, timeline, key=key, errors=errors)
+    if against is None:
+        return _after(walked, timeline)
+    return _after(_beside(walked, _walked(projection, against, key=key, errors=errors)), timeline, against)
+
+
+def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError) -> pl.DataFrame:
+    """Fold the events of an entity, and return the rows that ``steps`` gives of one history."""
+    subject = subject_of(projection, timeline)
+    whole = folded(timeline, subject, question="steps")
+    events = events_of(subject, whole, key=key)
+    if isinstance(subject, Fold):
+        walk, fields = _of_fold(subject, events.collect(), key=key, errors=errors)
+    else:
+        walk, fields = _of_plan(subject, events.filter(_may_be_about(subject, key)), key=key, errors=errors)
+    columns = [pl.Series(name, [row[ROW.index(name)] for row in walk.rows], dtype=dtype) for name, dtype in _EVENT.items()]
+    there = pl.Series("there", [values is not None for values in walk.values], dtype=pl.Boolean)
+    frame = pl.DataFrame([*columns, there, fields.alias("fields")]).rename({"type": "event_type"})
+    if whole.edits:
+        frame = frame.join(_origins(whole, frame["position"]), on=_PLACE, how="left", maintain_order="left")
+    frame = frame.with_columns(
+        after=pl.when("there").then("fields"),
+        outcome=pl.Series(walk.outcomes, dtype=pl.String),
+        microseconds=pl.Series(walk.nanoseconds, dtype=pl.Int64) / 1000,
+        why=pl.Series(walk.why, dtype=pl.String),
+    ).with_columns(before=pl.col("after").shift(1))
+    frame = frame.with_columns(changed_fields=_differing(frame, "before", "after"))
+    unchanged = (pl.col("outcome") == "changed") & (pl.col("changed_fields").list.len() == 0)
+    return frame.with_columns(outcome=pl.when(unchanged).then(pl.lit("unchanged")).otherwise("outcome")).select(
+        *_SHOWN, *(["origin"] if whole.edits else []), *_SIDE
+    )
+
+
+def _origins(timeline: Timeline, positions: pl.Series) -> pl.DataFrame:
+    """Return what became of the events at these positions of a what-if."""
+    return timeline.events().filter(pl.col("position").is_in(positions.unique().implode())).select(*_PLACE, "origin").collect()
+
+
+def _differing(frame: pl.DataFrame, one: str, other: str) -> pl.Expr:
+    """Return the names of the fields that two columns of structs do not have in common, of either's fields."""
+    has = {side: [one.name for one in dtype.fields] for side in (one, other) if isinstance(dtype := frame.schema[side], pl.Struct)}
+    names = dict.fromkeys(name for side in has.values() for name in side)
+
+    def value(side: str, name: str) -> pl.Expr:
+        return pl.col(side).struct.field(name) if name in has[side] else pl.lit(None)
+
+    named = [pl.when(value(one, name).ne_missing(value(other, name))).then(pl.lit(name)) for name in names]
+    return pl.concat_list(named).list.drop_nulls() if named else pl.lit([], dtype=pl.List(pl.String))
+
+
+def _may_be_about(plan: Plan, key: str) -> pl.Expr:
+    """Return a condition that every event about an entity fits, and few others: the key stands in the payload, or may, escaped."""
+    roots = set()
+    for branch in (branch for handled in plan.types for branch in handled.branches):
+        if not isinstance(branch.key, Path):
+            return pl.lit(value=True)
+        roots.add(branch.key.root)
+    if not roots or any(handled.lifts for handled in plan.types):
+        return pl.lit(value=True)
+    names = [pl.col(root).str.contains(text, literal=True) for root in sorted(roots) for text in (key, "\\")]
+    return pl.col("type").is_in([handled.type for handled in plan.types]) & pl.any_horizontal(names)
+
+
+def _of_plan(plan: Plan, events: pl.LazyFrame, *, key: str, errors: OnError) -> tuple[_Walk, pl.Series]:
+    walk = _Walk()
+    batches = events.collect_batches(maintain_order=True)
+    was_there = False
+    for step in stepped(plan, batches, key=key, is_all_ours=keyed_by_stream(plan), errors=errors):
+        outcome, why = step.became, _WHY.get(step.became)
+        if outcome == "applied":
+            outcome = "began" if step.count == 1 else "changed" if step.values is not None else "ended"
+            if step.values is None and not was_there:
+                why = "it ended what it began"
+        elif step.failure is not None:
+            why = f"{step.failure.field} = {step.failure.value} does not fit: {step.failure.reason}"
+        walk.take(step.row, outcome, step.values, nanoseconds=step.nanoseconds, why=why)
+        was_there = step.values is not None
+    schema = pl.Schema({_NO_FIELDS: pl.String(), **{one.name: polars_type(one.kind) for one in plan.fields}})
+    nothing = (None,) * len(plan.fields)
+    frame = frame_of(schema, [(None, *(nothing if values is None else values)) for values in walk.values])
+    return walk, frame.select(fields=pl.struct([one.name for one in plan.fields] or [_NO_FIELDS]))["fields"]
+
+
+def _of_fold(fold: Fold, events: pl.DataFrame, *, key: str, errors: OnError) -> tuple[_Walk, pl.Series]:
+    walk = _Walk()
+    keyed, _ = keyed_events(fold, events)
+    state: Any = None
+    for row in rows_of(keyed.filter(pl.col("_key") == key)):
+        given = fold.begin() if state is None else copy.deepcopy(state)
+        began = perf_counter_ns()
+        try:
+            after = fold.function(given, RecordedEvent(row))
+        except Exception as error:
+            if errors != "collect":
+                error.add_note(f"in {event_in_words(row)}")
+                raise
+            took = perf_counter_ns() - began
+            values = None if state is None else copy.deepcopy(columns_of(state))
+            walk.take(row, "failed", values, nanoseconds=took, why=f"the function raised {type(error).__name__}: {error}")
+            continue
+        took = perf_counter_ns() - began
+        outcome = "orphan" if state is None and after is None else "began" if state is None else "ended" if after is None else "changed"
+        walk.take(row, outcome, None if after is None else copy.deepcopy(columns_of(after)), nanoseconds=took, why=_WHY.get(outcome))
+        state = after
+    names = list(dict.fromkeys(name for values in walk.values if values is not None for name in values))
+    try:
+        rows = [dict.fromkeys(names) if values is None else values for values in walk.values]
+        frame = (
+            pl.DataFrame(rows, infer_schema_length=None)
+            if names
+            else pl.DataFrame({_NO_FIELDS: [None] * len(rows)}, {_NO_FIELDS: pl.String})
+        )
+    except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
+        raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+    return walk, frame.select(fields=pl.struct(names or [_NO_FIELDS]))["fields"]
+
+
+def _beside(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Put the events of two histories side by side."""
+    marks = pl.lit(value=True)
+    right = other.rename({name: f"against_{name}" for name in (*_SIDE, "event_type", "origin") if name in other.columns})
+    frame = one.with_columns(_in=marks).join(
+        right.with_columns(_against_in=marks), on=_SAME, how="full", coalesce=True, maintain_order="left_right"
+    )
+    left_in, right_in = (pl.col(name).fill_null(value=False) for name in ("_in", "_against_in"))
+    frame = frame.with_columns(
+        pl.coalesce("recorded_at", "recorded_at_right"),
+        pl.coalesce("revision", "revision_right"),
+        pl.coalesce("event_type", "against_event_type"),
+        _in=left_in,
+        _against_in=right_in,
+        side=pl.when(left_in & right_in).then(pl.lit("both")).when(left_in).then(pl.lit("timeline")).otherwise(pl.lit("against")),
+    ).sort(_PLACE, maintain_order=True)
+    for there, prefix in (("_in", ""), ("_against_in", "against_")):
+        # A state that is null is a state: what is carried over rows where the event is not there is the row, not the value.
+        last = pl.when(there).then(pl.int_range(pl.len())).forward_fill()
+        carried = pl.col(f"{prefix}after").gather(last.fill_null(0))
+        held = pl.when(last.is_not_null()).then(carried)
+        frame = frame.with_columns(
+            pl.when(there).then(f"{prefix}outcome").otherwise(pl.lit("not there")).alias(f"{prefix}outcome"),
+            pl.col(f"{prefix}changed_fields").fill_null(pl.lit([], dtype=pl.List(pl.String))),
+            pl.when(there).then(f"{prefix}before").otherwise(held).alias(f"{prefix}before"),
+            held.alias(f"{prefix}after"),
+        )
+    apart = (_differing(frame, "after", "against_after").list.len() > 0) | (pl.col("after").is_null() != pl.col("against_after").is_null())
+    origins = [name for name in ("origin", "against_origin") if name in frame.columns]
+    return frame.with_columns(differs=apart).select(
+        *_SHOWN,
+        *origins,
+        "side",
+        *_SIDE,
+        *(f"against_{name}" for name in ("event_type", *_SIDE)),
+        "differs",
+        parted=pl.col("differs") & (pl.col("differs").cum_sum() == 1),
+    )
+
+
+def _after(rows: pl.DataFrame, *timelines: Timeline) -> pl.DataFrame:
+    bounds = [timeline.beyond for timeline in timelines if timeline.beyond is not None]
+    return rows.filter(pl.col("position") > max(bounds)) if bounds else rows

@@ -1,0 +1,141 @@
+"""A YAML file, read strictly: every error names its line, every word is known, nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.errors import UsageError
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_ALMOST = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+_CONSTANTS = {
+    spelt: value for word, value in (("null", None), ("true", True), ("false", False)) for spelt in (word, word.capitalize(), word.upper())
+} | {"~": None, "": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file with one document. Nodes are those of ``yaml.compose``; aliases and tags are refused."""
+
+    file: Path
+    root: yaml.Node
+
+    @classmethod
+    def open(cls, file: Path) -> Document:
+        """Read a file.
+
+        Raises
+        ------
+        UsageError
+            It cannot be read, or what it holds is no YAML.
+        """
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} cannot be read as a text: {getattr(error, 'strerror', None) or error}.") from error
+        try:
+            # An alias would let a few lines stand for more than any memory holds.
+            for event in yaml.parse(text, Loader=yaml.BaseLoader):
+                if isinstance(event, yaml.AliasEvent):
+                    raise _at(file, event.start_mark, "a scenario has no aliases: a text that begins with * stands in quotes")
+                if getattr(event, "tag", None) is not None:
+                    raise _at(file, event.start_mark, f"a scenario has no tags: leave {event.tag} out")
+            root = yaml.compose(text, Loader=yaml.BaseLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            what = ", ".join(part for part in (error.context, error.problem) if part)
+            raise _at(file, mark, f"this is no YAML: {what}") from error
+        except yaml.YAMLError as error:
+            raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
+        except RecursionError:
+            raise UsageError(f"{file} is nested too deeply to be a scenario.") from None
+        if root is None:
+            raise UsageError(f"{file} is empty: a scenario has a name and edits.")
+        return cls(file, root)
+
+    def wrong(self, node: yaml.Node, why: str) -> UsageError:
+        """Return the error that says what is wrong, and where."""
+        return _at(self.file, node.start_mark, why)
+
+    def mapping(self, node: yaml.Node, what: str, example: str) -> dict[str, yaml.Node]:
+        """Return the values by their names, in order.
+
+        Raises
+        ------
+        UsageError
+            It is no mapping, is empty, or a name is no text or stands there twice.
+        """
+        if not isinstance(node, yaml.MappingNode) or not node.value:
+            raise self.wrong(node, f"{what} takes names with values, as in {example}")
+        return dict(self._pairs(node))
+
+    def words(self, node: yaml.Node, what: str, known: Collection[str], *, needs: Collection[str] = ()) -> dict[str, yaml.Node]:
+        """Return the values by their names, all of which must be known; those that are needed are there."""
+        if isinstance(node, yaml.MappingNode):
+            for key, _ in node.value:
+                word = key.value if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
+                if word not in known:
+                    raise self.wrong(key, f"{what} has no word {word!r}; it knows {', '.join(known)}")
+        found = self.mapping(node, what, f"{{{next(iter(known))}: ...}}; it knows {', '.join(known)}")
+        missing = [word for word in needs if word not in found]
+        if missing:
+            raise self.wrong(node, f"{what} needs {' and '.join(missing)}; it knows {', '.join(known)}")
+        return found
+
+    def items(self, node: yaml.Node, what: str, example: str) -> list[yaml.Node]:
+        """Return the items of a list, which is not empty."""
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            raise self.wrong(node, f"{what} takes a list, as in {example}")
+        return list(node.value)
+
+    def text(self, node: yaml.Node, what: str) -> str:
+        """Return a text."""
+        value = self.value(node) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(value, str) and value:
+            return value
+        hint = f": write it in quotes, '{node.value}'" if isinstance(node, yaml.ScalarNode) and node.value else ""
+        raise self.wrong(node, f"{what} takes a text{hint}")
+
+    def value(self, node: yaml.Node) -> Any:
+        """Return a JSON value; a number with a fraction keeps its digits, and whatever else is written plainly is text."""
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item) for item in node.value]
+        if isinstance(node, yaml.MappingNode):
+            return {name: self.value(item) for name, item in self._pairs(node)}
+        assert isinstance(node, yaml.ScalarNode)
+        text = node.value
+        if node.style is not None:
+            return text
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        number = _NUMBER.fullmatch(text)
+        if number is not None:
+            return Decimal(text) if number[1] or number[2] else int(text)
+        if _ALMOST.fullmatch(text):
+            raise self.wrong(node, f"{text} may be a number or a text: write it as JSON has it, or in quotes")
+        return text
+
+    def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.wrong(key, "a name is a text")
+            name = key.value
+            if name in lines:
+                raise self.wrong(key, f"{name!r} stands here a second time, after line {lines[name]}")
+            lines[name] = key.start_mark.line + 1
+            yield name, value
+
+
+def _at(file: Path, mark: Any, why: str) -> UsageError:
+    where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+    return UsageError(f"{file}{where}: {why}.")

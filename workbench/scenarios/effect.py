@@ -1,0 +1,173 @@
+"""What a scenario comes to: the effect of its edits, and what they change in the states of projections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from workbench.edits import Drop, Effect
+from workbench.events import format_time
+from workbench.replay.diff import diff
+from workbench.replay.fold import OnError
+from workbench.replay.loading import load_projection
+from workbench.replay.questions import state
+from workbench.replay.results import PROVENANCE
+from workbench.replay.subject import Source
+from workbench.scenarios.measures import measured
+from workbench.scenarios.scenario import Scenario, Watched
+from workbench.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a measure is without the edits, and with them."""
+
+    name: str
+    measure: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What a scenario changes in the states of one projection.
+
+    Attributes
+    ----------
+    diff
+        As ``diff`` gives it.
+    entities_before, entities_after
+        How many there are without the edits, and with them.
+    """
+
+    projection: str
+    diff: pl.DataFrame = field(repr=False)
+    entities_before: int
+    entities_after: int
+    measures: tuple[Measured, ...]
+
+    def count(self, change: str) -> int:
+        """Count the entities that were ``added``, ``removed`` or ``changed``."""
+        return int((self.diff["change"] == change).sum())
+
+    @property
+    def changed_fields(self) -> dict[str, int]:
+        """In how many entities each field changed, the most frequent first."""
+        counts = Counter(name for names in self.diff["changed_fields"].to_list() for name in names)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def parted(self) -> dict[str, Any] | None:
+        """The earliest event after which any entity is another: ``key``, ``parted_position`` and so on; None if nothing differs."""
+        names = ["key", "parted_position", "parted_at", "parted_event_type", "parted_event_id"]
+        first = self.diff.sort("parted_position", nulls_last=True, maintain_order=True).select(names).head(1)
+        return first.row(0, named=True) if first.height else None
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a scenario comes to on one timeline.
+
+    Attributes
+    ----------
+    timeline, fork
+        The history as it was, and with the edits.
+    effects
+        What each of the scenario's edits came to.
+    events_before, events_after
+        How many events there are in each, of all categories.
+    """
+
+    scenario: Scenario
+    timeline: Timeline = field(repr=False)
+    fork: Timeline = field(repr=False)
+    effects: tuple[Effect, ...]
+    events_before: int
+    events_after: int
+    consequences: tuple[Consequence, ...]
+
+    def values(self) -> Iterator[tuple[str, str, Any, Any]]:
+        """Yield what the scenario comes to: of which projection (empty for the events), what, and its value before and after."""
+        yield "", "events", self.events_before, self.events_after
+        yield "", "events edited", None, sum(one.matched for one in self.effects)
+        if any(isinstance(one.edit, Drop) and one.edit.cascade for one in self.effects):
+            yield "", "events that followed", None, sum(one.cascaded for one in self.effects)
+        for one in self.consequences:
+            yield one.projection, "entities", one.entities_before, one.entities_after
+            for change in ("added", "removed", "changed"):
+                yield one.projection, change, None, one.count(change)
+            for name, count in one.changed_fields.items():
+                yield one.projection, f"changed {name}", None, count
+            yield one.projection, "parted at position", None, None if one.parted is None else one.parted["parted_position"]
+            for each in one.measures:
+                yield one.projection, each.name if each.name == each.measure else f"{each.name}: {each.measure}", each.before, each.after
+
+    @property
+    def summary(self) -> pl.DataFrame:
+        """What the scenario comes to as a frame of texts: ``scenario``, ``projection``, ``what``, ``before`` and ``after``."""
+        rows = [(self.scenario.name, projection, what, _text(before), _text(after)) for projection, what, before, after in self.values()]
+        return pl.DataFrame(rows, schema=dict.fromkeys(("scenario", "projection", "what", "before", "after"), pl.String), orient="row")
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        return format_time(value)
+    return None if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def whatif(scenario: Scenario, timeline: Timeline, *, errors: OnError = "raise") -> WhatIf:
+    """Apply a scenario to a timeline, and return what it changes, projection by projection.
+
+    Parameters
+    ----------
+    timeline
+        A history from its first event, up to any time; the scenario's edits come behind its own.
+    errors
+        As in ``state``.
+
+    Raises
+    ------
+    UsageError
+        A measure names what no state has, or as ``state`` and ``diff`` do.
+    InvalidProjection
+        There is no such projection.
+    """
+    # All are loaded first: a name that is wrong in the last one is said before the first takes its time.
+    watched = [(one, _source(one)) for one in scenario.projections]
+    fork = scenario.on(timeline)
+    return WhatIf(
+        scenario,
+        timeline,
+        fork,
+        effects=fork.effects[len(timeline.edits) :],
+        events_before=timeline.count(),
+        events_after=fork.count(),
+        consequences=tuple(_consequence(one, source, timeline, fork, errors=errors) for one, source in watched),
+    )
+
+
+def _source(watched: Watched) -> Source:
+    return load_projection(watched.projection) if isinstance(watched.projection, str) else watched.projection
+
+
+def _consequence(watched: Watched, source: Source, timeline: Timeline, fork: Timeline, *, errors: OnError) -> Consequence:
+    before = state(source, timeline, errors=errors).drop(PROVENANCE)
+    # What the diff does not name is the same in both, so that the states of the fork need no fold of their own.
+    differing = diff(source, timeline, fork, errors=errors)
+    there = differing.filter(pl.col("after").is_not_null()).select("key", "after")
+    dtype = differing.schema["after"]
+    held = [name for name in (one.name for one in dtype.fields) if name != "key"] if isinstance(dtype, pl.Struct) else []
+    there = there.select("key", *(pl.col("after").struct.field(name) for name in held))
+    after = pl.concat([before.join(differing, on="key", how="anti"), there], how="diagonal_relaxed")
+    fields = [name for name in after.columns if name != "key"]
+    sides = [side.with_columns(pl.lit(None).alias(name) for name in fields if name not in side.columns) for side in (before, after)]
+    measures = tuple(
+        Measured(name, measure.text, *(measured(measure, side, fields=fields) for side in sides)) for name, measure in watched.measures
+    )
+    return Consequence(watched.name, differing, before.height, after.height, measures)

@@ -1,0 +1,246 @@
+"""A scenario: a question, the edits that ask it, and the projections that answer.
+
+As a file::
+
+    name: no bans
+    question: How many members would there be had nobody been banned since February?
+    edits:
+      - drop: {type: community.member_banned, after: 2026-02-01, cascade: causation}
+      - patch: {stream: user-42, type: user.updated, set: {plan: pro}, unset: [trial]}
+    projections:
+      - projection: members.py:Member
+        measures:
+          members: count
+          banned: count where is_banned == true
+
+An edit is a method of a timeline, with the same words; ``where`` is a text, see :mod:`.language`. A projection is given as on the command
+line, a file as seen from the scenario's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+import workbench
+from workbench.edits import Edit
+from workbench.errors import UsageError
+from workbench.replay.subject import Source
+from workbench.scenarios.document import Document
+from workbench.scenarios.events import where
+from workbench.scenarios.language import Measure
+from workbench.timeline import RecordedLog, Timeline
+
+EDITS = ("drop", "truncate", "patch", "replace", "insert", "retime")
+_TOP = ("name", "question", "edits", "projections")
+_WATCHED = ("projection", "measures")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A projection whose states a scenario is about, and what is measured of them.
+
+    Attributes
+    ----------
+    projection
+        As in every question; a text may also name a file or module: ``members.py:Member``.
+    name
+        What it is called in results.
+    measures
+        Names, and what they stand for.
+    """
+
+    projection: Source
+    name: str
+    measures: tuple[tuple[str, Measure], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A what-if with a name.
+
+    Attributes
+    ----------
+    edits
+        As ``Timeline.edits`` has them.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    question: str = ""
+    projections: tuple[Watched, ...] = ()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scenario:
+        """Read a scenario from a YAML file, given its path or the name of one that the workbench brings along.
+
+        Opens no lake, and runs nothing that the file names. Plain words are text, times and dates included; numbers are those of JSON;
+        ``true``, ``false`` and ``null`` are what they say.
+
+        Raises
+        ------
+        UsageError
+            There is no such file, or it is no scenario: the message names line and column, and the words that are known there.
+        """
+        document = Document.open(find_scenario(path))
+        top = document.words(document.root, "a scenario", _TOP, needs=("name", "edits"))
+        name = document.text(top["name"], "name")
+        question = document.text(top["question"], "question") if "question" in top else ""
+        edits = tuple(_edit(document, item) for item in document.items(top["edits"], "edits", "edits: - drop: {...}"))
+        watched: tuple[Watched, ...] = ()
+        if "projections" in top:
+            watched = tuple(_watched(document, item) for item in document.items(top["projections"], "projections", "projections: - user"))
+        names = [one.name for one in watched]
+        for index, one in enumerate(names):
+            if one in names[:index]:
+                raise document.wrong(top["projections"], f"projection {one!r} is named twice: give it all its measures at once")
+        return cls(name, edits, question, watched)
+
+    def on(self, timeline: Timeline) -> Timeline:
+        """Return a history in which this happened: the timeline with the scenario's edits behind its own."""
+        return replace(timeline, edits=(*timeline.edits, *self.edits))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.question}" if self.question else self.name
+
+
+def shipped_scenarios() -> dict[str, Path]:
+    """Return the scenarios about the sample system by name: those beside a checkout's package, or those inside an installed one."""
+    package = Path(workbench.__file__).parent
+    outer = package.parent if (package.parent / "pyproject.toml").is_file() else package
+    return {path.stem: path for path in sorted((outer / "pipelines" / "scenarios").glob("*.yaml"))}
+
+
+def find_scenario(scenario: str | Path) -> Path:
+    """Return the path of a scenario, given its path or the name of one that the workbench brings along.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, and none of that name.
+
+    >>> find_scenario("no-deletions").name
+    'no-deletions.yaml'
+    """
+    path = Path(scenario).expanduser()
+    if path.exists():
+        return path
+    shipped = shipped_scenarios()
+    if str(scenario) in shipped:
+        return shipped[str(scenario)]
+    raise UsageError(f"There is no file {scenario}: give the path of a scenario, a YAML file, or one of these names: {', '.join(shipped)}.")
+
+
+def words_of(edit: str) -> dict[str, bool]:
+    """Return the words that an edit knows, and whether each is needed: those of the timeline's method."""
+    parameters = list(inspect.signature(getattr(Timeline, edit)).parameters.values())[1:]
+    return {one.name: one.default is inspect.Parameter.empty for one in parameters}
+
+
+def _edit(document: Document, item: yaml.Node) -> Edit:
+    """Read one edit, by the method of a timeline that makes it."""
+    found = document.words(item, "an edit", EDITS)
+    if len(found) != 1:
+        raise document.wrong(item, f"an edit has one word, and what it is about behind it: {', '.join(EDITS)}")
+    [(method, given)] = found.items()
+    known = words_of(method)
+    words = document.words(given, method, known, needs=[name for name, is_needed in known.items() if is_needed])
+    arguments = {name: _ARGUMENTS[name](document, node, name) for name, node in words.items()}
+    # An edit is made without a lake: what a timeline does with it is to remember it.
+    nowhere = Timeline(log=cast(RecordedLog, None))
+    try:
+        return cast(Timeline, getattr(nowhere, method)(**arguments)).edits[0]
+    except UsageError as error:
+        raise document.wrong(given, str(error).rstrip(".")) from error
+
+
+def _watched(document: Document, item: yaml.Node) -> Watched:
+    if isinstance(item, yaml.ScalarNode):
+        name, measures = document.text(item, "projection"), None
+    else:
+        found = document.words(item, "a projection", _WATCHED, needs=("projection",))
+        name, measures = document.text(found["projection"], "projection"), found.get("measures")
+    place, colon, attribute = name.rpartition(":")
+    is_file = colon and (place.endswith(".py") or "/" in place)
+    source = f"{document.file.parent / place}:{attribute}" if is_file else name
+    return Watched(source, name, () if measures is None else tuple(_measures(document, measures)))
+
+
+def _measures(document: Document, node: yaml.Node) -> Iterator[tuple[str, Measure]]:
+    for name, value in document.mapping(node, "measures", "measures: {members: count}").items():
+        text = document.text(value, name)
+        try:
+            yield name, Measure.parse(text)
+        except UsageError as error:
+            raise document.wrong(value, str(error).rstrip(".")) from error
+
+
+def _names(document: Document, node: yaml.Node, word: str) -> str | list[str]:
+    if isinstance(node, yaml.SequenceNode):
+        return [document.text(one, word) for one in document.items(node, word, f"{word}: [a, b]")]
+    return document.text(node, word)
+
+
+def _some(document: Document, node: yaml.Node, word: str) -> list[str]:
+    return [document.text(one, word) for one in document.items(node, word, f"{word}: [a, b]")]
+
+
+def _bound(document: Document, node: yaml.Node, word: str) -> str | int:
+    value = document.value(node)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise document.wrong(node, f"{word} takes a time or a position: 2026-03-01T09:00:00Z, 2026-03-01, or 84731")
+    return value
+
+
+def _position(document: Document, node: yaml.Node, word: str) -> int:
+    value = document.value(node)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise document.wrong(node, f"{word} takes the position of an event, a whole number")
+    return value
+
+
+def _json(document: Document, node: yaml.Node, _: str) -> Any:
+    return document.value(node)
+
+
+def _fields(document: Document, node: yaml.Node, word: str) -> dict[str, Any]:
+    return {name: document.value(value) for name, value in document.mapping(node, word, f"{word}: {{plan: pro}}").items()}
+
+
+def _text(document: Document, node: yaml.Node, word: str) -> str:
+    return document.text(node, word)
+
+
+def _where(document: Document, node: yaml.Node, word: str) -> Any:
+    text = document.text(node, word)
+    try:
+        return where(text)
+    except UsageError as error:
+        raise document.wrong(node, str(error).rstrip(".")) from error
+
+
+_ARGUMENTS: dict[str, Callable[[Document, yaml.Node, str], Any]] = {
+    "stream": _names,
+    "category": _names,
+    "type": _names,
+    "after": _bound,
+    "upto": _bound,
+    "at": _bound,
+    "to": _bound,
+    "position": _position,
+    "event_id": _text,
+    "cascade": _text,
+    "as_type": _text,
+    "by": _text,
+    "where": _where,
+    "set": _fields,
+    "unset": _some,
+    "data": _json,
+    "metadata": _json,
+}
+"""How each word of an edit is read: all that the methods of a timeline know."""
