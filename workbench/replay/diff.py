@@ -15,7 +15,6 @@ from workbench.projection.rows import ROW, rows_of
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
-from workbench.replay.materialised import state_of
 from workbench.replay.parting import PARTED, both, cut_short, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
@@ -183,11 +182,12 @@ def _named_streams(timeline: Timeline) -> bool:
 
 
 def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
-    """Compare two states, and fold again only up to where entities part."""
+    """Compare two states, and fold again only those entities of which these passes do not tell where they part."""
     fields = tuple(field.name for field in plan.fields)
-    ends = both(lambda one: state_of(plan, one, errors=errors).select("key", pl.struct(fields or ("key",)).alias("_fields")), a, b)
+    states, parted = parted_at_first(plan, a, b, fields=fields, errors=errors)
+    ends = (state.select("key", pl.struct(fields or ("key",)).alias("_fields")) for state in states)
     differing = _differing(_beside(*ends), fields)
-    parted = parted_at_first(plan, a, b, differing["key"], fields=fields, errors=errors)
+    parted = parted.join(differing, on="key", how="semi")
     left = differing.select("key").join(parted, on="key", how="anti")
     if left.height:
         streams = left.select(

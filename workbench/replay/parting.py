@@ -59,9 +59,9 @@ def cut_short(timeline: Timeline, ends: pl.DataFrame) -> Timeline:
 
 
 def parted_at_first(
-    plan: Plan, plain: Timeline, fork: Timeline, keys: pl.Series, *, fields: Sequence[str], errors: OnError
-) -> pl.DataFrame:
-    """Return, for those of some entities that part at the first event that edits touch, that event: a frame of ``PARTED``.
+    plan: Plan, plain: Timeline, fork: Timeline, *, fields: Sequence[str], errors: OnError
+) -> tuple[tuple[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
+    """Return both states, and of the entities that part at the first event that edits touch, that event: a frame of ``PARTED``.
 
     Parameters
     ----------
@@ -71,15 +71,17 @@ def parted_at_first(
         The same timeline without edits, and with them.
     """
     taken, put = fork.log.first_touched(fork, [handled.type for handled in plan.types])
-    stream = pl.concat_str(pl.lit(f"{plan.categories[0]}-"), pl.col("key"))
-    streams = keys.to_frame("key").select("key", stream=stream)
-    first = pl.concat([taken, put]).select(_STREAM).sort(_KEY).unique("stream", keep="first").join(streams, on="stream")
+    prefix = f"{plan.categories[0]}-"
+    ours = pl.concat([taken, put]).select(_STREAM).filter(pl.col("stream").str.starts_with(prefix))
+    first = ours.sort(_KEY).unique("stream", keep="first").with_columns(key=pl.col("stream").str.slice(len(prefix)))
     traced, witness = with_witness(plan, ["prepare_position"])
-    states = both(lambda one: kernel.state(traced, cut_short(one, first), errors=errors, counted=False).result.state, plain, fork)
+    answers = both(lambda one: kernel.marked(traced, one, first, errors=errors), plain, fork)
+    unknown = pl.concat([answer.unknown for answer in answers])
+    first = first.filter(~pl.col("key").is_in(unknown.implode()))
     sides = []
-    for state, name in zip(states, "ab", strict=True):
+    for answer, name in zip(answers, "ab", strict=True):
         sides.append(
-            state.select(
+            answer.at_marks.select(
                 "key",
                 pl.struct(fields or ("key",)).alias(f"_{name}"),
                 pl.col("position").alias(f"_position_{name}"),
@@ -109,10 +111,11 @@ def parted_at_first(
     def named(column: str) -> pl.Expr:
         return pl.when("_by_b").then(f"_{column}_b").otherwise(f"_{column}_a")
 
-    return found.select(
+    parted = found.select(
         "key",
         parted_position="position",
         parted_event_id=named("event_id"),
         parted_event_type=named("type"),
         parted_at=named("recorded_at"),
     )
+    return (answers[0].state, answers[1].state), parted

@@ -21,7 +21,7 @@ from workbench.replay.kernel.layout import Layout
 from workbench.replay.results import FoldResult, history_schema, state_of_versions
 from workbench.timeline import Timeline
 
-__all__ = ["Replay", "Timings", "history", "state", "supports", "versions"]
+__all__ = ["Marked", "Replay", "Timings", "history", "marked", "state", "supports", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,23 @@ class Replay:
 
     result: FoldResult
     timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The state in the end, and at marks.
+
+    Attributes
+    ----------
+    at_marks
+        ``key``, the fields and ``position`` of the marked entities that are there right after their marks, in no order.
+    unknown
+        Keys of marked entities of which that is not known.
+    """
+
+    state: pl.DataFrame
+    at_marks: pl.DataFrame
+    unknown: pl.Series
 
 
 @dataclass(slots=True)
@@ -78,6 +95,22 @@ def state(
     with timings.stage("write"):
         result = engine.result(Counter(extracted.unwanted() if counted else ()))
     return Replay(result, timings)
+
+
+def marked(plan: Plan, timeline: Timeline, marks: pl.DataFrame, *, errors: OnError = "raise") -> Marked:
+    """Fold a timeline into the state of every entity, and take down on the way what some are right after given events.
+
+    Parameters
+    ----------
+    marks
+        ``key``, each once, ``position`` and ``prepare_position``.
+    """
+    timings = Timings()
+    extracted, engine = _engine(plan, timeline, key=None, keeps_history=False, errors=errors, timings=timings)
+    taken = engine.mark(marks)
+    for _ in _folded(extracted, engine, timings):
+        pass
+    return Marked(engine.result(Counter()).state, taken.states(), taken.unknown())
 
 
 def versions(

@@ -23,6 +23,7 @@ from workbench.replay.kernel.decisions import Decider, Decisions, Rows, streams_
 from workbench.replay.kernel.expressions import Scope
 from workbench.replay.kernel.layout import Layout, keyed_by_stream
 from workbench.replay.kernel.lives import lives_of
+from workbench.replay.kernel.marks import Marks
 from workbench.replay.kernel.operations import Outcome, Use, outcome
 from workbench.replay.kernel.steps import Held, Ordered, Steps, Versions, base_of, in_order
 from workbench.replay.kernel.texts import Mask
@@ -79,6 +80,12 @@ class Engine:
         """Events of slow entities in the epoch at hand: position, prepare position and key."""
         self._failures: list[pl.DataFrame] = []
         self._counts = Counts()
+        self._marks: Marks | None = None
+
+    def mark(self, marks: pl.DataFrame) -> Marks:
+        """Take down what entities are right after given events, too; before anything is folded, and not with histories."""
+        self._marks = Marks(self._carry, marks)
+        return self._marks
 
     def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
         """Go on from the state of an earlier replay; with its versions, where those are kept."""
@@ -197,6 +204,8 @@ class Engine:
             yield ended
         else:
             with timings.stage("fold"):
+                if self._marks is not None:
+                    self._marks.go_past(steps, ordered, rows, held=held, bad=bad)
                 self._commit(held, versions)
 
     def _steps(self, count: int, decisions: Decisions, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
