@@ -96,6 +96,28 @@ def test_entities_whose_values_all_fit_are_the_same(data: st.DataObject, history
 
 
 @law
+@given(st.data(), projections(), histories(max_size=20), st.integers(1, 3), _CHUNKS)
+def test_what_entities_are_right_after_marks_is_their_state_up_to_there(
+    data: st.DataObject, projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int]
+) -> None:
+    plan, log = plan_of(projection), frame(history)
+    lengths = {key: data.draw(st.integers(1, len(history))) for key in ("1", "2", "x") if history}
+    marks = pl.DataFrame(
+        [(key, history[length - 1].position, history[length - 1].prepare_position) for key, length in lengths.items()],
+        schema={"key": pl.String, "position": pl.Int64, "prepare_position": pl.Int64},
+        orient="row",
+    )
+    with _chunks_of(chunks[0], apart=chunks[1]):
+        found = kernel.marked(plan, timeline_of(log, runs=runs), marks, errors="collect")
+    prefixes = {key: fold(plan, frame(history[:length]), errors="collect").state for key, length in lengths.items()}
+    expected = [state.filter(key=key) for key, state in prefixes.items() if key not in found.unknown]
+    columns = found.at_marks.columns
+    known = found.at_marks.filter(~pl.col("key").is_in(found.unknown.implode())).sort("key")
+    assert _bits(known) == _bits(pl.concat([known.clear(), *(state.select(columns) for state in expected)]).sort("key"))
+    assert _bits(found.state) == _bits(fold(plan, log, errors="collect").state)
+
+
+@law
 @given(projections(), histories(), st.integers(1, 3), _CHUNKS)
 def test_the_first_value_that_does_not_fit_is_named_as_by_the_other_engine(
     projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int]
