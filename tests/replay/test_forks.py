@@ -26,7 +26,10 @@ from workbench.export import export_log
 from workbench.lake import extract, open_lake
 from workbench.projection import Projection, event, on, plan_of
 from workbench.replay import diff as diffing
+from workbench.replay import materialised, snapshots
+from workbench.replay.engine import replay
 from workbench.replay.fold import fold
+from workbench.replay.function import RecordedEvent, fold_function
 from workbench.timeline import Timeline
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -84,6 +87,52 @@ def states(projection: type[Projection], timeline: Timeline) -> dict[str, tuple[
 
 
 # Laws
+
+
+@law
+@given(st.data(), projections(), histories(max_size=14).filter(bool))
+def test_a_fork_that_reads_what_is_materialised_is_answered_as_the_fold_of_its_events(
+    data: st.DataObject, projection: type[Projection], history: list[Recorded]
+) -> None:
+    calls = data.draw(edits(history))
+    upto = data.draw(st.none() | bounds(history))
+    with lake_in_runs(history) as now:
+        wb.materialise(projection, now.upto(position=data.draw(st.sampled_from(history)).position, stale=True), errors="collect")
+        fork = edited(now, calls)
+        fork = fork if upto is None else fork.upto(upto, stale=True)
+        expected = fold(plan_of(projection), fork.events().collect(), errors="collect")
+        rebuilt = wb.rebuild(projection, fork, errors="collect")
+        assert_frame_equal(expected.state, rebuilt.state)
+        assert expected.counts == rebuilt.counts
+        assert_frame_equal(expected.failures, rebuilt.failures)
+
+
+def test_of_a_fork_only_what_follows_the_first_edit_is_folded(tmp_path: Path) -> None:
+    now = timeline_in(tmp_path / "lake", HISTORY)
+    fork = now.patch(position=50, set={"name": "z"})
+    expected = wb.state(Thing, fork)
+    wb.materialise(Thing, now)
+    with mock.patch.object(materialised, "replay", wraps=replay) as folded:
+        assert wb.state(Thing, fork).equals(expected)
+    [call] = folded.call_args_list
+    assert call.args[1].events().collect()["position"].to_list() == [50, 60]
+    assert len(wb.materialised(now)) == 1  # and nothing of a fork is kept
+
+
+def test_a_fold_goes_on_from_a_snapshot_before_the_first_edit(tmp_path: Path) -> None:
+    def count(state: dict[str, int] | None, event: RecordedEvent) -> dict[str, int]:
+        return {"size": (state or {"size": 0})["size"] + 1 + len(event.data.get("name", ""))}
+
+    subject = wb.Fold(count, category=CATEGORY, version="1")
+    now = timeline_in(tmp_path / "lake", HISTORY)
+    fork = now.patch(position=50, set={"name": "zzz"})
+    expected = wb.state(subject, fork)
+    wb.materialise(subject, now.upto(position=40, stale=True))
+    wb.materialise(subject, now)
+    with mock.patch.object(snapshots, "fold_function", wraps=fold_function) as folded:
+        assert wb.state(subject, fork).equals(expected)
+    [call] = folded.call_args_list
+    assert call.args[1]["position"].to_list() == [50, 60]
 
 
 @law

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import LakeError, UsageError
+from workbench.events import Cutoff
 from workbench.lake.lake import Lake
 from workbench.lake.materials import Manifest, Materials, Moment, Part, Unusable
 from workbench.lake.snapshot import Snapshot
@@ -147,14 +148,37 @@ def history_of(
 def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Answer | None:
     """Return the state at the end of a timeline from what is kept; None if nothing is that could answer.
 
-    With it comes what became of the events, if that is kept: for all entities, at the moment up to which they are kept and after it.
+    With it comes what became of the events, if that is kept: for all entities, at the moment up to which they are kept and after it. Of a
+    what-if, what lies before the first event that edits touch is read, and the rest is folded; nothing of it is kept.
     """
+    if timeline.edits:
+        return _forked(subject, timeline, key=key, errors=errors)
     if isinstance(subject, Fold):
         return continued(subject, timeline, key=key, errors=errors)
     with suppress(Unusable):
         found = _History.of(subject, timeline, key=key, errors=errors)
         return None if found is None else found.answer(key)
     return None
+
+
+def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> Answer | None:
+    if not may_be_kept(timeline):
+        return None
+    plain = replace(timeline, edits=())
+    touched = pl.concat(timeline.log.first_touched(timeline, ["*"]))["position"]
+    if touched.is_empty():  # no edit is about an event of this timeline
+        return kept_answer(subject, plain, key=key, errors=errors)
+    last = min(touched.to_list()) - 1
+    before = replace(plain, cutoff=Cutoff(position=max(last, 0)), last=last)
+    if isinstance(subject, Fold):
+        return continued(subject, timeline, upto=last, key=key, errors=errors)
+    found = kept_answer(subject, before, key=key, errors=errors) if last >= 0 else None
+    if found is None:
+        return None
+    result = replay(subject, replace(timeline, beyond=last), key=key, initial=found.state, errors=errors)
+    counts = None if found.counts is None else found.counts + result.counts
+    failures = None if found.failures is None else pl.concat([found.failures, result.failures])
+    return Answer(result.state, counts, failures)
 
 
 def kept_versions(

@@ -86,10 +86,19 @@ def decoded(content: bytes, fold: Fold) -> dict[str, Folded] | None:
         return None
 
 
-def continued(subject: Fold, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Answer | None:
-    """Return the state of a fold, going on from the last snapshot before the end of a timeline; None if there is none."""
+def continued(
+    subject: Fold, timeline: Timeline, *, upto: int | None = None, key: str | None = None, errors: OnError = "raise"
+) -> Answer | None:
+    """Return the state of a fold, going on from the last snapshot before the end of a timeline; None if there is none.
+
+    Parameters
+    ----------
+    upto
+        Only from a snapshot up to this position: of a what-if, before what its edits touch.
+    """
     end = timeline.position
-    started = None if end is None else latest(subject, timeline, upto=end, errors=errors)
+    start = end if upto is None else upto
+    started = None if end is None or start is None else latest(subject, replace(timeline, edits=()), upto=start, errors=errors)
     if end is None or started is None:
         return None
     shelf, moment, entities = started
@@ -100,7 +109,7 @@ def continued(subject: Fold, timeline: Timeline, *, key: str | None = None, erro
     state = result.state if key is None else result.state.filter(pl.col("key") == key)
     with suppress(Unusable):
         answer = shelf.answer(moment, result, state=state, end=end, key=key)
-        if key is None and end == shelf.snapshot.last_position() and shelf.is_far_behind(moment):
+        if upto is None and key is None and end == shelf.snapshot.last_position() and shelf.is_far_behind(moment):
             with suppress(LakeError, ReplayError, UsageError, OSError), shelf.materials.writing(wait=False):
                 _swap(shelf, subject, timeline, after, before=moment, result=result)
         return answer

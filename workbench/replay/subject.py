@@ -62,14 +62,15 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
         if selection.types:
             raise UsageError(
                 f"{question}() folds every event of an entity, and this timeline looks only at types {', '.join(selection.types)}: "
-                "leave types() out."
+                "leave types() out; drop(type=...) asks what would be had events not happened."
             )
         named = [("streams", selection.streams), ("categories", selection.categories)]
         for method, names in named:
             if names and not keyed_by_stream(subject):
                 raise UsageError(
                     f"{question}() of {subject.name} finds its keys in the events and not in the streams' names, so that looking only at "
-                    f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity."
+                    f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity, and "
+                    "drop() what would be had events not happened."
                 )
             _not_system(names, f"{question}() of {', '.join(names)}")
     return replace(timeline, system=False, beyond=None)
