@@ -190,19 +190,27 @@ def in_order(entity: Entities, rows: pa.Table) -> Ordered:
     if not len(matching):
         return Ordered(matching, found)
     position = rows.column("position").to_numpy()[matching]
-    later = position[1:] > position[:-1]
-    same = found[1:] == found[:-1]
-    if (later | ~same).all():
-        runs = found[np.flatnonzero(np.concatenate([[True], ~same]))]
-        if len(np.unique(runs)) == len(runs):
-            return Ordered(matching, found)
+    # A lake as exported gives runs one after the other, in each of which the events of an entity stand together: those are put together.
+    starts = np.flatnonzero(np.append(True, found[1:] != found[:-1]))
+    together = np.argsort(found[starts], kind="stable")
+    if (together[1:] > together[:-1]).all() and _in_log_order(found, position):
+        return Ordered(matching, found)
+    lengths = np.diff(np.append(starts, len(found)))[together]
+    order = np.repeat(starts[together] - np.cumsum(lengths) + lengths, lengths) + np.arange(len(found))
+    if _in_log_order(found[order], position[order]):
+        return Ordered(matching[order], found[order])
     offset = position - position.min()
     if int(found.max()).bit_length() + int(offset.max()).bit_length() <= 63:
         keys = (found << int(offset.max()).bit_length()) | offset
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(keys)
         keys = keys[order]
         if (keys[1:] != keys[:-1]).all():
             return Ordered(matching[order], found[order])
     prepare = rows.column("prepare_position").to_numpy()[matching]
     order = np.lexsort((prepare, position, found))
     return Ordered(matching[order], found[order])
+
+
+def _in_log_order(entity: Entities, position: npt.NDArray[np.int64]) -> bool:
+    """Whether the events of each entity, which stand together, are in log order."""
+    return bool(((position[1:] > position[:-1]) | (entity[1:] != entity[:-1])).all())
