@@ -38,7 +38,7 @@ FORMAT = 1
 
 _LOCK = ".lock"
 _VERSIONS, _OTHER = ".parquet", ".bin"
-_ROWS_OF_A_GROUP = 32_768
+_ROWS_OF_A_GROUP = 16_384
 """Little enough that one entity costs little, and enough that reading all of a column costs no more."""
 
 
