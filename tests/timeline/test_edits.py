@@ -245,6 +245,10 @@ def test_the_quick_way_to_patch_gives_what_the_careful_one_gives(
     assert quick is None or quick == _put(text, 0, tuple(place), "[7]")
 
 
+def test_all_of_duplicate_keys_are_taken_and_what_is_between_and_behind_them_stays() -> None:
+    assert patched('{"k":1,"k":null,"a":2, "k":3,"b":4}', [], [("k",), ("none",)]) == '{"a":2, "b":4}'
+
+
 def test_a_payload_as_libraries_write_it_is_patched_the_quick_way() -> None:
     assert _put_plainly('{"a":{"b":1.10,"c":"x"},"d":null}', ("a", "b"), "2") == '{"a":{"b":2,"c":"x"},"d":null}'
 

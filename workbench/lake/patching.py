@@ -116,13 +116,14 @@ def _take(text: str, start: int, place: Place) -> str:
     at = [index for index, member in enumerate(members) if member[0] == key]
     if below:
         return _take(text, members[at[0]][2], below) if at else text
-    for index in reversed(at):
+    for _ in at:
+        members, opening = _members(text, start)  # anew: what is taken moves the rest
+        index = next(index for index, member in enumerate(members) if member[0] == key)
         if index + 1 < len(members):
             cut = (members[index][1], members[index + 1][1])
         else:
             cut = (members[index - 1][3] if index else opening, members[index][3])
         text = text[: cut[0]] + text[cut[1] :]
-        del members[index]
     return text
 
 
