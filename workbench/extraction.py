@@ -48,8 +48,8 @@ class Extraction:
         Only these streams, by name; None for all of the categories.
     apart
         Whether the order of events of different streams does not matter, so that chunks may hold ranges of streams.
-    ends
-        Only the events of these streams, of each up to an event, inclusively: ``stream``, ``position``, ``prepare_position``. None for all.
+    among
+        Only these streams, by name, where they may be many; None for all.
     """
 
     categories: tuple[str, ...]
@@ -57,7 +57,7 @@ class Extraction:
     columns: tuple[str, ...] = ()
     streams: tuple[str, ...] | None = None
     apart: bool = False
-    ends: pl.DataFrame | None = None
+    among: pl.Series | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,8 @@ APART_ROWS = 500_000
 """The same where chunks may hold ranges of streams: smaller ones keep two cores busy from the beginning to the end. Whole epochs are put
 together up to twice as many, since several are ordered together as fast as one."""
 
-_WANTED, _ENDS = "_workbench_wanted", "_workbench_ends"
+_WANTED, _AMONG = "_workbench_wanted", "_workbench_among"
 _MALFORMED = "Malformed JSON"
-_ENDING = (  # a semi join that compares as well is no hash join
-    f"(SELECT v.* FROM events v JOIN {_ENDS} e ON v.stream = e.stream "
-    "WHERE v.position < e.position OR (v.position = e.position AND v.prepare_position <= e.prepare_position))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,8 @@ class Extractor:
             ahead.shutdown(wait=False, cancel_futures=True)
 
     def unwanted(self) -> dict[str, int]:
-        """Count the events of other types; none of them where streams are cut short."""
-        if (not self.files and not self._adds) or self.extraction.ends is not None:
+        """Count the events of other types; none of them where streams are many and named."""
+        if (not self.files and not self._adds) or self.extraction.among is not None:
             return {}
         relation = self.queries.relation(
             "SELECT type, count(*) FROM events GROUP BY type ORDER BY type",
@@ -174,14 +170,14 @@ class Extractor:
     def _chunk(self, piece: _Piece) -> Chunk:
         began = time.perf_counter()
         conditions = piece.conditions.unproven(piece.files)
-        ends = self.extraction.ends
+        among = self.extraction.among
         relation = partial(
             self.queries.relation,
             files=piece.files,
             conditions=conditions,
             hidden=self.hidden,
             layer=piece.layer,
-            tables=None if ends is None else {_ENDS: ends.to_arrow()},
+            tables=None if among is None else {_AMONG: among.to_frame("stream").to_arrow()},
         )
         with self.queries.translated(piece.files):
             try:
@@ -236,7 +232,7 @@ class Extractor:
         columns.append(f"{_by_code(doubtful, otherwise='false')} AS doubtful")
         codes = " ".join(f"WHEN type = {quoted(one.type)} THEN {code}" for code, one in enumerate(wanted))
         coded = f"(CASE {codes} END)::USMALLINT" if wanted else "NULL::USMALLINT"
-        view = "events" if self.extraction.ends is None else _ENDING
+        view = "events" if self.extraction.among is None else f"(SELECT * FROM events SEMI JOIN {_AMONG} USING (stream))"
         events = f"SELECT *, {coded} AS code FROM {view} WHERE {self._types()}{piece.range}"
         return f"SELECT {', '.join(columns)}, code FROM ({events})"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.errors import UsageError
-from workbench.events import MAX_POSITION, Selection
+from workbench.events import Selection
 from workbench.projection.evaluation import keying
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
@@ -15,7 +15,7 @@ from workbench.projection.rows import ROW, rows_of
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
-from workbench.replay.parting import PARTED, both, cut_short, parted_at_first
+from workbench.replay.parting import PARTED, among, both, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline
@@ -190,12 +190,8 @@ def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFr
     parted = parted.join(differing, on="key", how="semi")
     left = differing.select("key").join(parted, on="key", how="anti")
     if left.height:
-        streams = left.select(
-            stream=pl.concat_str(pl.lit(f"{plan.categories[0]}-"), pl.col("key")),
-            position=pl.lit(MAX_POSITION, dtype=pl.Int64),
-            prepare_position=pl.lit(MAX_POSITION, dtype=pl.Int64),
-        )
-        side_a, side_b = both(lambda one: _side(plan, cut_short(one, streams), key=None, errors=errors), a, b)
+        streams = f"{plan.categories[0]}-" + left["key"]
+        side_a, side_b = both(lambda one: _side(plan, among(one, streams), key=None, errors=errors), a, b)
         parted = pl.concat([parted, _parted(side_a, side_b, fields, left).select(PARTED)])
     return _shown(differing, parted, fields)
 

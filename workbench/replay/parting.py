@@ -26,14 +26,14 @@ PARTED = ("key", "parted_position", "parted_event_id", "parted_event_type", "par
 
 
 @dataclass(frozen=True, slots=True)
-class _CutShort:
-    """A log that gives only some streams, of each what stands up to an event."""
+class _Among:
+    """A log that gives only some streams to the kernel."""
 
     log: RecordedLog
-    ends: pl.DataFrame
+    streams: pl.Series
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extracted:
-        return self.log.extract(replace(timeline, log=self.log), replace(extraction, ends=self.ends))
+        return self.log.extract(replace(timeline, log=self.log), replace(extraction, among=self.streams))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)
@@ -46,15 +46,9 @@ def both(ask: Callable[[Timeline], Answer], a: Timeline, b: Timeline) -> tuple[A
         return ask(a), other.result()
 
 
-def cut_short(timeline: Timeline, ends: pl.DataFrame) -> Timeline:
-    """Return a timeline for the kernel that holds only some streams, of each what stands up to an event, inclusively.
-
-    Parameters
-    ----------
-    ends
-        ``stream``, ``position`` and ``prepare_position``, a row for each stream.
-    """
-    log: Any = _CutShort(timeline.log, ends.select(_STREAM))
+def among(timeline: Timeline, streams: pl.Series) -> Timeline:
+    """Return a timeline that gives the kernel only these streams, which may be too many for a selection."""
+    log: Any = _Among(timeline.log, streams)
     return replace(timeline, log=log)
 
 
