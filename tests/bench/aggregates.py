@@ -14,7 +14,7 @@ from eventsourcing.domain import Aggregate, event
 
 
 class User(Aggregate):
-    """What the projection `tests.bench.replay.User` is, with the library's own means."""
+    """What the projection `tests.bench.users.User` is, with the library's own means."""
 
     @event("Created")
     def __init__(self, name: str, email: str) -> None:
