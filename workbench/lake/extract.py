@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -27,11 +28,14 @@ from workbench.lake.query import Queries
 from workbench.timeline import Timeline
 
 CHUNK_ROWS = 1_000_000
-"""About how many rows of the log one query looks at; what it gives is held twice, by the reader and ahead of it."""
+"""About how many rows of the log one query looks at; what it gives is held by the caller, and so is what was read ahead."""
 
 APART_ROWS = 500_000
 """The same where chunks may hold ranges of streams: smaller ones keep two cores busy from the beginning to the end. Whole epochs are put
 together up to twice as many, since several are ordered together as fast as one."""
+
+_AHEAD = 2
+"""How many chunks are read ahead: with one, the reader would wait for the caller whenever that takes longer, and the caller in the end."""
 
 _WANTED, _AMONG = "_workbench_wanted", "_workbench_among"
 _MALFORMED = "Malformed JSON"
@@ -72,17 +76,16 @@ class Extractor:
         return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction, layer)
 
     def chunks(self) -> Generator[Chunk, None, None]:
-        """Yield what is asked for, chunk by chunk; the next one is read while the caller works on this one."""
+        """Yield what is asked for, chunk by chunk; the next ones are read while the caller works on this one."""
         ahead = ThreadPoolExecutor(1, thread_name_prefix="extract")
+        coming: deque[Future[Chunk]] = deque()
         try:
-            coming = None
             for piece in self._pieces():
-                following = ahead.submit(self._chunk, piece)
-                if coming is not None:
-                    yield coming.result()
-                coming = following
-            if coming is not None:
-                yield coming.result()
+                coming.append(ahead.submit(self._chunk, piece))
+                if len(coming) > _AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
             # Without waiting: who gives up on the way may be the garbage collector, in which joining a thread can wait for ever.
             ahead.shutdown(wait=False, cancel_futures=True)
@@ -136,7 +139,7 @@ class Extractor:
                 together = ()
             if rows > 4 * CHUNK_ROWS:
                 yield from (_Piece(group, conditions) for conditions in self._cut(group))
-            elif self.extraction.apart and rows > 2 * APART_ROWS and (ends := self._stream_ends(group)):
+            elif self.extraction.apart and rows > 1.5 * APART_ROWS and (ends := self._stream_ends(group)):
                 for after, before in zip([None, *ends], [*ends, None], strict=True):
                     yield _Piece(group, self.conditions, after, before)
             else:
@@ -148,9 +151,10 @@ class Extractor:
         """Return names of streams that cut the files of an epoch into pieces of about the same size, as far as their statistics tell."""
         ends: list[str] = []
         rows = 0
+        most = _rows(group) / round(_rows(group) / APART_ROWS)
         for file in group:
             for least, count in self.queries.row_groups(file):
-                if rows >= APART_ROWS and (not ends or least > ends[-1]):
+                if rows >= most and (not ends or least > ends[-1]):
                     ends.append(least)
                     rows = 0
                 rows += count
@@ -202,8 +206,8 @@ class Extractor:
     def _sql(self, piece: _Piece, *, guarded: bool) -> str:
         """Return the query.
 
-        The code of a type is worked out once, since texts are dear to compare. What depends on a condition stands in a ``CASE``: in the
-        columns of a query DuckDB works out both sides of an ``AND`` or ``OR`` for every row.
+        What depends on a condition stands in a ``CASE``: in the columns of a query DuckDB works out both sides of an ``AND`` or ``OR``
+        for every row.
         """
         wanted = self.extraction.wanted
         columns = [
@@ -230,15 +234,12 @@ class Extractor:
             columns.append(f"{_by_code(lists, otherwise='NULL')}::VARCHAR[] AS {root}")
         doubtful = [(code, " OR ".join(f"coalesce({doubt}, false)" for doubt in found)) for code, found in sorted(doubts.items())]
         columns.append(f"{_by_code(doubtful, otherwise='false')} AS doubtful")
-        codes = " ".join(f"WHEN type = {quoted(one.type)} THEN {code}" for code, one in enumerate(wanted))
-        coded = f"(CASE {codes} END)::USMALLINT" if wanted else "NULL::USMALLINT"
+        # A function of a type, unlike comparisons, is worked out once for each entry of a dictionary; null where a type is not wanted.
+        # And `IN` with many constants becomes a hash join, which loses the order.
+        place = f"list_position([{', '.join(quoted(one.type) for one in wanted)}]::VARCHAR[], type)"
         view = "events" if self.extraction.among is None else f"(SELECT * FROM events SEMI JOIN {_AMONG} USING (stream))"
-        events = f"SELECT *, {coded} AS code FROM {view} WHERE {self._types()}{piece.range}"
+        events = f"SELECT *, ({place} - 1)::USMALLINT AS code FROM {view} WHERE {place} IS NOT NULL{piece.range}"
         return f"SELECT {', '.join(columns)}, code FROM ({events})"
-
-    def _types(self) -> str:
-        # An OR chain: `IN` with many constants becomes a hash join, which loses the order.
-        return "(" + (" OR ".join(f"type = {quoted(one.type)}" for one in self.extraction.wanted) or "false") + ")"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import polars as pl
 
 from workbench.projection.plan import Plan
 from workbench.replay.kernel.columns import Column, Entities, column_of
+from workbench.replay.kernel.numbering import Numbering
 from workbench.replay.kernel.texts import Mask
 from workbench.replay.results import history_schema, state_schema
 
@@ -30,10 +31,7 @@ class Carry:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.columns: dict[str, Column[Any]] = {field.name: column_of(field) for field in plan.fields}
-        # Polars numbers the texts of a category as they are met, five times as fast as a dictionary does. It forgets them with the last
-        # series of the category, so one is held.
-        self._keys = pl.Categorical(pl.Categories.random())
-        self._holds = pl.Series([], dtype=self._keys)
+        self._numbering = Numbering()
         self._names = pl.Series("key", [], dtype=pl.String)
         self._size = 0
         self.alive: Mask = np.zeros(0, dtype=np.bool_)
@@ -47,15 +45,11 @@ class Carry:
 
     def entities(self, keys: pl.Series) -> Entities:
         """Return the numbers of entities by their keys; new keys get new numbers."""
-        found = keys.cast(self._keys).to_physical().to_numpy().astype(np.int64)
-        size = int(found.max(initial=-1)) + 1
-        if size > len(self._names):
-            numbers, first = np.unique(found, return_index=True)
-            fresh = numbers >= len(self._names)
-            room = pl.repeat(None, size - len(self._names), dtype=pl.String, eager=True)
-            self._names = pl.concat([self._names, room]).scatter(numbers[fresh], keys.gather(first[fresh]))
-            self._grow(size)
-        return found
+        numbers, fresh = self._numbering.of(keys)
+        if len(fresh):
+            self._names = pl.concat([self._names, keys.gather(fresh)], rechunk=True)
+            self._grow(len(self._names))
+        return numbers
 
     def keys(self, entities: Entities) -> pl.Series:
         """Return the keys of entities."""

@@ -29,8 +29,12 @@ class Decisions:
 
     matched: list[tuple[int, Rows]] = field(default_factory=list)
     """For handlers by number, rows that match."""
-    keys: list[tuple[Rows, pl.Series | None]] = field(default_factory=list)
-    """Rows that match a handler, with their keys; None where the stream says it."""
+    keys: list[tuple[Rows, pl.Series]] = field(default_factory=list)
+    """Rows that match a handler, with their keys; null where there is none."""
+    json_keys: list[tuple[Rows, pl.Series]] = field(default_factory=list)
+    """The same, with the keys as JSON text: see ``keys_of``."""
+    keyed_by_stream: list[Rows] = field(default_factory=list)
+    """Rows that match a handler and whose key the stream says."""
     unmatched: int = 0
     unhandled: Counter[str] = field(default_factory=Counter)
 
@@ -99,7 +103,12 @@ class Decider:
             if not matches.all():
                 found.unmatched += int(np.count_nonzero(~matches))
                 taken = taken.at(taken.rows[matches])
-            found.keys.append((taken.rows, None if branch.key is None else _keys(taken, branch.key)))
+            if branch.key is None:
+                found.keyed_by_stream.append(taken.rows)
+            elif isinstance(branch.key, ir.Column):
+                found.keys.append((taken.rows, _own_keys(taken.column(branch.key.name))))
+            else:
+                found.json_keys.append((taken.rows, taken.texts(branch.key)))
             first += len(branch.handlers)
         if len(scope.rows):
             found.unhandled[handled.type] += len(scope.rows)
@@ -122,8 +131,10 @@ class Decider:
                 matching = [at for at, ask in enumerate(asked, number) if ask is None or ask(row, data, metadata) is True]
                 at_row = np.array([index], dtype=np.int64)
                 found.matched += [(at, at_row) for at in matching]
-                if matching:
-                    found.keys.append((at_row, None if key is None else pl.Series([keyed(row, data, metadata)], dtype=pl.String)))
+                if matching and key is None:
+                    found.keyed_by_stream.append(at_row)
+                elif matching:
+                    found.keys.append((at_row, pl.Series([keyed(row, data, metadata)], dtype=pl.String)))
                 else:
                     found.unmatched += 1
                 break
@@ -131,22 +142,18 @@ class Decider:
                 found.unhandled[handled.type] += 1
 
 
-def _keys(scope: Scope, key: ir.Value) -> pl.Series:
-    """Return keys; null where there is none."""
-    if isinstance(key, ir.Column):
-        column = scope.column(key.name)
-        texts = column if column.dtype == pl.String else column.cast(pl.String)
-        return texts.set(texts == "", None)
-    texts = scope.texts(key)
+def keys_of(texts: pl.Series) -> pl.Series:
+    """Return the keys that JSON texts stand for: strings that are not empty, and whole numbers; null where that is none."""
     strings = mask(texts.str.starts_with('"'))
-    found = unquoted(texts, escapes=scope.escapes(key))
-    if strings.all():
-        empty = found == ""
-        return found.set(empty, None) if empty.any() else found
+    found = unquoted(texts)
     numbers, whole = integers(texts)
-    digits = pl.Series(numbers).cast(pl.String)
     none = ~strings & ~whole | mask(found == "")
-    return found.zip_with(pl.Series(strings), digits).set(pl.Series(none), None)
+    return found.zip_with(pl.Series(strings), pl.Series(numbers).cast(pl.String)).set(pl.Series(none), None)
+
+
+def _own_keys(column: pl.Series) -> pl.Series:
+    texts = column if column.dtype == pl.String else column.cast(pl.String)
+    return texts.set(texts == "", None)
 
 
 def _lists(column: pa.ChunkedArray) -> Lists:

@@ -19,14 +19,15 @@ from workbench.projection import plan as ir
 from workbench.replay.fold import OnError, fold
 from workbench.replay.kernel.carry import Carry, version_frame
 from workbench.replay.kernel.columns import Entities
-from workbench.replay.kernel.decisions import Decider, Decisions, Rows, streams_of
+from workbench.replay.kernel.decisions import Decider, Decisions, Rows, keys_of, streams_of
 from workbench.replay.kernel.expressions import Scope
 from workbench.replay.kernel.layout import Layout, keyed_by_stream
 from workbench.replay.kernel.lives import lives_of
 from workbench.replay.kernel.marks import Marks
+from workbench.replay.kernel.numbering import Numbering
 from workbench.replay.kernel.operations import Outcome, Use, outcome
 from workbench.replay.kernel.steps import Held, Ordered, Steps, Versions, base_of, in_order
-from workbench.replay.kernel.texts import Mask
+from workbench.replay.kernel.texts import Mask, mask
 from workbench.replay.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
 
 
@@ -73,6 +74,8 @@ class Engine:
         self._by_stream = keyed_by_stream(plan)
         self._decider = Decider(plan, layout)
         self._carry = Carry(plan)
+        self._json_keys = Numbering()
+        self._of_json_key: Entities = np.zeros(0, dtype=np.int64)
         self._slow = pl.DataFrame(schema=state_schema(plan))
         self._open = pl.DataFrame(schema=history_schema(plan))
         """The versions of slow entities that no event has ended yet."""
@@ -137,11 +140,10 @@ class Engine:
     def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
         """Put the matching rows in order; also return how many have no key, and the rows whose stream should give one and does not."""
         entity = np.full(rows.num_rows, _OTHER, dtype=np.int64)
-        by_stream = np.zeros(rows.num_rows, dtype=np.bool_)
-        for matching, keys in decisions.keys:
-            if keys is None:
+        if decisions.keyed_by_stream:
+            by_stream = np.zeros(rows.num_rows, dtype=np.bool_)
+            for matching in decisions.keyed_by_stream:
                 by_stream[matching] = True
-        if by_stream.any():
             names, starts = streams_of(rows)
             if len(self._plan.categories) == 1:
                 keys = names.str.slice(len(self._plan.categories[0]) + 1)
@@ -150,23 +152,25 @@ class Engine:
             numbers = self._entities(keys)
             entity = np.where(by_stream, np.repeat(numbers, np.diff(np.append(starts, rows.num_rows))), _OTHER)
         strays = np.flatnonzero(entity == _STRAY)
-        keyless = 0
-        keyed = [(matching, keys) for matching, keys in decisions.keys if keys is not None]
-        if keyed:
-            matching = np.concatenate([matching for matching, _ in keyed])
-            keys = pl.concat([keys for _, keys in keyed])
-            none = keys.is_null().to_numpy()
-            entity[matching] = np.where(none, _KEYLESS, self._entities(keys.fill_null("-")))
-            keyless = int(np.count_nonzero(entity == _KEYLESS))
-        return in_order(entity, rows), keyless, strays
+        for matching, keys in decisions.keys:
+            entity[matching] = self._entities(keys)
+        if decisions.json_keys:
+            matching = np.concatenate([matching for matching, _ in decisions.json_keys])
+            texts = pl.concat([texts for _, texts in decisions.json_keys])
+            # Of each text it is worked out once which entity it names; no JSON text is empty.
+            numbers, fresh = self._json_keys.of(texts.fill_null("") if texts.null_count() else texts)
+            self._of_json_key = np.append(self._of_json_key, self._entities(keys_of(texts.gather(fresh))))
+            entity[matching] = self._of_json_key[numbers]
+        return in_order(entity, rows), int(np.count_nonzero(entity == _KEYLESS)), strays
 
     def _entities(self, keys: pl.Series) -> Entities:
-        """Return the numbers of entities by key; of another entity than the one that is asked for, and of an empty key, none."""
-        if self._key is None and not (keys == "").any():
+        """Return the numbers of entities by key; where there is none, it is empty or not the one that is asked for, what says so."""
+        if self._key is None and not keys.null_count() and not (keys == "").any():
             return self._carry.entities(keys)
         numbers = np.full(len(keys), _OTHER, dtype=np.int64)
-        numbers[(keys == "").to_numpy()] = _STRAY
-        wanted = (keys != "" if self._key is None else keys == self._key).to_numpy()
+        numbers[keys.is_null().to_numpy()] = _KEYLESS
+        numbers[mask(keys == "")] = _STRAY
+        wanted = mask(keys != "" if self._key is None else keys == self._key)
         numbers[wanted] = self._carry.entities(keys.filter(pl.Series(wanted)))
         return numbers
 
