@@ -21,7 +21,8 @@ from workbench.edits import span_of
 from workbench.errors import BeforeFirstEvent, InvalidTime, QueryError, UsageError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake import open_lake
-from workbench.lake.patching import NoObject, _put, _put_plainly, patched
+from workbench.lake.patching import NoObject, patched
+from workbench.lake.plain_patching import plainly_patched
 from workbench.projection import event
 from workbench.timeline import Timeline
 
@@ -224,33 +225,61 @@ def test_json_text_is_patched_to_the_byte(text: str, puts: dict[tuple[str, ...],
     assert patched(text, list(puts.items()), takes) == expected
 
 
+_KEYS = st.sampled_from(["a", "b", "ü", 'q"', "a b", "'"])
+_PLACES = st.lists(_KEYS, min_size=1, max_size=2).map(tuple)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", "ü", 'q"', "a b"]), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=8,
 )
+_SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (",", " :"), (" ,", ":"), ("\n,\t", ":")])
+
+
+def _careful(text: str, puts: list[tuple[tuple[str, ...], str]], takes: list[tuple[str, ...]]) -> str | None:
+    try:
+        return patched(text, puts, takes)
+    except NoObject:
+        return None
 
 
 @given(
-    st.dictionaries(st.sampled_from(["a", "b", "ü", 'q"', "a b"]), _JSON, max_size=3),
-    st.lists(st.sampled_from(["a", "b", "ü", 'q"']), min_size=1, max_size=2),
-    st.sampled_from([(",", ":"), (", ", ": "), (",", " :")]),
-    st.booleans(),
+    st.lists(st.tuples(st.dictionaries(_KEYS, _JSON, max_size=3) | _JSON, _SEPARATORS, st.booleans()), max_size=5),
+    st.lists(st.tuples(_PLACES, st.sampled_from(["[7]", '"\'"', '"ü"', "1.10"])), max_size=2),
+    st.lists(_PLACES, max_size=2),
 )
-def test_the_quick_way_to_patch_gives_what_the_careful_one_gives(
-    payload: dict[str, Any], place: list[str], separators: tuple[str, str], is_ascii: bool
+def test_patching_many_at_once_gives_what_the_careful_way_gives_or_leaves_it_to_that(
+    payloads: list[tuple[Any, tuple[str, str], bool]], puts: list[tuple[tuple[str, ...], str]], takes: list[tuple[str, ...]]
 ) -> None:
-    text = json.dumps(payload, separators=separators, ensure_ascii=is_ascii)
-    quick = _put_plainly(text, tuple(place), "[7]")
-    assert quick is None or quick == _put(text, 0, tuple(place), "[7]")
+    texts = [json.dumps(held, separators=separators, ensure_ascii=is_ascii) for held, separators, is_ascii in payloads]
+    found = plainly_patched(pl.Series(texts, dtype=pl.String), puts, takes)
+    assert [
+        _careful(text, puts, takes) for text, plain in zip(texts, found, strict=True) if plain is not None
+    ] == found.drop_nulls().to_list()
+
+
+@pytest.mark.parametrize(
+    ("text", "puts", "takes", "expected"),
+    [
+        ('{"a":{"b":1.10,"c":"x"},"d":null}', [(("a", "c"), "2")], [], '{"a":{"b":1.10,"c":2},"d":null}'),
+        ('{"a":{"b":1.5,"c":"ü"},"d":null}', [(("d",), "2"), (("e",), '"x"')], [("a",)], '{"d":2,"e":"x"}'),
+        ('{"a":1, "b":[2] }', [], [("b",), ("c",)], '{"a":1 }'),
+        ('{"a":12}', [(("a",), "7")], [], '{"a":7}'),
+        ('{"a":1}', [], [("a",)], "{}"),
+        ('{"a":1.10}', [(("a",), "7")], [], None),  # 1.1 for DuckDB
+        ('{"a":1,"b":{"a":2}}', [(("a",), "7")], [], None),
+        ('{"a" :1}', [(("a",), "7")], [], None),
+        ("[]", [(("a",), "7")], [], None),
+        (None, [(("a",), "7")], [], None),
+    ],
+)
+def test_what_is_plain_is_patched_at_once(
+    text: str | None, puts: list[tuple[tuple[str, ...], str]], takes: list[tuple[str, ...]], expected: str | None
+) -> None:
+    assert plainly_patched(pl.Series([text], dtype=pl.String), puts, takes).to_list() == [expected]
 
 
 def test_all_of_duplicate_keys_are_taken_and_what_is_between_and_behind_them_stays() -> None:
     assert patched('{"k":1,"k":null,"a":2, "k":3,"b":4}', [], [("k",), ("none",)]) == '{"a":2, "b":4}'
-
-
-def test_a_payload_as_libraries_write_it_is_patched_the_quick_way() -> None:
-    assert _put_plainly('{"a":{"b":1.10,"c":"x"},"d":null}', ("a", "b"), "2") == '{"a":{"b":2,"c":"x"},"d":null}'
 
 
 @pytest.mark.parametrize("text", ["[1]", '"x"', "null", "7"])

@@ -28,6 +28,7 @@ from workbench.lake.moments import place_behind, places_by
 from workbench.lake.overlay import EVENT, FORK, KEY, Layer, Overlay, in_cut
 from workbench.lake.patching import NoObject, patched
 from workbench.lake.payload_conditions import holding, read_by
+from workbench.lake.plain_patching import plainly_patched
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
 
@@ -141,8 +142,11 @@ class _Forking:
 
         def change(rows: pl.DataFrame) -> pl.DataFrame:
             nonlocal same
-            texts = list(map(self._patched(edit), rows.select("data", "stream", "revision", "type", "position").iter_rows()))
-            data = pl.Series("data", texts, dtype=pl.String)
+            data = plainly_patched(rows["data"], edit.set, edit.unset).alias("data")
+            left = np.flatnonzero(data.is_null().to_numpy())
+            if len(left):
+                asked = rows[left].select("data", "stream", "revision", "type", "position")
+                data = data.scatter(left, pl.Series(list(map(self._patched(edit), asked.iter_rows())), dtype=pl.String))
             same = same and data.equals(rows["data"])
             return rows.with_columns(data, _was=_unless_inserted("patched"))
 
