@@ -50,6 +50,8 @@ class Extraction:
         Whether the order of events of different streams does not matter, so that chunks may hold ranges of streams.
     among
         Only these streams, by name, where they may be many; None for all.
+    mention, within
+        At least those events in whose payloads, of these roots, a text stands, as it is or perhaps escaped; None for all.
     """
 
     categories: tuple[str, ...]
@@ -58,6 +60,8 @@ class Extraction:
     streams: tuple[str, ...] | None = None
     apart: bool = False
     among: pl.Series | None = None
+    mention: str | None = None
+    within: tuple[Root, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,8 +238,15 @@ class Extractor:
         # And `IN` with many constants becomes a hash join, which loses the order.
         place = f"list_position([{', '.join(quoted(one.type) for one in wanted)}]::VARCHAR[], type)"
         view = "events" if self.extraction.among is None else f"(SELECT * FROM events SEMI JOIN {_AMONG} USING (stream))"
-        events = f"SELECT *, ({place} - 1)::USMALLINT AS code FROM {view} WHERE {place} IS NOT NULL{piece.range}"
+        events = f"SELECT *, ({place} - 1)::USMALLINT AS code FROM {view} WHERE {place} IS NOT NULL{piece.range}{self._mentioning()}"
         return f"SELECT {', '.join(columns)}, code FROM ({events})"
+
+    def _mentioning(self) -> str:
+        asked = self.extraction
+        if asked.mention is None:
+            return ""
+        choices = [f"contains({root}, {quoted(text)})" for root in asked.within for text in (asked.mention, "\\")]
+        return f" AND ({' OR '.join(choices)})"
 
 
 @dataclass(frozen=True, slots=True)

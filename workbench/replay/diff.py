@@ -15,6 +15,7 @@ from workbench.projection.rows import ROW, rows_of
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
+from workbench.replay.mentions import streams_about
 from workbench.replay.parting import PARTED, among, both, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
@@ -98,9 +99,10 @@ def diff(
     whole_b = folded_from_the_start(b, subject_b, question="diff")
     if other is None and keyed_by_stream(subject_a):
         whole_a, whole_b = _narrowed(subject_a, whole_a, whole_b)
-    keys = _touched_keys(subject_a, whole_a, whole_b) if other is None and key is None else None
-    if keys is not None:
-        side_a, side_b = (_side_of(subject_a, timeline, keys, errors=errors) for timeline in (whole_a, whole_b))
+    touched = _touched_keys(subject_a, whole_a, whole_b) if other is None and key is None else None
+    if touched is not None:
+        keys, narrowed_a, narrowed_b = touched
+        side_a, side_b = (_side_of(subject_a, timeline, keys, errors=errors) for timeline in (narrowed_a, narrowed_b))
     elif other is None and key is None and not isinstance(subject_a, Fold) and _parts_early(subject_a, whole_a, whole_b):
         return _wide(subject_a, whole_a, whole_b, errors=errors)
     elif other is None and not whole_a.edits and _without_end(whole_a) == _without_end(whole_b):
@@ -139,13 +141,17 @@ def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Tim
     return replace(a, selections=(*a.selections, chosen)), replace(b, selections=(*b.selections, chosen))
 
 
-def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> list[str] | None:
-    """Return the keys of the entities that edits touch, where keys stand in the events, and they are few and all that could differ."""
+def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str], Timeline, Timeline] | None:
+    """Return the keys of the entities that edits touch, where keys stand in the events, and they are few and all that could differ.
+
+    The timelines come back narrowed to the streams that have events about them, where those are few.
+    """
     if isinstance(subject, Fold) or keyed_by_stream(subject) or subject.python_only:
         return None
     if a.edits == b.edits or replace(a, edits=b.edits) != b:
         return None
-    found: set[str] = set()
+    keys: set[str] = set()
+    streams: set[str] = set()
     finds = {
         handled.type: [keying(branch.key) for branch in handled.branches]
         for handled in subject.types
@@ -156,12 +162,19 @@ def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> list[str] | Non
         rows = side.log.touched(side)
         if rows is None or len(finds) < len(subject.types):
             return None
-        for row in rows_of(rows.filter(pl.col("category").is_in(subject.categories), pl.col("type").is_in(list(finds)))):
+        ours = rows.filter(pl.col("category").is_in(subject.categories), pl.col("type").is_in(list(finds)))
+        streams.update(ours["stream"])
+        for row in rows_of(ours):
             data, metadata = (ABSENT if row[ROW.index(root)] is None else decode(row[ROW.index(root)]) for root in ("data", "metadata"))
-            found.update(key for find in finds[row[ROW.index("type")]] if (key := find(row, data, metadata)))
-        if len(found) > _FEW_KEYS:
+            keys.update(key for find in finds[row[ROW.index("type")]] if (key := find(row, data, metadata)))
+        if len(keys) > _FEW_KEYS:
             return None
-    return sorted(found)
+    recorded = streams_about(subject, replace(a, edits=()), keys) if keys else None
+    if recorded is None or len(streams | recorded) > _FEW:
+        return sorted(keys), a, b
+    chosen = Selection(streams=tuple(sorted(streams | recorded)))
+    narrowed_a, narrowed_b = (replace(side, selections=(*side.selections, chosen)) for side in (a, b))
+    return sorted(keys), narrowed_a, narrowed_b
 
 
 def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:

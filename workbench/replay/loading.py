@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from workbench.errors import InvalidProjection
+from workbench.errors import InvalidProjection, UsageError
 from workbench.projection.declaration import Projection
 from workbench.replay.function import Fold
 from workbench.replay.subject import Source
@@ -46,6 +46,34 @@ def load_projection(text: str) -> Source:
         return found
     what = f"has no {name}" if found is None else f"has {name}, but it is no projection"
     raise InvalidProjection(f"{place} {what}; it has {_known(module)}.")
+
+
+def load_object(text: str, *, what: str) -> object:
+    """Return whatever a text names, ``FILE.py:NAME`` or ``MODULE:NAME``; runs the file or module as ``load_projection`` does.
+
+    Parameters
+    ----------
+    what
+        What is wanted, for messages.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, module or name.
+    InvalidProjection
+        The file or module fails.
+    """
+    place, colon, name = text.rpartition(":")
+    if not (colon and place and name):
+        raise UsageError(f"{text!r} names no {what}: write FILE.py:NAME or MODULE:NAME.")
+    is_file = place.endswith(".py") or "/" in place or "\\" in place
+    if is_file and not Path(place).is_file():
+        raise UsageError(f"There is no file {place} with a {what}: write FILE.py:NAME or MODULE:NAME.")
+    module = _from_file(Path(place)) if is_file else _from_module(place)
+    if name not in vars(module):
+        raise UsageError(f"{place} has no {name}; name the {what} that stands there.")
+    found: object = vars(module)[name]
+    return found
 
 
 def _from_file(path: Path) -> ModuleType:

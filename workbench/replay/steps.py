@@ -10,11 +10,12 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError
-from workbench.projection.plan import Path, Plan
+from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, Row, event_in_words, rows_of
 from workbench.replay.engine import events_of
 from workbench.replay.fold import OnError, stepped
 from workbench.replay.function import Fold, RecordedEvent, columns_of, keyed_events
+from workbench.replay.mentions import may_be_about
 from workbench.replay.results import frame_of, polars_type
 from workbench.replay.subject import Source, folded, keyed_by_stream, subject_of
 from workbench.timeline import Timeline
@@ -107,7 +108,8 @@ def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError
     if isinstance(subject, Fold):
         walk, fields = _of_fold(subject, events.collect(), key=key, errors=errors)
     else:
-        walk, fields = _of_plan(subject, events.filter(_may_be_about(subject, key)), key=key, errors=errors)
+        condition = may_be_about(subject, key)
+        walk, fields = _of_plan(subject, events if condition is None else events.filter(condition), key=key, errors=errors)
     columns = [pl.Series(name, [row[ROW.index(name)] for row in walk.rows], dtype=dtype) for name, dtype in _EVENT.items()]
     there = pl.Series("there", [values is not None for values in walk.values], dtype=pl.Boolean)
     frame = pl.DataFrame([*columns, there, fields.alias("fields")]).rename({"type": "event_type"})
@@ -141,19 +143,6 @@ def _differing(frame: pl.DataFrame, one: str, other: str) -> pl.Expr:
 
     named = [pl.when(value(one, name).ne_missing(value(other, name))).then(pl.lit(name)) for name in names]
     return pl.concat_list(named).list.drop_nulls() if named else pl.lit([], dtype=pl.List(pl.String))
-
-
-def _may_be_about(plan: Plan, key: str) -> pl.Expr:
-    """Return a condition that every event about an entity fits, and few others: the key stands in the payload, or may, escaped."""
-    roots = set()
-    for branch in (branch for handled in plan.types for branch in handled.branches):
-        if not isinstance(branch.key, Path):
-            return pl.lit(value=True)
-        roots.add(branch.key.root)
-    if not roots or any(handled.lifts for handled in plan.types):
-        return pl.lit(value=True)
-    names = [pl.col(root).str.contains(text, literal=True) for root in sorted(roots) for text in (key, "\\")]
-    return pl.col("type").is_in([handled.type for handled in plan.types]) & pl.any_horizontal(names)
 
 
 def _of_plan(plan: Plan, events: pl.LazyFrame, *, key: str, errors: OnError) -> tuple[_Walk, pl.Series]:

@@ -33,9 +33,16 @@ class Layout:
             streams = tuple(f"{category}-{key}" for category in plan.categories)
         if any(branch.key is None for handled in plan.types for branch in handled.branches):
             own |= {"stream"} if len(plan.categories) == 1 else {"stream", "category"}
+        roots = () if key is None else key_roots(plan)
         return cls(
             Extraction(
-                plan.categories, tuple(wanted), tuple(sorted(own)), streams, apart=keyed_by_stream(plan) and len(plan.categories) == 1
+                plan.categories,
+                tuple(wanted),
+                tuple(sorted(own)),
+                streams,
+                apart=keyed_by_stream(plan) and len(plan.categories) == 1,
+                mention=key if roots else None,
+                within=roots,
             ),
             tuple(slots),
         )
@@ -44,6 +51,15 @@ class Layout:
 def keyed_by_stream(plan: ir.Plan) -> bool:
     """Whether the name of its stream says which entity an event is about."""
     return all(branch.key is None for handled in plan.types for branch in handled.branches)
+
+
+def key_roots(plan: ir.Plan) -> tuple[Root, ...]:
+    """Return the payloads in which keys stand, as they are or as whole numbers; nothing if a key may come from elsewhere."""
+    keys = {branch.key for handled in plan.types for branch in handled.branches}
+    paths = [key for key in keys if isinstance(key, ir.Path)]
+    if len(paths) < len(keys) or any(handled.lifts for handled in plan.types):
+        return ()
+    return tuple(sorted({path.root for path in paths}))
 
 
 def _decimal_places(handled: ir.HandledType, plan: ir.Plan) -> list[ir.Path]:

@@ -1,0 +1,335 @@
+"""DuckDB's part of a publication: events of a timeline, split by type and with typed columns, as files or tables.
+
+The events are read once, a million at a time. Of each portion the events of one type after the other are extracted, by one ``json_extract``
+with all of its places, and staged as Parquet. Whatever is published is made of the staged files.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from workbench.errors import LakeBusy, LakeDamaged, LakeError, UsageError
+from workbench.lake.conditions import Conditions, quoted
+from workbench.lake.format import DataFile
+from workbench.lake.place import translated
+from workbench.lake.query import query_error
+from workbench.lake.snapshot import Snapshot
+from workbench.timeline import Timeline
+
+FileFormat = Literal["parquet", "csv", "arrow"]
+
+PORTION = 1_000_000
+"""About how many events are held at once; a file with more is held as a whole, on the disk where it must be."""
+SMALL = 65_536
+"""Rows of a file on the average, below which the staged files of a table become one."""
+
+NOTES = "workbench_published"
+"""The table of a DuckDB file that says what it holds."""
+
+_ROWS_OF_A_BATCH = 65_536
+_TIMES = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a payload's place: the keys that lead there, its name and its type in SQL."""
+
+    path: tuple[str, ...]
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of one event type's table.
+
+    Attributes
+    ----------
+    events
+        Those of the event, as the lake has them.
+    payload
+        Whether the payload stands in a column of its own, as recorded: never, where it is no object, or always.
+    payload_bytes
+        Whether there is a column for payloads that are no JSON.
+    guarded
+        Whether there are payloads of which DuckDB cannot extract anything.
+    """
+
+    type: str
+    events: tuple[str, ...]
+    columns: tuple[Column, ...]
+    payload: Literal["never", "others", "always"] = "never"
+    payload_bytes: bool = False
+    guarded: bool = False
+
+
+def is_reachable(key: str) -> bool:
+    """Whether a path of DuckDB's can name a key: it cannot be empty, and a ``*`` is a wildcard even in quotes."""
+    return key != "" and not re.search(r'["*\\\x00-\x1f\x7f]', key)
+
+
+def long_places(timeline: Timeline, type_: str, paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return those of some places of a type where an integer does not fit 64 bits."""
+    asked = [path for path in paths if all(map(is_reachable, path))]
+    if not asked:
+        return []
+    tests = ", ".join(
+        f"bool_or(regexp_full_match(x[{at}], '-?[0-9]+') AND TRY_CAST(x[{at}] AS BIGINT) IS NULL)" for at in range(1, len(asked) + 1)
+    )
+    relation = timeline.sql(
+        f"SELECT {tests} FROM (SELECT TRY(json_extract(data, {_paths(asked)})) AS x FROM events "
+        f"WHERE type = {quoted(type_)} AND regexp_matches(data, '[0-9]{{19}}'))"
+    )
+    [found] = relation.fetchall()
+    return [path for path, is_long in zip(asked, found, strict=True) if is_long]
+
+
+@dataclass(slots=True)
+class Staged:
+    """What was staged of one table."""
+
+    files: list[tuple[Path, int]] = field(default_factory=list)
+    """With the number of rows in each."""
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(rows for _, rows in self.files)
+
+
+class Press:
+    """A database of its own in which tables are made, and a folder in which they are staged; both go when it is closed."""
+
+    def __init__(self, folder: Path, *, place: str) -> None:
+        self._folder = folder
+        self._place = place
+        self._connection = duckdb.connect(":memory:", config={"temp_directory": str(folder / "spilt")})
+        self._connection.execute("SET TimeZone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def stage_events(self, timeline: Timeline, layouts: Iterable[Layout]) -> dict[str, Staged]:
+        """Stage the timeline's events of some types, each with its columns; rows in the order of the lake's files."""
+        wanted = {layout.type: layout for layout in layouts}
+        found = {name: Staged() for name in wanted}
+        if not wanted:
+            return found
+        payload = ["data", *(["data_bytes"] if any(layout.payload_bytes for layout in wanted.values()) else [])]
+        columns = list(dict.fromkeys([*(name for layout in wanted.values() for name in layout.events), *payload]))
+        with self._translated(timeline):
+            self._connection.execute("DROP TABLE IF EXISTS events")
+            self._connection.register("names", pa.table({"type": pa.array(sorted(wanted), pa.string())}))
+            self._connection.execute("CREATE OR REPLACE TYPE event_type AS ENUM (SELECT type FROM names)")
+            chosen = ", ".join(columns)
+            for rows in self._portions(timeline, columns):
+                self._connection.execute(
+                    f"CREATE OR REPLACE TEMP TABLE events AS SELECT {chosen}, TRY_CAST(type AS event_type) AS type FROM ({rows})"
+                )
+                counts = self._connection.execute("SELECT type::VARCHAR, count(*) FROM events WHERE type IS NOT NULL GROUP BY 1 ORDER BY 1")
+                for name, count in counts.fetchall():
+                    found[name].files.append((self._copied(_select(wanted[name]), "parquet"), count))
+        return found
+
+    def _portions(self, timeline: Timeline, columns: Sequence[str]) -> Iterator[str]:
+        """Yield queries of the events, portion by portion."""
+        snapshot = timeline.log
+        if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.hides:
+            conditions = Conditions.of(timeline, rule=snapshot.rule)
+            for files in _together(conditions.files(snapshot.files)):
+                snapshot.queries.pages.verify(files, columns=(*columns, "type"), conditions=conditions)
+                yield snapshot.queries.select(self._connection, files, conditions=conditions.unproven(files))
+            return
+        reader = timeline.sql(f"SELECT {', '.join(columns)}, type FROM events").to_arrow_reader(_ROWS_OF_A_BATCH)
+        for portion in _portions(reader):
+            self._connection.register("portion", portion)
+            yield "SELECT * FROM portion"
+
+    def stage_frame(self, frame: pl.DataFrame) -> Staged:
+        """Stage a frame."""
+        file = self._aside("parquet")
+        with self._translated():
+            frame.write_parquet(file)
+        return Staged([(file, frame.height)])
+
+    def write(self, staged: Staged, *, format: FileFormat) -> list[tuple[Path, int]]:  # noqa: A002  # the user's own word
+        """Return files of a format with what was staged of a table, and their rows; several for large Parquet tables."""
+        if format == "parquet" and (len(staged.files) == 1 or staged.rows > SMALL * len(staged.files)):
+            return staged.files
+        if format == "parquet":
+            file = self._copied(_rows(staged), "parquet")
+        elif format == "csv":
+            # DuckDB writes an empty text in quotes, and null as nothing.
+            file = self._copied(_rows(staged), "csv", f"(FORMAT csv, HEADER, TIMESTAMPFORMAT '{_TIMES}')")
+        else:
+            file = self._aside("arrow")
+            with self._translated():
+                reader = self._connection.sql(_rows(staged)).to_arrow_reader(_ROWS_OF_A_BATCH)
+                with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+                    for batch in reader:
+                        writer.write_batch(batch)
+        return [(file, staged.rows)]
+
+    def _copied(self, select: str, suffix: str, options: str = "(FORMAT parquet)") -> Path:
+        file = self._aside(suffix)
+        with self._translated():
+            self._connection.execute(f"COPY ({select}) TO {quoted(str(file))} {options}")
+        return file
+
+    def _aside(self, suffix: str) -> Path:
+        return self._folder / f"{secrets.token_hex(8)}.{suffix}"
+
+    @contextmanager
+    def _translated(self, timeline: Timeline | None = None) -> Iterator[None]:
+        snapshot = None if timeline is None else timeline.log
+        with translated(self._place):
+            try:
+                yield
+            except duckdb.Error as error:
+                if isinstance(snapshot, Snapshot):
+                    raise query_error(error, place=snapshot.place, files=snapshot.files) from error
+                raise LakeError(f"{self._place} cannot be written: {str(error).splitlines()[0]}") from error
+
+
+class DatabaseFile:
+    """A DuckDB file with published tables, changed as a whole by ``commit`` or not at all."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def notes(self) -> str | None:
+        """Return what it says of itself; None if it is not there.
+
+        Raises
+        ------
+        UsageError
+            It is another file.
+        LakeBusy
+            Another program has it open.
+        """
+        if not self._file.exists():
+            return None
+        with _opened(self._file, read_only=True) as connection:
+            try:
+                rows = connection.execute(f"SELECT notes FROM {NOTES}").fetchall()
+            except duckdb.CatalogException:
+                raise UsageError(f"{self._file} is a DuckDB file that was not published here: name another file.") from None
+        if len(rows) != 1:
+            raise LakeDamaged(f"{self._file} does not say what it holds: remove it, and publish again.")
+        return str(rows[0][0])
+
+    def commit(self, notes: str, *, added: Mapping[str, Staged], anew: Mapping[str, Staged], dropped: Iterable[str]) -> None:
+        """Add rows to tables, make tables anew, and drop some, in one transaction; a new file is built aside."""
+        building = self._file if self._file.exists() else self._file.with_name(f".{self._file.name}.{secrets.token_hex(6)}")
+        try:
+            with _opened(building) as connection, translated(str(self._file)):
+                connection.execute("BEGIN")
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {NOTES} (notes VARCHAR)")
+                for name in dropped:
+                    connection.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+                for name, staged in anew.items():
+                    connection.execute(f"CREATE OR REPLACE TABLE {identifier(name)} AS {_rows(staged)}")
+                for name, staged in added.items():
+                    connection.execute(f"INSERT INTO {identifier(name)} {_rows(staged)}")
+                connection.execute(f"DELETE FROM {NOTES}")
+                connection.execute(f"INSERT INTO {NOTES} VALUES (?)", [notes])
+                connection.execute("COMMIT")
+            if building != self._file:
+                building.replace(self._file)
+        finally:
+            if building != self._file:
+                for leftover in (building, building.with_name(f"{building.name}.wal")):
+                    leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(file: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        with duckdb.connect(str(file), read_only=read_only) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+    except duckdb.IOException as error:
+        text = str(error).splitlines()[0]
+        if "lock" in text:
+            raise LakeBusy(f"{file} is open in another program: close it there, and publish again.") from error
+        raise LakeError(f"{file} is no DuckDB file that can be opened, or cannot be written: {text}") from error
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.CatalogException):
+            raise
+        raise LakeError(f"{file} cannot be written: {str(error).splitlines()[0]}") from error
+
+
+def identifier(name: str) -> str:
+    """Return a name as SQL has it.
+
+    >>> identifier('say "when"')
+    '"say ""when""\"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _select(layout: Layout) -> str:
+    """Return the query of a type's table over the events of a portion."""
+    columns = list(layout.events)
+    for at, column in enumerate(layout.columns, 1):
+        cast = "" if column.type == "VARCHAR" else f"::{column.type}"
+        columns.append(f"x[{at}]{cast} AS {identifier(column.name)}")
+    if layout.payload == "always":
+        columns.append("data AS payload")
+    elif layout.payload == "others":
+        columns.append("CASE WHEN is_object THEN NULL ELSE data END AS payload")
+    if layout.payload_bytes:
+        columns.append("nullif(data_bytes, ''::BLOB) AS payload_bytes")
+    taken, is_object = f"json_extract_string(data, {_paths([one.path for one in layout.columns])})", "json_type(data) = 'OBJECT'"
+    if layout.guarded:
+        taken, is_object = f"TRY({taken})", f"coalesce(TRY({is_object}), false)"
+    given = [f"{taken} AS x"] if layout.columns else []
+    given += [f"{is_object} AS is_object"] if layout.payload == "others" else []
+    inner = ", ".join(["*", *given])
+    return f"SELECT {', '.join(columns)} FROM (SELECT {inner} FROM events WHERE type = {quoted(layout.type)})"
+
+
+def _paths(paths: Sequence[tuple[str, ...]]) -> str:
+    return "[" + ", ".join(quoted("$" + "".join(f'."{step}"' for step in path)) for path in paths) + "]"
+
+
+def _rows(staged: Staged) -> str:
+    return f"SELECT * FROM read_parquet([{', '.join(quoted(str(file)) for file, _ in staged.files)}])"
+
+
+def _together(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
+    """Put small neighbours together."""
+    held: list[DataFile] = []
+    for file in files:
+        if held and sum(one.rows for one in held) + file.rows > PORTION:
+            yield held
+            held = []
+        held.append(file)
+    if held:
+        yield held
+
+
+def _portions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= PORTION:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
