@@ -31,18 +31,18 @@ class Marks:
 
     def go_past(self, steps: Steps, ordered: Ordered, rows: pa.Table, *, held: dict[str, Held], bad: Mask) -> None:
         """Take down the states of entities with a mark that these steps go past, before they become what is carried on."""
-        if self._passed.all():
+        waits = np.zeros(max(len(self._passed), int(steps.entity.max(initial=-1)) + 1), dtype=np.bool_)
+        waits[: len(self._passed)] = ~self._passed
+        near = np.flatnonzero(waits[steps.entity])
+        if not len(near):
             return
-        at = ordered.rows[steps.at]
-        position = rows.column("position").to_numpy()[at]
-        marked = steps.entity < len(self._position)
-        entity = np.where(marked, steps.entity, 0)
+        position, prepare = rows.column("position").to_numpy(), rows.column("prepare_position").to_numpy()
+        at, entity = ordered.rows[steps.at[near]], steps.entity[near]
         mark = self._position[entity]
-        later = position > mark
-        same = np.flatnonzero((position == mark) & marked)
-        later[same] = rows.column("prepare_position").to_numpy()[at[same]] > self._prepare[entity[same]]
-        later &= marked & ~self._passed[entity]
-        first = np.flatnonzero(later & ~_after_one(later, steps.entity))
+        later = position[at] > mark
+        same = np.flatnonzero(position[at] == mark)
+        later[same] = prepare[at[same]] > self._prepare[entity[same]]
+        first = near[later & ~_after_one(later, entity)]
         first = first[~bad[steps.entity[first]]]
         inside = (first > 0) & (steps.entity[first - 1] == steps.entity[first])
         carried = steps.entity[first[~inside]]
@@ -55,7 +55,7 @@ class Marks:
                 {
                     "key": self._carry.keys(steps.entity[points]),
                     **{name: column.series(held[name].at(points)) for name, column in columns.items()},
-                    "position": pl.Series(position[points]),
+                    "position": pl.Series(position[ordered.rows[steps.at[points]]]),
                 },
                 schema=self._state(points[:0]).schema,
             ),
