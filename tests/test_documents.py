@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
     result = CliRunner().invoke(app, ["demo", "--dir", str(place / "data"), "--events", "3000"])
     assert result.exit_code == 0, (result.output, result.exception)
+    shutil.copytree(ROOT / "pipelines", place / "pipelines")
     return place
 
 
@@ -70,16 +69,22 @@ def test_the_demo_can_be_run_twice_and_the_commands_that_it_ends_with_run(demo: 
             assert result.exit_code == 0, (command, result.output, result.exception)
 
 
-def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(
+    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = store.clock
     assert isinstance(clock, Clock)
     clock.set(datetime.now(UTC) - timedelta(days=2))
     fill(store, 30)
-    environment = os.environ | {"WORKBENCH_SOURCE": store.uri, "WORKBENCH_LAKE": str(tmp_path / "lake")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    for _ in range(2):
-        subprocess.run([ROOT / "pipelines" / "nightly.sh", tmp_path / "reports"], check=True, env=environment, capture_output=True)
+    for name, value in (("SOURCE", store.uri), ("LAKE", tmp_path / "lake"), ("REPORTS", tmp_path / "reports")):
+        monkeypatch.setenv(f"WORKBENCH_{name}", str(value))
+    night = (datetime.now(UTC) - timedelta(days=1)).replace(hour=0, minute=15, second=0, microsecond=0)
+    words = ["schedule", "due", str(ROOT / "pipelines" / "nightly.yaml"), "--ledger", str(tmp_path / "ledger"), "--now", night.isoformat()]
+    for succeeded in (2, 0):
+        result = CliRunner().invoke(app, words)
+        assert (result.exit_code, result.stdout.count("succeeded")) == (0, succeeded), (result.output, result.exception)
     (report,) = (tmp_path / "reports").iterdir()
+    assert report.name == f"event_types-{night:%Y-%m-%d}.html"
     assert "type.1" in report.read_text(encoding="utf-8")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
+    from workbench.pipelines import load_pipeline
     from workbench.projection import Digits, Json, Projection, event, on, upcast
     from workbench.replay.diff import diff
     from workbench.replay.function import Fold
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from workbench.replay.steps import steps
     from workbench.reports import run_report
     from workbench.scenarios import Scenario, whatif
+    from workbench.schedule import Ledger, Scheduler
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
 
@@ -47,9 +49,11 @@ _HOMES = {
     "Json": "workbench.projection",
     "Lake": "workbench.lake",
     "LakeInfo": "workbench.lake",
+    "Ledger": "workbench.schedule",
     "Projection": "workbench.projection",
     "Rebuilt": "workbench.replay.questions",
     "Scenario": "workbench.scenarios",
+    "Scheduler": "workbench.schedule",
     "Selection": "workbench.events",
     "Timeline": "workbench.timeline",
     "WorkbenchError": "workbench.errors",
@@ -64,6 +68,7 @@ _HOMES = {
     "history": "workbench.replay.questions",
     "infer": "workbench.replay.infer",
     "lineage": "workbench.replay.lineage",
+    "load_pipeline": "workbench.pipelines",
     "materialise": "workbench.replay.materialised",
     "materialised": "workbench.replay.materialised",
     "on": "workbench.projection",
@@ -87,9 +92,11 @@ __all__ = [
     "Json",
     "Lake",
     "LakeInfo",
+    "Ledger",
     "Projection",
     "Rebuilt",
     "Scenario",
+    "Scheduler",
     "Selection",
     "Timeline",
     "WorkbenchError",
@@ -104,6 +111,7 @@ __all__ = [
     "history",
     "infer",
     "lineage",
+    "load_pipeline",
     "materialise",
     "materialised",
     "on",

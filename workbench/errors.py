@@ -34,7 +34,9 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   ├── CellFailed             a cell of the notebook raised an error
     │   ├── CellTimedOut           a cell took longer than a cell may
     │   ├── KernelDied             the process that ran the notebook is gone
-    │   └── RunTimedOut            the run as a whole took longer than it may
+    │   ├── RunTimedOut            the run as a whole took longer than it may
+    │   └── RunOutOfMemory         the run held more memory than it may
+    ├── ScheduleError              the ledger of scheduled runs cannot be read or written
     └── EmbeddedStoreError         the embedded store cannot start or serve
 """
 
@@ -203,6 +205,14 @@ class KernelDied(ReportError):
 
 class RunTimedOut(ReportError):
     """Raised when a run as a whole takes longer than it may."""
+
+
+class RunOutOfMemory(ReportError):
+    """Raised when the processes of a run hold more memory than they may."""
+
+
+class ScheduleError(WorkbenchError):
+    """Raised when the ledger of scheduled runs cannot be read or written."""
 
 
 class EmbeddedStoreError(WorkbenchError):

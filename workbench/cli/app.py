@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import demo, export, look, materialise, report, state, steps, store, whatif
+from workbench.cli import check, demo, export, look, materialise, metrics, report, schedule, state, steps, store, whatif
 
 app = typer.Typer(
     name="workbench",
@@ -32,11 +32,14 @@ def options(
     """Ask questions of the history that your systems keep in KurrentDB."""
 
 
+check.register(app)
 demo.register(app)
 export.register(app)
 look.register(app)
 materialise.register(app)
+metrics.register(app)
 report.register(app)
+schedule.register(app)
 state.register(app)
 steps.register(app)
 store.register(app)

@@ -9,7 +9,7 @@ from workbench.errors import UsageError
 from workbench.events import Cutoff
 from workbench.projection.expressions import Value, Where, event
 from workbench.projection.plan import COLUMNS
-from workbench.scenarios.language import Comparator, Constant, Path, condition
+from workbench.scenarios.language import Comparator, Constant, Path, condition, place
 
 _COMPARE = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -26,6 +26,20 @@ def where(text: str) -> Where:
         It says none, or compares what cannot be compared.
     """
     return condition(text, _OfEvents())
+
+
+def value(text: str) -> Value:
+    """Return the place of an event that a text names, see :mod:`.language`.
+
+    >>> value('metadata.userId')
+    event.metadata['userId']
+
+    Raises
+    ------
+    UsageError
+        It names none.
+    """
+    return _value(place(text))
 
 
 class _OfEvents:

@@ -131,6 +131,21 @@ def condition(text: str, conditions: Conditions[Found]) -> Found:
     return found
 
 
+def place(text: str) -> Path:
+    """Read a place alone.
+
+    Raises
+    ------
+    UsageError
+        It is none; the message says where.
+    """
+    reader = _Reader(text, "place")
+    found = reader.path()
+    if not reader.is_done:
+        raise reader.wrong(f"{reader.shown} stands where the place ends")
+    return found
+
+
 class _Reader:
     """A text, word by word."""
 

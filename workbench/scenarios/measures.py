@@ -25,25 +25,39 @@ def measured(measure: Measure, states: pl.DataFrame, *, fields: list[str]) -> An
     UsageError
         There is no such field, or it cannot be measured or compared so.
     """
-    if measure.where is not None:
-        asked = _OfStates(measure, states, fields)
-        try:
-            states = states.filter(condition(measure.where, asked))
-        except pl.exceptions.PolarsError as error:
-            raise UsageError(f"The measure {measure.text!r} cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+    try:
+        return states.select(expression(measure, states.schema, fields=fields)).item()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"The measure {measure.text!r} cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+
+
+def expression(measure: Measure, schema: pl.Schema, *, fields: list[str]) -> pl.Expr:
+    """Return a measure as an aggregation of states with these columns.
+
+    Sums of integers are of 128 bits, since those of 64 would wrap around.
+
+    Raises
+    ------
+    UsageError
+        As ``measured`` does.
+    """
+    where = None if measure.where is None else condition(measure.where, _OfStates(measure, schema, fields))
     if measure.field is None:
-        return states.height
-    values = states[_known(measure, measure.field, fields)]
-    if values.dtype == pl.Null:  # a fold's field that no state has
-        values = values.cast(pl.Int64)
-    dtype = values.dtype
+        return pl.len() if where is None else where.sum()
+    dtype = schema[_known(measure, measure.field, fields)]
+    values = pl.col(measure.field)
+    if dtype == pl.Null:  # a fold's field that no state has
+        dtype = pl.Int64()
+        values = values.cast(dtype)
     if measure.aggregate in ("sum", "mean") and not dtype.is_numeric():
         raise UsageError(f"{measure.text!r} cannot be measured: {measure.field} is {dtype} and no number; {AGGREGATES[0]} counts entities.")
     if dtype.is_nested():
         raise UsageError(f"{measure.text!r} cannot be measured: {measure.field} is {dtype} and has no order.")
+    if where is not None:
+        values = values.filter(where)
     match measure.aggregate:
         case "sum" if dtype.is_integer():
-            return values.cast(pl.Int128).sum()  # int64 would wrap around
+            return values.cast(pl.Int128).sum()
         case "sum":
             return values.sum()
         case "mean":
@@ -62,8 +76,8 @@ def _known(measure: Measure, name: str, fields: list[str]) -> str:
 class _OfStates:
     """Conditions on the columns of a state."""
 
-    def __init__(self, measure: Measure, states: pl.DataFrame, fields: list[str]) -> None:
-        self._measure, self._states, self._fields = measure, states, fields
+    def __init__(self, measure: Measure, schema: pl.Schema, fields: list[str]) -> None:
+        self._measure, self._schema, self._fields = measure, schema, fields
 
     def compare(self, path: Path, comparator: Comparator, constant: Constant) -> pl.Expr:
         column, value = self._column(path), self._constant(path, constant)
@@ -104,7 +118,7 @@ class _OfStates:
 
     def _constant(self, path: Path, constant: Constant) -> Constant | datetime:
         """Return what a field is compared with: a text is a time beside an instant, and otherwise of the field's own kind."""
-        dtype = self._states.schema[_known(self._measure, _name(path), self._fields)]
+        dtype = self._schema[_known(self._measure, _name(path), self._fields)]
         if dtype.is_temporal() and isinstance(constant, str):
             moment = Cutoff.parse(constant).time
             if moment is not None:

@@ -30,8 +30,8 @@ class Document:
     root: yaml.Node
 
     @classmethod
-    def open(cls, file: Path) -> Document:
-        """Read a file.
+    def open(cls, file: Path, *, kind: str = "a scenario", holds: str = "a name and edits") -> Document:
+        """Read a file. ``kind`` and ``holds`` say in messages what it should be, and what such a one has.
 
         Raises
         ------
@@ -46,9 +46,9 @@ class Document:
             # An alias would let a few lines stand for more than any memory holds.
             for event in yaml.parse(text, Loader=yaml.BaseLoader):
                 if isinstance(event, yaml.AliasEvent):
-                    raise _at(file, event.start_mark, "a scenario has no aliases: a text that begins with * stands in quotes")
+                    raise _at(file, event.start_mark, f"{kind} has no aliases: a text that begins with * stands in quotes")
                 if getattr(event, "tag", None) is not None:
-                    raise _at(file, event.start_mark, f"a scenario has no tags: leave {event.tag} out")
+                    raise _at(file, event.start_mark, f"{kind} has no tags: leave {event.tag} out")
             root = yaml.compose(text, Loader=yaml.BaseLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -57,9 +57,9 @@ class Document:
         except yaml.YAMLError as error:
             raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
         except RecursionError:
-            raise UsageError(f"{file} is nested too deeply to be a scenario.") from None
+            raise UsageError(f"{file} is nested too deeply to be {kind}.") from None
         if root is None:
-            raise UsageError(f"{file} is empty: a scenario has a name and edits.")
+            raise UsageError(f"{file} is empty: {kind} has {holds}.")
         return cls(file, root)
 
     def wrong(self, node: yaml.Node, why: str) -> UsageError:

@@ -1,0 +1,155 @@
+"""Attempts in processes of their own: what fails, hangs, is killed or takes too much is told apart, and no process is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # it brings no types
+import pytest
+
+from tests.cli.test_failures import other_server
+from tests.schedule.jobs import NIGHTLY, SetClock, Work, scheduler_of
+from workbench.embedded import EmbeddedStore
+from workbench.errors import StorageFull
+from workbench.lake import open_lake
+from workbench.schedule.owner import Process
+from workbench.schedule.supervision import Ended, supervise
+from workbench.schedule.worker import Request, perform
+
+
+def export(source: str, lake: Path, *, seconds: float = 60) -> Request:
+    return Request("export", str(lake), {}, seconds, source=source)
+
+
+def tried(request: Request, *, memory: int | None = None, on_start: Any = None) -> tuple[Ended, list[Process]]:
+    """Supervise an attempt; return how it ended, and which processes were told to work on it."""
+    workers: list[Process] = []
+
+    def beat(worker: Process | None) -> bool:
+        if worker is not None:
+            workers.append(worker)
+            if on_start is not None:
+                on_start(worker)
+        return True
+
+    return supervise(request, memory=memory, beat=beat), workers
+
+
+def test_an_export_runs_in_a_process_that_the_ledger_knows_of_before_it_begins(store: EmbeddedStore, tmp_path: Path) -> None:
+    seen: list[bool] = []
+    ended, [worker] = tried(export(store.uri, tmp_path / "lake"), on_start=lambda _: seen.append((tmp_path / "lake").exists()))
+    assert (ended.outcome, ended.message) == ("succeeded", "")
+    assert ended.answer.details["lake"] == str(tmp_path / "lake")
+    assert ended.memory > 10**7
+    assert seen == [False]
+    assert worker.is_gone
+
+
+def test_what_fails_says_so_in_one_sentence(store: EmbeddedStore, tmp_path: Path) -> None:
+    ended, _ = tried(Request("report", str(tmp_path / "nowhere"), {"html": str(tmp_path / "a.html")}, 60, notebook="event_types"))
+    assert (ended.outcome, ended.permanent) == ("failed", False)
+    assert "There is no lake" in ended.message
+    ended, _ = tried(Request("report", str(tmp_path / "nowhere"), {"html": str(tmp_path / "a.html")}, 60, notebook="no_such"))
+    assert (ended.outcome, ended.permanent) == ("failed", True)
+    assert "There is no notebook 'no_such'" in ended.message
+
+
+def test_what_takes_longer_than_its_limit_is_ended_with_all_its_processes(tmp_path: Path) -> None:
+    with other_server(b"") as port:
+        ended, [worker] = tried(export(f"esdb://127.0.0.1:{port}?tls=false", tmp_path / "lake", seconds=1.5))
+    assert ended.outcome == "timed out"
+    assert "longer than its limit of 1.5 seconds" in ended.message
+    assert ended.seconds < 10
+    assert worker.is_gone
+
+
+def test_what_takes_more_memory_than_its_limit_is_ended(tmp_path: Path) -> None:
+    with other_server(b"") as port:
+        ended, [worker] = tried(export(f"esdb://127.0.0.1:{port}?tls=false", tmp_path / "lake"), memory=10**6)
+    assert ended.outcome == "out of memory"
+    assert "more than its limit of 0.00 GB" in ended.message
+    assert worker.is_gone
+
+
+def test_a_worker_that_is_killed_is_told_apart(tmp_path: Path) -> None:
+    ended, _ = tried(export("esdb://127.0.0.1:1?tls=false", tmp_path / "lake"), on_start=lambda one: os.kill(one.pid, signal.SIGKILL))
+    assert ended.outcome == "killed"
+    assert "ended by SIGKILL, perhaps since the memory of the machine ran out" in ended.message
+
+
+def test_a_run_that_is_no_longer_ours_is_never_begun(tmp_path: Path) -> None:
+    ended = supervise(export("esdb://127.0.0.1:1?tls=false", tmp_path / "lake"), memory=None, beat=lambda _: False)
+    assert ended.outcome == "lost"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/reports/a.html"),
+            "The system refused it: No space left on device (/reports/a.html).",
+        ),
+        (StorageFull("No room is left."), "No room is left."),
+        (MemoryError(), "The memory did not suffice."),
+        (ZeroDivisionError("division by zero"), "It failed with ZeroDivisionError: division by zero."),
+    ],
+)
+def test_a_disk_that_is_full_and_other_failures_are_answers(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("workbench.reports.run_report", fails)
+    answer = perform(Request("report", "lake", {"html": "a.html"}, 60, notebook="event_types"))
+    assert (answer.message, answer.permanent) == (said, False)
+
+
+def test_a_place_for_files_that_is_gone_fails_the_run_and_is_tried_again(tmp_path: Path) -> None:
+    clock, work = SetClock.at("2026-03-01T00:15:00Z"), Work()
+    (tmp_path / "out").write_text("no directory", encoding="utf-8")
+    text = "retry: {times: 1, wait: 1m}\n" + NIGHTLY.replace("needs: copy, ", "").replace("  copy: {export: everything}\n", "")
+    scheduler = scheduler_of(tmp_path, text, clock, work)
+    [done] = scheduler.due()
+    assert (done.outcome, done.state) == ("failed", "due")
+    assert "Its files cannot be put in place" in done.message
+    assert str(tmp_path / "out") in done.message
+    (tmp_path / "out").unlink()
+    clock.on(minutes=1)
+    assert [one.outcome for one in scheduler.due()] == ["succeeded"]
+
+
+def test_a_scheduler_that_is_killed_takes_its_worker_with_it_and_the_next_one_goes_on(store: EmbeddedStore, tmp_path: Path) -> None:
+    pipelines = tmp_path / "p.yaml"
+    pipelines.write_text(
+        "schedule: 0 0 * * *\nsince: 2026-03-01\nsource: $STORE\nlake: lake\njobs:\n  copy: {export: everything}\n", encoding="utf-8"
+    )
+    words = [sys.executable, "-m", "workbench", "schedule", "due", str(pipelines), "--now", "2026-03-01T00:01:00Z"]
+    with other_server(b"") as port:
+        environment = os.environ | {"STORE": f"esdb://127.0.0.1:{port}?tls=false"}
+        scheduler = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        worker = _child_of(scheduler.pid)
+        scheduler.kill()
+        scheduler.communicate()
+        worker.wait(15)  # it sees that its scheduler is gone
+    done = subprocess.run(words, env=os.environ | {"STORE": store.uri}, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "p/copy lost" in first
+    assert "p/copy succeeded" in second
+    assert open_lake(tmp_path / "lake").timeline.count() == 0
+
+
+def _child_of(pid: int) -> psutil.Process:
+    """Wait until a scheduler has given work to its worker, and return that."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in psutil.Process(pid).children():
+            if any(one.status == psutil.CONN_ESTABLISHED for one in child.net_connections(kind="tcp")):
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no worker has connected")

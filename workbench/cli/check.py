@@ -1,0 +1,62 @@
+"""``workbench check``: pipelines and scenarios are what they should be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli import options
+
+if TYPE_CHECKING:
+    from workbench.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench check pipelines/nightly.yaml")
+    def check(
+        files: Annotated[
+            list[Path] | None,
+            typer.Argument(metavar="[FILES]", help="Pipelines or scenarios. Without any: pipelines/*.yaml and pipelines/scenarios/*.yaml."),
+        ] = None,
+    ) -> None:
+        """Check pipelines and scenarios: every word, time, zone, notebook and parameter, with file, line and column.
+
+        Opens no lake and no source, and runs nothing. The exit status is 2 if anything is wrong.
+        """
+        from workbench.pipelines import find_pipelines
+
+        found = list(files or [*find_pipelines(), *sorted(Path("pipelines/scenarios").glob("*.yaml"))])
+        wrong: list[UsageError] = []
+        for file in found:
+            wrong += _check(file)
+        if wrong:
+            for error in wrong[:-1]:
+                print(f"workbench: {options.printable(str(error))}", file=sys.stderr)
+            options.fail(str(wrong[-1]), status=2)
+
+
+def _check(file: Path) -> list[UsageError]:
+    """Check one file, and say what it holds."""
+    import yaml
+
+    from workbench.document import Document
+    from workbench.errors import UsageError
+    from workbench.pipelines import check_pipeline
+    from workbench.scenarios import Scenario
+
+    try:
+        root = Document.open(file, kind="a pipeline", holds="jobs").root
+        if isinstance(root, yaml.MappingNode) and "edits" in [key.value for key, _ in root.value]:
+            print(f"{file}: scenario {Scenario.load(file).name}")
+            return []
+    except UsageError as error:
+        return [error]
+    pipeline, errors = check_pipeline(file)
+    if pipeline is not None:
+        jobs = ", ".join(job.name.partition("/")[2] for job in pipeline.jobs)
+        needs = f"; needs {', '.join(pipeline.variables)} in the environment" if pipeline.variables else ""
+        print(f"{file}: pipeline {pipeline.name}, with {jobs}{needs}")
+    return list(errors)

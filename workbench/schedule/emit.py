@@ -1,0 +1,58 @@
+"""What other schedulers need to run the workbench's: a line for cron, or a unit for systemd."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from workbench.pipelines import Pipeline
+
+Target = Literal["crontab", "systemd"]
+
+
+def emit(pipelines: Sequence[Pipeline], *, to: Target, ledger: Path, command: Path) -> str:
+    """Return the text that goes into a crontab or a unit file.
+
+    Both call the same ledger, so that times, retries and missed runs are those of the pipelines and not of cron.
+
+    Parameters
+    ----------
+    command
+        The ``workbench`` that is called.
+    """
+    files = [str(one.file.resolve()) for one in pipelines]
+    words = [str(command), "schedule", "due" if to == "crontab" else "serve", *files, "--ledger", str(ledger.resolve())]
+    variables = sorted({name for one in pipelines for name in one.variables})
+    names = ", ".join([*variables, "KURRENTDB_USERNAME and KURRENTDB_PASSWORD where the store wants them"])
+    if to == "crontab":
+        # A % is the end of the line to cron.
+        line = shlex.join(words).replace("%", r"\%")
+        return (
+            f"# Every minute: what is due by then is done once; a call that finds nothing to do ends at once.\n"
+            f"# Set above this line: {names}.\n"
+            f"* * * * * {line}\n"
+        )
+    return (
+        "[Unit]\n"
+        f"Description=Event workbench: {', '.join(one.name for one in pipelines)}\n"
+        "Wants=network-online.target\n"
+        "After=network-online.target\n\n"
+        "[Service]\n"
+        f"# Holds {names}.\n"
+        "EnvironmentFile=-/etc/workbench.env\n"
+        f"ExecStart={' '.join(map(_systemd_word, words))}\n"
+        "Restart=on-failure\n"
+        "RestartSec=30\n"
+        "# The job that is running comes to its end first.\n"
+        "KillMode=mixed\n"
+        "TimeoutStopSec=infinity\n\n"
+        "[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
+def _systemd_word(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if escaped != word or " " in word else word

@@ -1,0 +1,102 @@
+"""Files of a run: written aside, put in place together with what the ledger says of them, and removed when their time is over."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.pipelines import Retention
+from workbench.pipelines.declaration import Format
+from workbench.schedule.ledger import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Folders beside the places of a run's files, where one attempt writes them."""
+
+    targets: Mapping[Format, Path]
+    attempt: int
+
+    def files(self) -> dict[str, Path]:
+        """Return where each file is written, by format."""
+        return {kind: self._folder(target) / target.name for kind, target in self.targets.items()}
+
+    def prepare(self) -> None:
+        """Make the folders, and remove those that attempts left which were killed."""
+        for target in self.targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for left in target.parent.iterdir():
+                if left.name.startswith(f".{target.name}.") and left.name.endswith(".run"):
+                    shutil.rmtree(left, ignore_errors=True)
+            self._folder(target).mkdir(exist_ok=True)  # formats may share one
+
+    def moves(self) -> dict[Path, tuple[Path, str]]:
+        """Return what was written: where each file belongs, where it is, and its digest."""
+        found = {}
+        for target in self.targets.values():
+            folder = self._folder(target)
+            for staged in sorted(path for path in folder.rglob("*") if path.is_file()):
+                with staged.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                found[target.parent / staged.relative_to(folder)] = staged, digest
+        return found
+
+    def clear(self) -> None:
+        """Remove the folders."""
+        for target in self.targets.values():
+            shutil.rmtree(self._folder(target), ignore_errors=True)
+
+    def _folder(self, target: Path) -> Path:
+        # Of each attempt its own: one that was thought dead and wakes up does not get into the way of the next.
+        return target.with_name(f".{target.name}.{self.attempt}.run")
+
+
+def settle(placing: Mapping[str, Any]) -> list[Path] | None:
+    """Put the files of a finished attempt in place that are not there yet; None if one is in neither place, so that nothing is settled."""
+    moves = [(Path(target), Path(staged), digest) for target, staged, digest in placing["moves"]]
+    for target, staged, digest in moves:
+        if not staged.is_file() and not _is(target, digest):
+            return None
+    for target, staged, _ in moves:
+        if staged.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(target)
+            with suppress(OSError):
+                staged.parent.rmdir()  # the last one leaves it empty
+    return [target for target, _, _ in moves]
+
+
+def expired(runs: Sequence[Run], retention: Retention, *, now: datetime) -> list[Run]:
+    """Return which of the runs with files, the latest first, are no longer kept; never the last one."""
+    found = []
+    for index, run in enumerate(runs[1:], 1):
+        too_many = retention.runs is not None and index >= retention.runs
+        too_old = retention.age is not None and now - run.scheduled_at > retention.age
+        if too_many or too_old:
+            found.append(run)
+    return found
+
+
+def remove(runs: Iterable[Run], *, kept: Iterable[Run]) -> list[Run]:
+    """Remove the files of runs, save those that a run which is kept has too; return the runs of which none is left."""
+    wanted = {file for run in kept for file in run.files}
+    cleared = []
+    for run in runs:
+        with suppress(OSError):  # its place cannot be written now: the next run tries again
+            for file in run.files:
+                if file not in wanted:
+                    file.unlink(missing_ok=True)
+            cleared.append(run)
+    return cleared
+
+
+def _is(file: Path, digest: str) -> bool:
+    with suppress(OSError), file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == digest
+    return False

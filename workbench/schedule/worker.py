@@ -1,0 +1,142 @@
+"""The process that one attempt at a job has to itself.
+
+:mod:`workbench.schedule.supervision` starts it as ``python -m workbench.schedule.worker``. It reads one JSON object from its standard
+input, does the work, and answers with one on its standard output. Its standard input stays open while its scheduler lives: at its end it
+stops, so that no work goes on that nobody holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from threading import Thread
+from time import sleep
+from typing import Any, NoReturn
+
+from workbench.errors import UsageError, WorkbenchError
+
+_ORDERLY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done: one export or one report, with everything resolved.
+
+    Attributes
+    ----------
+    selection
+        Of an export: patterns by ``streams``, ``categories`` and ``types``.
+    files
+        Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
+    seconds, cell_seconds
+        How long the whole may take, and a cell.
+    """
+
+    work: str
+    lake: str
+    files: Mapping[str, str]
+    seconds: float
+    source: str = ""
+    selection: Mapping[str, list[str]] = field(default_factory=dict)
+    notebook: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scenario: str | None = None
+    at: str | None = None
+    cell_seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How it ended: without a message it succeeded. What would fail again in the same way is ``permanent``."""
+
+    message: str = ""
+    permanent: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def perform(request: Request) -> Answer:
+    """Do the work, and say how that ended; every failure becomes a sentence."""
+    try:
+        details = _export(request) if request.work == "export" else _report(request)
+    except WorkbenchError as error:
+        return Answer(" ".join([str(error), *getattr(error, "__notes__", [])]), permanent=isinstance(error, UsageError))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return Answer(f"The system refused it: {error.strerror or error}{where}.")
+    except MemoryError:
+        return Answer("The memory did not suffice.")
+    except Exception as error:  # noqa: BLE001  # whatever a job meets is an answer, and its scheduler goes on
+        return Answer(f"It failed with {type(error).__name__}: {error}.")
+    return Answer(details=details)
+
+
+def _export(request: Request) -> dict[str, Any]:
+    from workbench.events import Selection, format_time  # noqa: PLC0415  # a report has no use for it
+    from workbench.export import export_log  # noqa: PLC0415
+    from workbench.lake import open_lake  # noqa: PLC0415
+
+    selection = Selection(**{name: tuple(patterns) for name, patterns in request.selection.items()})
+    done = export_log(request.source, request.lake, selection=selection)
+    for file in request.files.values():
+        open_lake(request.lake).write_duckdb(file)
+    return {
+        "lake": done.lake,
+        "events_read": done.events_read,
+        "events_kept": done.events_kept,
+        "position": None if done.checkpoint is None else done.checkpoint.position,
+        "complete_until": None if done.checkpoint is None else format_time(done.checkpoint.complete_until),
+    }
+
+
+def _report(request: Request) -> dict[str, Any]:
+    from workbench.reports import run_report  # noqa: PLC0415  # an export has no use for it
+
+    [page] = request.files.values()
+    done = run_report(
+        request.notebook,
+        lake=request.lake,
+        out=page,
+        at=request.at,
+        scenario=request.scenario,
+        parameters=request.parameters,
+        cell_timeout=request.cell_seconds,
+        timeout=request.seconds + _ORDERLY_SECONDS,  # the supervisor's limit comes first
+    )
+    return {"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events}
+
+
+def _stop_with_scheduler() -> None:
+    """Wait for the end of the standard input, which is the scheduler's; then stop, in order if that is possible."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(_ORDERLY_SECONDS)  # a library that does not come back keeps the signal waiting
+    os._exit(1)
+
+
+def _stop(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(1)
+
+
+def main() -> None:
+    """Do what standard input asks for."""
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Whatever a library prints must not get into the answer.
+    os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, _stop)
+    line = sys.stdin.readline()
+    if not line:
+        return  # the scheduler is gone before it could say what it wanted
+    Thread(target=_stop_with_scheduler, daemon=True).start()
+    with closing(answer):
+        json.dump(asdict(perform(Request(**json.loads(line)))), answer)
+
+
+if __name__ == "__main__":
+    main()
