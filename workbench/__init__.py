@@ -13,8 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.analysis import distribution
-    from workbench.charts import distribution_chart
+    from workbench import charts
+    from workbench.analysis import Activity, Drift, StoreReport, activity, distribution, drift, lifespans, store
+    from workbench.analysis.breaks import breaks
+    from workbench.analysis.enrich import enrich
+    from workbench.analysis.ocel import export_ocel
+    from workbench.analysis.schemas import schemas
+    from workbench.analysis.series import series
+    from workbench.analysis.traces import Trace, trace
+    from workbench.analysis.workflows import Workflow, Workflows, workflows
     from workbench.embedded import EmbeddedStore
     from workbench.errors import WorkbenchError
     from workbench.events import Checkpoint, Cutoff, Selection
@@ -22,17 +29,22 @@ if TYPE_CHECKING:
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
+    from workbench.performance import bench, measurements
     from workbench.pipelines import load_pipeline
     from workbench.projection import Digits, Json, Projection, event, on, upcast
+    from workbench.publication import publish
     from workbench.replay.diff import diff
     from workbench.replay.function import Fold
     from workbench.replay.infer import infer
     from workbench.replay.lineage import lineage
+    from workbench.replay.loading import load_projection
     from workbench.replay.materialised import materialise, materialised
     from workbench.replay.questions import Rebuilt, first, history, rebuild, state
     from workbench.replay.steps import steps
+    from workbench.replay.written import write_history
     from workbench.reports import run_report
     from workbench.scenarios import Scenario, whatif
+    from workbench.scenarios.events import value as place
     from workbench.schedule import Ledger, Scheduler
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
@@ -40,9 +52,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Activity": "workbench.analysis",
     "Checkpoint": "workbench.events",
     "Cutoff": "workbench.events",
     "Digits": "workbench.projection",
+    "Drift": "workbench.analysis",
     "EmbeddedStore": "workbench.embedded",
     "ExportSummary": "workbench.export",
     "Fold": "workbench.replay.function",
@@ -55,37 +69,60 @@ _HOMES = {
     "Scenario": "workbench.scenarios",
     "Scheduler": "workbench.schedule",
     "Selection": "workbench.events",
+    "StoreReport": "workbench.analysis",
     "Timeline": "workbench.timeline",
+    "Trace": "workbench.analysis.traces",
     "WorkbenchError": "workbench.errors",
+    "Workflow": "workbench.analysis.workflows",
+    "Workflows": "workbench.analysis.workflows",
+    "activity": "workbench.analysis",
+    "bench": "workbench.performance",
+    "breaks": "workbench.analysis.breaks",
+    "charts": "workbench.charts:",
     "connect": "workbench.kurrent",
     "diff": "workbench.replay.diff",
     "distribution": "workbench.analysis",
-    "distribution_chart": "workbench.charts",
+    "drift": "workbench.analysis",
+    "enrich": "workbench.analysis.enrich",
     "event": "workbench.projection",
     "export_log": "workbench.export",
+    "export_ocel": "workbench.analysis.ocel",
     "facts": "workbench.tables",
     "first": "workbench.replay.questions",
     "history": "workbench.replay.questions",
     "infer": "workbench.replay.infer",
+    "lifespans": "workbench.analysis",
     "lineage": "workbench.replay.lineage",
     "load_pipeline": "workbench.pipelines",
+    "load_projection": "workbench.replay.loading",
     "materialise": "workbench.replay.materialised",
     "materialised": "workbench.replay.materialised",
+    "measurements": "workbench.performance",
     "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
+    "place": "workbench.scenarios.events:value",
+    "publish": "workbench.publication",
     "rebuild": "workbench.replay.questions",
     "run_report": "workbench.reports",
+    "schemas": "workbench.analysis.schemas",
+    "series": "workbench.analysis.series",
     "state": "workbench.replay.questions",
     "steps": "workbench.replay.steps",
+    "store": "workbench.analysis",
     "table": "workbench.tables",
+    "trace": "workbench.analysis.traces",
     "upcast": "workbench.projection",
     "whatif": "workbench.scenarios",
+    "workflows": "workbench.analysis.workflows",
+    "write_history": "workbench.replay.written",
 }
 
 __all__ = [
+    "Activity",
     "Checkpoint",
     "Cutoff",
     "Digits",
+    "Drift",
     "EmbeddedStore",
     "ExportSummary",
     "Fold",
@@ -98,39 +135,61 @@ __all__ = [
     "Scenario",
     "Scheduler",
     "Selection",
+    "StoreReport",
     "Timeline",
+    "Trace",
     "WorkbenchError",
+    "Workflow",
+    "Workflows",
+    "activity",
+    "bench",
+    "breaks",
+    "charts",
     "connect",
     "diff",
     "distribution",
-    "distribution_chart",
+    "drift",
+    "enrich",
     "event",
     "export_log",
+    "export_ocel",
     "facts",
     "first",
     "history",
     "infer",
+    "lifespans",
     "lineage",
     "load_pipeline",
+    "load_projection",
     "materialise",
     "materialised",
+    "measurements",
     "on",
     "open",
+    "place",
+    "publish",
     "rebuild",
     "run_report",
+    "schemas",
+    "series",
     "state",
     "steps",
+    "store",
     "table",
+    "trace",
     "upcast",
     "whatif",
+    "workflows",
+    "write_history",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}; it has {', '.join(__all__)}")
-    home, _, attribute = _HOMES[name].partition(":")
-    value = globals()[name] = getattr(import_module(home), attribute or name)
+    home, colon, attribute = _HOMES[name].partition(":")
+    module = import_module(home)
+    value = globals()[name] = module if colon and not attribute else getattr(module, attribute or name)
     return value
 
 

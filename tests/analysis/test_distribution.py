@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from tests.analysis.conftest import Sample
 from tests.lakes import START, Recorded, community, write_lake
-from workbench.analysis.distribution import By, Every, distribution
+from workbench.analysis.distribution import By, distribution, lifespans
+from workbench.analysis.periods import Every
 from workbench.errors import UsageError
 from workbench.lake import open_lake
 from workbench.timeline import Timeline
@@ -24,6 +26,9 @@ TOTAL = {
     "count": pl.Int64(),
     "share": pl.Float64(),
     "payload_bytes": pl.Int64(),
+    "mean_payload_bytes": pl.Float64(),
+    "median_payload_bytes": pl.Int64(),
+    "largest_payload_bytes": pl.Int64(),
     "first_recorded_at": pl.Datetime("us", "UTC"),
     "last_recorded_at": pl.Datetime("us", "UTC"),
     "first_position": pl.Int64(),
@@ -43,8 +48,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Timeline:
 @pytest.mark.parametrize("by", get_args(By))
 @pytest.mark.parametrize("every", [None, "auto", *get_args(Every)])
 def test_counts_add_up_to_the_timelines_length_whatever_the_grain(history: Timeline, by: By, every: Every | None) -> None:
-    frame = distribution(history, by=by, every=every, tz="Europe/Berlin")
-    assert frame["count"].sum() == history.count() == 2000
+    timeline = history.upto(position=300) if every in ("1s", "1m", "15m") else history
+    frame = distribution(timeline, by=by, every=every, tz="Europe/Berlin")
+    assert frame["count"].sum() == timeline.count() == (3 if every in ("1s", "1m", "15m") else 2000)
 
 
 @pytest.mark.parametrize("by", get_args(By))
@@ -57,6 +63,9 @@ def test_a_distribution_agrees_with_a_plain_count_over_the_events(history: Timel
             pl.len().cast(pl.Int64).alias("count"),
             (pl.len() / events.height).alias("share"),
             size.sum().cast(pl.Int64).alias("payload_bytes"),
+            size.mean().alias("mean_payload_bytes"),
+            size.sort().gather((pl.len() - 1) // 2).first().cast(pl.Int64).alias("median_payload_bytes"),
+            size.max().cast(pl.Int64).alias("largest_payload_bytes"),
             pl.col("recorded_at").min().alias("first_recorded_at"),
             pl.col("recorded_at").max().alias("last_recorded_at"),
             pl.col("position").min().alias("first_position"),
@@ -70,7 +79,7 @@ def test_a_distribution_agrees_with_a_plain_count_over_the_events(history: Timel
 
 
 @pytest.mark.parametrize("tz", ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/Sao_Paulo"])
-@pytest.mark.parametrize(("every", "cut"), [("1d", "1d"), ("1w", "1w"), ("1mo", "1mo")])
+@pytest.mark.parametrize(("every", "cut"), [("1d", "1d"), ("1w", "1w"), ("1mo", "1mo"), ("1q", "1q"), ("1y", "1y")])
 def test_periods_begin_on_the_wall_clock_of_the_time_zone(history: Timeline, every: Every, cut: str, tz: str) -> None:
     events = history.events().collect()
     local = pl.col("recorded_at").dt.convert_time_zone(tz).dt.truncate(cut)
@@ -87,7 +96,16 @@ def test_periods_are_dense_and_an_empty_one_counts_nothing(tmp_path: Path) -> No
     gap = frame.slice(2, 2 * 399)
     assert gap["count"].to_list() == [0] * 798
     assert gap["payload_bytes"].to_list() == [0] * 798
-    for name in ("share", "first_recorded_at", "last_recorded_at", "first_position", "last_position"):
+    for name in (
+        "share",
+        "mean_payload_bytes",
+        "median_payload_bytes",
+        "largest_payload_bytes",
+        "first_recorded_at",
+        "last_recorded_at",
+        "first_position",
+        "last_position",
+    ):
         assert gap[name].null_count() == 798
 
 
@@ -141,7 +159,7 @@ def test_a_distribution_over_time_says_how_long_its_periods_are(tmp_path: Path, 
     frame = distribution(timeline, every=every)
     assert frame.columns[:2] == ["period", "every"]
     assert frame["every"].to_list() == [every]
-    assert distribution(timeline, every="auto")["every"].to_list() == ["1h"]
+    assert distribution(timeline, every="auto")["every"].to_list() == ["1s"]
 
 
 def test_a_day_whose_midnight_does_not_exist_begins_at_its_first_instant(tmp_path: Path) -> None:
@@ -187,7 +205,7 @@ def test_the_automatic_period_gives_a_readable_number_of_them(tmp_path: Path) ->
     ("wrong", "said"),
     [
         ({"by": "colour"}, "count by 'type', 'category' or 'stream'"),
-        ({"every": "1y"}, "periods are '1h', '1d', '1w', '1mo' or 'auto'"),
+        ({"every": "2w"}, "'1w', '1mo', '1q', '1y' or 'auto'"),
         ({"every": "1d", "tz": "Berlin'"}, "IANA name"),
     ],
 )
@@ -208,6 +226,42 @@ def test_the_automatic_period_keeps_within_the_same_limit(tmp_path: Path, monkey
     assert distribution(timeline, by="stream", every="auto")["every"].unique().to_list() == ["1d"]
     monkeypatch.setitem(distribution.__globals__, "_MOST_ROWS", 30 * 10)
     assert distribution(timeline, by="stream", every="auto")["every"].unique().to_list() == ["1w"]
-    monkeypatch.setitem(distribution.__globals__, "_MOST_ROWS", 30)
-    with pytest.raises(UsageError, match="30 x 3 rows, more than 30: select fewer events"):
+    monkeypatch.setitem(distribution.__globals__, "_MOST_ROWS", 29)
+    with pytest.raises(UsageError, match="30 x 1 rows, more than 29: select fewer events"):
         distribution(timeline, by="stream", every="auto")
+
+
+def test_lifespans_say_the_first_and_last_period_of_each_type(history: Timeline) -> None:
+    frame = lifespans(history, every="1w", tz="Europe/Berlin")
+    over_time = distribution(history, every="1w", tz="Europe/Berlin").filter(pl.col("count") > 0)
+    expected = over_time.group_by("type").agg(
+        pl.col("period").min().alias("first"), pl.col("period").max().alias("last"), pl.col("count").sum()
+    )
+    assert_frame_equal(frame.select("type", first="first_period", last="last_period", count="count").sort("type"), expected.sort("type"))
+    assert frame["first_recorded_at"].is_sorted()
+    assert frame["every"].unique().to_list() == ["1w"]
+
+
+def test_types_that_a_system_took_up_and_gave_up_are_told_from_those_that_are_rare(sample: Sample) -> None:
+    frame = lifespans(sample.timeline, every="1w")
+    vanished = set(frame.filter("is_vanished")["type"])
+    # The types of the first version of the sample's services, which a later version replaced.
+    assert {"UserAdded", "UserLoggedIn"} <= vanished
+    assert all(name.startswith("User") or name == "chat.room_created" for name in vanished)
+    assert "chat.room_opened" in set(frame.filter("is_new")["type"])
+
+
+def test_one_late_event_is_no_new_type(tmp_path: Path) -> None:
+    events = [Recorded("a", START + timedelta(days=number)) for number in range(100)] + [Recorded("b", START + timedelta(days=98))]
+    assert lifespans(timeline_of(tmp_path, events), every="1d").filter(pl.col("is_new") | pl.col("is_vanished")).is_empty()
+    events += [Recorded("c", START + timedelta(days=90, minutes=number)) for number in range(10)]
+    (new,) = lifespans(timeline_of(tmp_path / "new", events), every="1d").filter("is_new").iter_rows(named=True)
+    assert new["type"] == "c"
+
+
+def test_lifespans_of_nothing_and_of_one_event(history: Timeline, tmp_path: Path) -> None:
+    empty = lifespans(history.types("nothing"), tz="Asia/Tokyo")
+    one = lifespans(timeline_of(tmp_path, [Recorded("a", START)]), tz="Asia/Tokyo")
+    assert empty.is_empty()
+    assert empty.schema == one.schema
+    assert one.select("is_new", "is_vanished", "count").rows() == [(False, False, 1)]

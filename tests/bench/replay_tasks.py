@@ -33,43 +33,25 @@ def state(lake: str, position: str, key: str) -> dict[str, Any]:
 
 
 def history(lake: str, key: str) -> dict[str, Any]:
-    """Every version of every entity, written to one Parquet file, as pyarrow compresses by default, in a thread of its own."""
+    """Every version of every entity, written to one Parquet file, as ``wb.write_history`` does."""
     _write_history(lake, key)
     return _write_history(lake, key)
 
 
 def _write_history(lake: str, key: str) -> dict[str, Any]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    import pyarrow.parquet as pq
-
     from workbench.lake import open_lake
     from workbench.replay import kernel
     from workbench.replay.results import history_schema
+    from workbench.replay.written import write_versions
 
     timeline, plan = open_lake(lake).timeline, plan_of(PROJECTIONS[key])
-    schema = history_schema(plan).to_frame().to_arrow().schema
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
+    with tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
         found = kernel.versions(plan, timeline)
-        with pq.ParquetWriter(Path(scratch) / "history.parquet", schema, use_dictionary=_FEW, column_encoding=_RISING) as writer:
-            written = None
-            for batch in found:
-                if written is not None:
-                    written.result()  # no more than one batch waits
-                written = beside.submit(writer.write_table, batch.to_arrow())
-            if written is not None:
-                written.result()
+        write_versions(found, Path(scratch) / "history.parquet", schema=history_schema(plan))
         took = time.perf_counter() - began
     assert found.result is not None
     return {"seconds": took, "rows": found.result.counts.applied, "stages": _timings(found.timings)}
-
-
-_FEW = ["city", "event_type"]
-"""Columns whose texts repeat."""
-_RISING = dict.fromkeys(
-    ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to"), "DELTA_BINARY_PACKED"
-)
 
 
 def one(lake: str, key: str) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "n.ipynb",
         "# Hostile",
         "import workbench as wb\ntimeline = wb.open(lake).timeline\ntypes = wb.distribution(timeline)",
-        "wb.distribution_chart(types, question=types['type'][0], caption=types['type'][0])",
-        "wb.distribution_chart(wb.distribution(timeline, every='1d'))",
+        "wb.charts.distribution(types, question=types['type'][0], caption=types['type'][0])",
+        "wb.charts.distribution(wb.distribution(timeline, every='1d'))",
         "wb.table(types)",
         "types",
     )

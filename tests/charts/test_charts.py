@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from tests.charts.vision import KINDS, contrast, difference
 from tests.lakes import Recorded, write_lake
-from workbench.analysis.distribution import Every, distribution
-from workbench.charts import PALETTES, Chart, distribution_chart, template
+from workbench.analysis.distribution import distribution
+from workbench.analysis.periods import Every
+from workbench.charts import PALETTES, Chart, template
+from workbench.charts import distribution as distribution_chart
 from workbench.errors import UsageError
 from workbench.lake import open_lake
 from workbench.tables import Table, distinct_labels, facts, in_bytes, percent, table
@@ -79,7 +81,8 @@ def test_a_type_called_other_is_not_mixed_up_with_the_rest() -> None:
 @pytest.mark.parametrize(
     ("every", "first", "name"),
     [("1h", "5 Jan 2026, 01:00", "hour"), ("1d", "Mon 5 Jan 2026", "day"),
-     ("1w", "week of 5 Jan 2026", "week"), ("1mo", "January 2026", "month")],
+     ("1w", "week of 5 Jan 2026", "week"), ("1mo", "January 2026", "month"), ("1q", "quarter 1 of 2026", "quarter"),
+     ("1y", "2026", "year")],
 )  # fmt: skip
 def test_periods_are_named_on_the_wall_clock_of_the_frame(every: str, first: str, name: str, length: int) -> None:
     chart = distribution_chart(periods({"a": [1] * length}, every=every, tz="Europe/Berlin"))
@@ -95,7 +98,8 @@ def test_periods_are_named_on_the_wall_clock_of_the_frame(every: str, first: str
 def test_a_chart_names_every_period_that_a_distribution_counts_by(tmp_path: Path, every: Every) -> None:
     timeline = open_lake(write_lake(tmp_path, [Recorded("a", START)])).timeline
     chart = distribution_chart(distribution(timeline, every=every))
-    assert chart.layout.yaxis.title.text == f"events per {dict(zip(get_args(Every), ('hour', 'day', 'week', 'month'), strict=True))[every]}"
+    names = ("second", "minute", "quarter of an hour", "hour", "day", "week", "month", "quarter", "year")
+    assert chart.layout.yaxis.title.text == f"events per {dict(zip(get_args(Every), names, strict=True))[every]}"
 
 
 def test_an_hour_that_a_clock_shows_twice_has_two_bars_told_apart_by_their_offsets() -> None:
@@ -116,7 +120,7 @@ def test_an_axis_labels_no_more_bars_than_have_room_each_under_itself(length: in
     ticks = list(chart.layout.xaxis.tickvals)
     assert set(ticks) <= set(bars(chart)[0]["x"])
     assert min(length, 3) <= len(ticks) <= 7
-    assert "<br>" in chart.layout.xaxis.ticktext[0]
+    assert ("<br>" in chart.layout.xaxis.ticktext[0]) == (every != "1y")
 
 
 @pytest.mark.parametrize("frame", [totals({}), periods({})])

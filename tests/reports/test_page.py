@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from workbench.charts import distribution_chart
+from workbench.charts import distribution as distribution_chart
 from workbench.reports.page import render
 from workbench.tables import facts, table
 

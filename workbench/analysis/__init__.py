@@ -1,5 +1,8 @@
 """Questions that are asked of a history: one module a question, each a function of a timeline."""
 
-from workbench.analysis.distribution import distribution
+from workbench.analysis.activity import Activity, activity
+from workbench.analysis.distribution import distribution, lifespans
+from workbench.analysis.drift import Drift, drift
+from workbench.analysis.store import StoreReport, store
 
-__all__ = ["distribution"]
+__all__ = ["Activity", "Drift", "StoreReport", "activity", "distribution", "drift", "lifespans", "store"]

@@ -1,28 +1,28 @@
-"""Which events make up a history: how many of each type, category or stream, in all or over time."""
+"""Which events make up a history: how many of each type, category or stream, in all or over time, and when they came and went."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
-from zoneinfo import available_timezones
 
 import polars as pl
 import polars.selectors as cs
 
+from workbench.analysis import periods
+from workbench.analysis.periods import PERIOD, UNITS, Every, Extent
 from workbench.errors import UsageError
 from workbench.timeline import Timeline
 
 By = Literal["type", "category", "stream"]
-Every = Literal["1h", "1d", "1w", "1mo"]
 
-_UNITS: dict[Every, str] = {"1h": "hour", "1d": "day", "1w": "week", "1mo": "month"}
 _MOST_ROWS = 20_000_000
-_READABLE_PERIODS = 100
+_CHANCE = 0.001
+_ENDS = ("first_recorded_at", "last_recorded_at", "first_position", "last_position")
 
 
 def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal["auto"] | None = None, tz: str = "UTC") -> pl.DataFrame:
     """Count the events of a timeline by type, category or stream, in all or by period.
 
-    The query runs when it is called; periods cost a second look at the times.
+    The query runs when it is called; periods cost two more looks at the names and times.
 
     Parameters
     ----------
@@ -31,8 +31,9 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
     by
         What is counted: event types, categories or streams.
     every
-        Also count by hour, day, week (from Monday) or month. ``"auto"`` takes the shortest of these that cuts the timeline
-        into no more than about a hundred periods and keeps the table within its limit. Without it, one row stands for each type.
+        Also count by period: ``"1s"``, ``"1m"`` (minute), ``"15m"``, ``"1h"``, ``"1d"``, ``"1w"`` (from Monday), ``"1mo"`` (month),
+        ``"1q"`` (quarter) or ``"1y"``. ``"auto"`` takes the shortest of these that cuts the timeline into no more than about a
+        hundred periods and keeps the table within its limit. Without it, one row stands for each type.
     tz
         The IANA name of the time zone in which days, weeks, months and hours begin.
 
@@ -46,6 +47,9 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         count                                     Int64         events; they add up to the timeline's length
         share                                     Float64       of all these events, 0 to 1
         payload_bytes                             Int64         length of the recorded data, without metadata
+        mean_payload_bytes                        Float64       of an event
+        median_payload_bytes                      Int64         one that occurs: of two in the middle the lesser
+        largest_payload_bytes                     Int64
         first_recorded_at, last_recorded_at       Datetime UTC  by the events' own times
         first_position, last_position             Int64         in ``$all``
         ========================================  ============  ==============================================
@@ -53,8 +57,8 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         With ``every`` a first column ``period`` (Datetime in ``tz``) holds the instant at which a period begins, and a second
         column ``every`` (Enum) says how long periods are: the same in all rows, and never ``"auto"``. Rows are ordered by
         period, then as above. They are dense: every type has a row in every period from the first event's to the last event's,
-        with count 0 and null times and positions where it has no event. ``share`` is of the period's events, null in a period
-        without any.
+        with count 0 and null times, positions and sizes of an event where it has none. ``share`` is of the period's events, null in
+        a period without any.
 
     Raises
     ------
@@ -65,30 +69,104 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
     --------
     >>> distribution(lake.timeline, by="category", every="1mo", tz="Europe/Berlin")  # doctest: +SKIP
     """
-    if by not in get_args(By):
-        raise UsageError(f"by={by!r} is unknown: count by {_either(get_args(By))}.")
-    if every is not None and every != "auto" and every not in _UNITS:
-        raise UsageError(f"every={every!r} is unknown: periods are {_either((*_UNITS, 'auto'))}.")
-    if tz not in available_timezones():
-        raise UsageError(f"tz={tz!r} is no time zone: give an IANA name such as 'UTC' or 'Europe/Berlin'.")
+    _check(by, every, tz)
     if every is None:
-        frame = timeline.sql(_total_query(by)).pl()
-        return frame.with_columns(cs.datetime().dt.convert_time_zone("UTC"))
-    settled = _settle(timeline, by=by, every=every)
-    frame = timeline.sql(_period_query(by, settled, tz)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+        return timeline.sql(_total_query(by)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+    names, extent = _size(timeline, by)
+    settled = _settle(names, extent, by=by, every=every)
+    found = timeline.sql(_period_query(by, settled, tz, extent.slot(finest=settled)))
+    frame = found.pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
     # A column and not a guess from the distance of two periods: there may be one period only, and days have 23 to 25 hours.
-    said = pl.lit(settled, dtype=pl.Enum(list(_UNITS))).alias("every")
+    said = pl.lit(settled, dtype=PERIOD).alias("every")
     return frame.select(pl.col("period").dt.convert_time_zone(tz), said, pl.exclude("period"))
 
 
-def _either(names: tuple[str, ...]) -> str:
-    return f"{', '.join(repr(name) for name in names[:-1])} or {names[-1]!r}"
+def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["auto"] = "auto", tz: str = "UTC") -> pl.DataFrame:
+    """Say when each type, category or stream came and when it was last seen, by period.
+
+    One look at the events. Parameters and errors are those of :func:`distribution`, but for the limit: nothing here is dense.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each type (category, stream), in the order of the first events:
+
+        ========================================  ==============  ========================================================
+        type *or* category *or* stream            String
+        first_period, last_period                 Datetime in tz  when the periods of its first and last event began
+        every                                     Enum            how long periods are, never ``"auto"``
+        is_new                                    Boolean         it came after the timeline's first period, and not by chance
+        is_vanished                               Boolean         it was last seen before the timeline's last period, likewise
+        count                                     Int64           events
+        first_recorded_at, last_recorded_at       Datetime UTC    by the events' own times
+        first_position, last_position             Int64           in ``$all``
+        ========================================  ==============  ========================================================
+
+        Rare types are late and silent by chance. If the ``n`` events of a type were strewn evenly over the timeline, all of them would
+        keep clear of a share ``s`` of it with the probability ``(1 - s) ** n``; chance is what has one in a thousand or more.
+
+    Examples
+    --------
+    >>> lifespans(lake.timeline, every="1mo").filter("is_vanished")  # doctest: +SKIP
+    """
+    _check(by, every, tz)
+    settled = Extent.of(timeline).settle(every)
+    began, ended = (periods.instant_of(periods.start(f"{which}_recorded_at", settled, tz), settled, tz) for which in ("first", "last"))
+    frame = (
+        timeline.sql(f"""
+            WITH counted AS (
+                SELECT {by}, count(*) AS count, min(recorded_at) AS first_recorded_at, max(recorded_at) AS last_recorded_at,
+                       min(position) AS first_position, max(position) AS last_position
+                FROM events GROUP BY {by}
+            )
+            SELECT {by}, {began} AS first_period, {ended} AS last_period, * EXCLUDE ({by}) FROM counted
+            ORDER BY first_recorded_at, first_position, {by}
+        """)
+        .pl()
+        .with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+    )
+    first, last = (pl.col(name).to_physical() for name in ("first_recorded_at", "last_recorded_at"))
+    length, late, silent = last.max() - first.min(), first - first.min(), last.max() - last
+
+    def no_chance(away: pl.Expr) -> pl.Expr:
+        share = pl.when(length > 0).then(away / length).otherwise(0.0)
+        return (1 - share) ** pl.col("count") < _CHANCE
+
+    return frame.with_columns(
+        *(pl.col(name).dt.convert_time_zone(tz) for name in ("first_period", "last_period")),
+        every=pl.lit(settled, dtype=PERIOD),
+        is_new=(pl.col("first_period") > pl.col("first_period").min()) & no_chance(late),
+        is_vanished=(pl.col("last_period") < pl.col("last_period").max()) & no_chance(silent),
+    ).select(by, "first_period", "last_period", "every", "is_new", "is_vanished", "count", *_ENDS)
+
+
+def check_by(by: str) -> None:
+    """Refuse what events cannot be counted by.
+
+    Raises
+    ------
+    UsageError
+        It is none of type, category and stream.
+    """
+    if by not in get_args(By):
+        raise UsageError(f"by={by!r} is unknown: count by {periods.either(get_args(By))}.")
+
+
+def _check(by: str, every: str | None, tz: str) -> None:
+    check_by(by)
+    if every is not None:
+        periods.check_every(every)
+    periods.check_zone(tz)
 
 
 # The lake's own columns; `strlen` counts the bytes of the UTF-8 text, as recorded.
-_MEASURES = """
+_SIZE = "coalesce(strlen(data), octet_length(data_bytes), 0)"
+_MEASURES = f"""
     count(*) AS count,
-    CAST(coalesce(sum(coalesce(strlen(data), octet_length(data_bytes))), 0) AS BIGINT) AS payload_bytes,
+    CAST(sum({_SIZE}) AS BIGINT) AS payload_bytes,
+    avg({_SIZE}) AS mean_payload_bytes,
+    quantile_disc({_SIZE}, 0.5) AS median_payload_bytes,
+    max({_SIZE}) AS largest_payload_bytes,
     min(recorded_at) AS first_recorded_at,
     max(recorded_at) AS last_recorded_at,
     min(position) AS first_position,
@@ -105,55 +183,47 @@ def _total_query(by: By) -> str:
     """
 
 
-def _period_query(by: By, every: Every, tz: str) -> str:
-    """Count by period, then fill the gaps.
-
-    Days, weeks and months begin at a wall clock's midnight, so they are counted on the wall clock and turned into instants at
-    the end: DuckDB takes the next existing instant where a clock was put forward over midnight. A date that a zone left out has
-    no instant of its own and so no period. Hours are cut on the time line instead, since the wall clock shows one hour twice
-    when it is put back; where it moves by half an hour, hours from then on begin at another minute.
-    """
-    unit = _UNITS[every]
-    local = f"(recorded_at AT TIME ZONE '{tz}')"
-    series = f"generate_series(min(start), max(start), INTERVAL 1 {unit})"
-    if every == "1h":
-        cut, instant = f"recorded_at - ({local} - date_trunc('hour', {local}))", "start"
-        between = f"SELECT {cut} AS start FROM (SELECT unnest({series}) AS recorded_at FROM counted)"
-    else:
-        cut, instant = f"date_trunc('{unit}', {local})", f"start AT TIME ZONE '{tz}'"
-        between = f"SELECT unnest({series}) AS start FROM counted"
+def _period_query(by: By, every: Every, tz: str, seconds: int) -> str:
+    """Count by period, then fill the gaps."""
+    slot = periods.slot_of(seconds)
     return f"""
         WITH
-        counted AS (SELECT {by}, {cut} AS start, {_MEASURES} FROM events GROUP BY {by}, start),
+        slots AS (
+            SELECT slot, {periods.start(periods.slot_start("slot", seconds), every, tz)} AS start
+            FROM (SELECT DISTINCT {slot} AS slot FROM events)
+        ),
+        counted AS (SELECT {by}, start, {_MEASURES} FROM events JOIN slots ON slots.slot = {slot} GROUP BY {by}, start),
         names AS (SELECT {by}, sum(count) AS total FROM counted GROUP BY {by}),
-        starts AS (
-            SELECT {instant} AS period, max(start) AS start
-            FROM (SELECT start FROM counted UNION {between})
-            GROUP BY period
-        )
+        starts AS ({periods.dense("counted", every, tz)})
         SELECT
             period,
             {by},
             coalesce(count, 0) AS count,
             coalesce(count, 0) / nullif(sum(count) OVER (PARTITION BY start), 0) AS share,
             coalesce(payload_bytes, 0) AS payload_bytes,
+            mean_payload_bytes, median_payload_bytes, largest_payload_bytes,
             first_recorded_at, last_recorded_at, first_position, last_position
         FROM starts CROSS JOIN names LEFT JOIN counted USING (start, {by})
         ORDER BY start, total DESC, {by}
     """
 
 
-def _settle(timeline: Timeline, *, by: By, every: Every | Literal["auto"]) -> Every:
+def _size(timeline: Timeline, by: By) -> tuple[int, Extent]:
+    """Return how many types (categories, streams) there are, and when the events were recorded."""
+    moments = "epoch_us(min(recorded_at)), epoch_us(max(recorded_at))"
+    [(names, first, last)] = timeline.sql(f"SELECT count(DISTINCT {by}), {moments} FROM events").fetchall()
+    return names, Extent.between(first, last)
+
+
+def _settle(names: int, extent: Extent, *, by: By, every: Every | Literal["auto"]) -> Every:
     """Choose the period where that was left open, and refuse a dense table that would fill the memory."""
-    counts = ", ".join(f"date_diff('{unit}', min(recorded_at), max(recorded_at)) + 1" for unit in _UNITS.values())
-    [(names, *lengths)] = timeline.sql(f"SELECT count(DISTINCT {by}), {counts} FROM events").fetchall()
-    periods = dict(zip(_UNITS, (length or 0 for length in lengths), strict=True))
-    fits = (period for period, length in periods.items() if length <= _READABLE_PERIODS and names * length <= _MOST_ROWS)
-    settled: Every = next(fits, "1mo") if every == "auto" else every
-    if names * periods[settled] > _MOST_ROWS:
-        longer = "" if settled == "1mo" else f"take a longer period than {settled!r}, or "
+    longest = list(UNITS)[-1]
+    readable = [period for period in UNITS if names * extent.periods(period) <= _MOST_ROWS] or [longest]
+    settled = extent.settle(every, among=readable)
+    if names * extent.periods(settled) > _MOST_ROWS:
+        longer = "" if settled == longest else f"take a longer period than {settled!r}, or "
         raise UsageError(
-            f"One row for each {by} and period would be {names:,} x {periods[settled]:,} rows, "
+            f"One row for each {by} and period would be {names:,} x {extent.periods(settled):,} rows, "
             f"more than {_MOST_ROWS:,}: {longer}select fewer events."
         )
     return settled

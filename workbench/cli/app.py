@@ -7,7 +7,26 @@ from typing import Annotated
 import typer
 
 from workbench import __version__
-from workbench.cli import check, demo, export, look, materialise, metrics, report, schedule, state, steps, store, whatif
+from workbench.cli import (
+    bench,
+    check,
+    demo,
+    export,
+    look,
+    materialise,
+    metrics,
+    publish,
+    report,
+    schedule,
+    schemas,
+    series,
+    state,
+    steps,
+    store,
+    usage,
+    whatif,
+    workflows,
+)
 
 app = typer.Typer(
     name="workbench",
@@ -32,15 +51,21 @@ def options(
     """Ask questions of the history that your systems keep in KurrentDB."""
 
 
+bench.register(app)
 check.register(app)
 demo.register(app)
 export.register(app)
 look.register(app)
 materialise.register(app)
 metrics.register(app)
+publish.register(app)
 report.register(app)
 schedule.register(app)
+schemas.register(app)
+series.register(app)
 state.register(app)
 steps.register(app)
 store.register(app)
+usage.register(app)
 whatif.register(app)
+workflows.register(app)

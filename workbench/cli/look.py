@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # As in `workbench.analysis`, which would bring Polars to every start of the command.
 By = Literal["type", "category", "stream"]
-Every = Literal["1h", "1d", "1w", "1mo", "auto"]
+Every = Literal["1s", "1m", "15m", "1h", "1d", "1w", "1mo", "1q", "1y", "auto"]
 
 
 def readable(frame: pl.DataFrame) -> pl.DataFrame:

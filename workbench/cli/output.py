@@ -124,6 +124,8 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
             columns.append(pl.Series(name, texts, dtype=pl.String))
         elif dtype == pl.Binary:
             columns.append(pl.col(name).map_elements(lambda value: base64.b64encode(value).decode(), return_dtype=pl.String))
+        elif isinstance(dtype, pl.Duration):
+            columns.append(pl.col(name).dt.total_microseconds() / 1e6)  # seconds, as in JSON
         elif isinstance(dtype, pl.Datetime):
             zone = {None: "", "UTC": "Z"}.get(dtype.time_zone, "%:z")
             columns.append(pl.col(name).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}"))

@@ -99,8 +99,15 @@ def register(app: typer.Typer) -> None:
     def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
         """Show every version of an entity, or of all: its state after each event, and from when to when it was that."""
         from workbench.replay.questions import history as ask
+        from workbench.replay.written import write_history
 
         timeline = asked.chosen(after=after)
+        if asked.key is None and output.out is not None and output.out.suffix == ".parquet":
+            with user_code():
+                rows = write_history(asked.source(), timeline, output.out, fields=_names(fields), errors=asked.errors)
+            print(f"{output.out}: {rows:,} rows", file=sys.stderr)
+            say_where(timeline, found=rows)
+            return
         with user_code():
             found = ask(asked.source(), timeline, key=asked.key, errors=asked.errors)
         output.show(_only(found, fields, ["event_type", "valid_from_position", "valid_from"]))
@@ -238,13 +245,17 @@ def _rule(text: str) -> pl.Expr:
         raise UsageError(f"{text!r} is no rule: {str(error).partition(chr(10))[0]}; write a condition like logins > 100.") from None
 
 
+def _names(fields: str | None) -> list[str] | None:
+    return None if fields is None else [name.strip() for name in fields.split(",") if name.strip()]
+
+
 def _only(frame: pl.DataFrame, fields: str | None, besides: list[str] | None = None) -> pl.DataFrame:
     """Choose columns of a result."""
     from workbench.errors import UsageError
 
     if fields is None:
         return frame
-    names = [name.strip() for name in fields.split(",") if name.strip()]
+    names = _names(fields) or []
     unknown = [name for name in names if name not in frame.columns]
     if unknown:
         raise UsageError(f"There is no {unknown[0]!r} to show with --fields; there are {', '.join(frame.columns)}.")

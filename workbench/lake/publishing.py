@@ -18,10 +18,10 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from workbench.errors import LakeBusy, LakeDamaged, LakeError, UsageError
+from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
 from workbench.lake.conditions import Conditions, quoted
 from workbench.lake.format import DataFile
-from workbench.lake.place import translated
+from workbench.lake.place import translated, translation
 from workbench.lake.query import query_error
 from workbench.lake.snapshot import Snapshot
 from workbench.timeline import Timeline
@@ -199,6 +199,9 @@ class Press:
             try:
                 yield
             except duckdb.Error as error:
+                full = translation(error, self._place)
+                if isinstance(full, StorageFull):
+                    raise full from error
                 if isinstance(snapshot, Snapshot):
                     raise query_error(error, place=snapshot.place, files=snapshot.files) from error
                 raise LakeError(f"{self._place} cannot be written: {str(error).splitlines()[0]}") from error
@@ -262,6 +265,9 @@ def _opened(file: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
     except duckdb.IOException as error:
+        full = translation(error, str(file))
+        if isinstance(full, StorageFull):
+            raise full from error
         text = str(error).splitlines()[0]
         if "lock" in text:
             raise LakeBusy(f"{file} is open in another program: close it there, and publish again.") from error

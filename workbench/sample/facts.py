@@ -28,8 +28,10 @@ class Facts:
     ----------
     conflicts : int
         Appends that the store must refuse because another came first; each was decided again.
+    by_user : Counter[str]
+        How many events each user brought about: the ``userId`` of the metadata.
     active_users : dict[date, set[str]]
-        For each day, who acted: the ``userId`` of the metadata.
+        For each day, who acted: the same.
     steps_back : int
         How often an event carries an earlier stamp than the one before it.
     soft_deleted, tombstoned : set[str]
@@ -42,6 +44,7 @@ class Facts:
     by_type: Counter[str] = field(default_factory=Counter)
     by_category: Counter[str] = field(default_factory=Counter)
     by_stream: Counter[str] = field(default_factory=Counter)
+    by_user: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
     steps_back: int = 0
     active_users: dict[date, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -65,6 +68,7 @@ class Facts:
                 self._day_ends = (ticks // DAY + 1) * DAY
                 self._actors = self.active_users[to_datetime(ticks).date()]
             self._actors.add(event.cause.user_id)
+            self.by_user[event.cause.user_id] += 1
         elif event_type == "$streamDeleted":
             self.tombstoned.add(event.stream)
         elif event_type == "$metadata" and "$tb" in event.body:

@@ -1,0 +1,78 @@
+"""Histories that are written to a file: what is in it, and that it is whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+import workbench as wb
+from tests.replay.asking import event, timeline_in
+from tests.strategies import CATEGORY, Recorded, histories, projections
+from workbench import event as its
+from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
+from workbench.projection import Projection, on
+
+law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+class Thing(Projection, category=CATEGORY):
+    size: int = 0
+    handlers = (on("grown").add(size=its.data["size"]),)
+
+
+HISTORY = [
+    event(10, "grown", '{"size": 3}'),
+    event(20, "grown", '{"size": 4}', stream="thing-2"),
+    event(30, "grown", '{"size": 5}', revision=1),
+]
+
+
+@law
+@given(projections(), histories(), st.integers(0, 3))
+def test_a_written_history_is_the_history(
+    tmp_path_factory: pytest.TempPathFactory, projection: type[Projection], log: list[Recorded], without: int
+) -> None:
+    place = tmp_path_factory.mktemp("written")
+    timeline = timeline_in(place / "lake", log)
+    if without < len(log):
+        timeline = timeline.after(position=log[without].position)
+    expected = wb.history(projection, timeline, errors="collect")
+    rows = wb.write_history(projection, timeline, place / "history.parquet", errors="collect")
+    found = pl.read_parquet(place / "history.parquet")
+    assert rows == found.height
+    assert_frame_equal(expected, found.sort("key", maintain_order=True))
+    assert [one.name for one in place.iterdir() if one.name != "lake"] == ["history.parquet"]
+
+
+def test_columns_are_chosen_and_a_fold_is_written_too(tmp_path: Path) -> None:
+    timeline = timeline_in(tmp_path / "lake", HISTORY)
+    assert wb.write_history(Thing, timeline, tmp_path / "h.parquet", fields=["size"]) == 3
+    assert pl.read_parquet(tmp_path / "h.parquet").columns == ["key", "size", "event_type", "valid_from_position", "valid_from"]
+    assert wb.write_history(wb.Fold(lambda state, _: state + 1, category=CATEGORY, initial=0), timeline, tmp_path / "h.parquet") == 3
+    assert pl.read_parquet(tmp_path / "h.parquet").sort("valid_from_position")["key"].to_list() == ["1", "2", "1"]
+    with pytest.raises(UsageError, match="no 'colour' in a history; there are key, size"):
+        wb.write_history(Thing, timeline, tmp_path / "h.parquet", fields=["colour"])
+    with pytest.raises(UsageError, match="name a file in a directory that is there"):
+        wb.write_history(Thing, timeline, tmp_path / "none" / "h.parquet")
+
+
+def test_what_stood_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "h.parquet"
+    target.write_text("as it was")
+    with pytest.raises(ValueDoesNotFit, match="size"):
+        wb.write_history(Thing, timeline_in(tmp_path / "bad", [*HISTORY, event(40, "grown", '{"size": "x"}', revision=2)]), target)
+    timeline = timeline_in(tmp_path / "lake", HISTORY)
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", _full)
+    with pytest.raises(WorkbenchError, match=r"cannot be written: No space left on device\. Nothing of it was kept\."):
+        wb.write_history(Thing, timeline, target)
+    assert target.read_text() == "as it was"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["bad", "h.parquet", "lake"]
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")

@@ -1,0 +1,337 @@
+"""Who acts, when, where and how often, and who comes back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from workbench.analysis import periods
+from workbench.analysis.periods import PERIOD, Extent
+from workbench.errors import UsageError
+from workbench.projection import plan
+from workbench.projection.expressions import Value
+from workbench.timeline import Some, Timeline
+
+Days = Literal["1d", "1w", "1mo", "1q", "1y"]
+Cohort = Literal["1d", "1w", "1mo"]
+
+_DAYS: tuple[Days, ...] = ("1d", "1w", "1mo", "1q", "1y")
+_COHORTS: tuple[Cohort, ...] = ("1d", "1w", "1mo")
+_WEEK, _MONTH = 7, 30
+_FIRST_DAY = -719_162
+"""1 January of the year 1, in days since the Unix epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What :func:`activity` found.
+
+    Attributes
+    ----------
+    timeline
+        Of what, in words.
+    actor
+        The place in an event that says who acted.
+    every, cohorts, tz
+        How long the periods of ``over_time`` and of ``retention`` are, never ``"auto"``, and the time zone in which days begin.
+    summary
+        One row of key figures.
+    over_time
+        One row for each period, from the first action's to the last action's.
+    days
+        One row for each day between them: active actors of the day, the week and the month.
+    hours
+        One row for each hour of each weekday.
+    actors, streams
+        One row for each actor and each stream, the most active first.
+    retention
+        One row for each cohort of actors and each period since it was first seen.
+    """
+
+    timeline: str
+    actor: str
+    every: Days
+    cohorts: Cohort
+    tz: str
+    summary: pl.DataFrame
+    over_time: pl.DataFrame
+    days: pl.DataFrame
+    hours: pl.DataFrame
+    actors: pl.DataFrame
+    streams: pl.DataFrame
+    retention: pl.DataFrame
+
+
+def activity(
+    timeline: Timeline,
+    *,
+    actor: Value,
+    actions: Some = (),
+    every: Days | Literal["auto"] = "auto",
+    cohorts: Cohort = "1w",
+    tz: str = "UTC",
+) -> Activity:
+    """Say who acts in a timeline, when, and who comes back.
+
+    The query runs when it is called, once over the events; its names and times are in memory at once, about 50 bytes of an event.
+
+    Parameters
+    ----------
+    timeline
+        Any timeline. Who is new is new in it: after ``after(...)``, everybody is.
+    actor
+        What of an event says who acted: ``event.metadata["userId"]``, ``event.data["by"]["id"]``, ``event.stream``. A number counts as its
+        text. An event without it, or with null there, is no action and is counted apart; so is one whose payload has half a
+        surrogate pair in it, which DuckDB cannot read.
+    actions
+        The types of events that are actions, in which ``*`` stands for any run of characters. Without it, all types.
+    every
+        How long the periods of ``over_time`` are: ``"1d"``, ``"1w"`` (from Monday), ``"1mo"``, ``"1q"`` or ``"1y"``. ``"auto"`` takes the
+        shortest of which there are no more than about a hundred.
+    cohorts
+        How long the periods of ``retention`` are: ``"1d"``, ``"1w"`` or ``"1mo"``.
+    tz
+        The IANA name of the time zone in which days begin.
+
+    Returns
+    -------
+    Activity
+        Its frames; days and periods are Dates on the zone's calendar, by the events' own times:
+
+        - ``summary``: ``actions``, ``without_actor`` (events of these types that say nobody), ``actors``, ``streams``; ``first_day``,
+          ``last_day``; ``daily_actors``, ``weekly_actors``, ``monthly_actors`` (means of the days); ``peak_day``, ``peak_day_actors``;
+          ``stickiness`` (the mean of the days' daily actors over that of their monthly ones).
+        - ``over_time``: ``period`` (its first day), ``every``, ``actions``, ``actors`` (who acted in it), ``new_actors`` (whose first
+          action is in it), ``actions_per_actor``. Dense; the first and the last period may be incomplete.
+        - ``days``: ``day``, ``actions``, ``daily``, ``weekly``, ``monthly`` (actors of the day, of the 7 and of the 30 days that end with
+          it), ``new_actors``, ``stickiness`` (``daily / monthly``). Dense; the first 29 days have shorter months.
+        - ``hours``: ``weekday`` (1 is Monday), ``hour`` (of the wall clock), ``actions``, ``share``. All 168.
+        - ``actors``: ``actor``, ``actions``, ``active_days``, ``first_day``, ``last_day``; equal ones by name.
+        - ``streams``: ``stream``, ``actions``; equal ones by name.
+        - ``retention``: ``cohort`` (the period in which its actors were first seen), ``size``, ``age`` (in periods; 0 is the first),
+          ``actors`` (who acted then), ``share`` (of the size). Dense up to the last period, which may be incomplete.
+
+    Raises
+    ------
+    UsageError
+        ``actor`` is no place of text, or ``every``, ``cohorts`` or ``tz`` is unknown.
+
+    Examples
+    --------
+    >>> activity(lake.timeline, actor=event.metadata["userId"], tz="Europe/Berlin").days  # doctest: +SKIP
+    """
+    periods.check_every(every, among=_DAYS)
+    if cohorts not in _COHORTS:
+        raise UsageError(f"cohorts={cohorts!r} is unknown: cohorts are by {periods.either(_COHORTS)}.")
+    periods.check_zone(tz)
+    who = _sql(actor)
+    names = (actions,) if isinstance(actions, str) else tuple(actions)
+    chosen = timeline.types(*names) if names else timeline
+    acts, nobody = _acts(chosen, who, tz=tz)
+    each = _each(acts)
+    days = _days(each)
+    settled = _settle(days) if every == "auto" else every
+    actors = (
+        each.group_by("actor")
+        .agg(pl.col("actions").sum(), active_days=pl.len().cast(pl.Int64), first_day=pl.col("day").min(), last_day=pl.col("day").max())
+        .join(acts.select(pl.col("name").unique()).with_columns(actor=pl.col("name").to_physical()), on="actor")
+        .select(pl.col("name").cast(pl.String).alias("actor"), "actions", "active_days", "first_day", "last_day")
+        .sort("actions", "actor", descending=[True, False])
+    )
+    streams = (
+        acts.group_by("stream")
+        .agg(actions=pl.len().cast(pl.Int64))
+        .with_columns(pl.col("stream").cast(pl.String))
+        .sort("actions", "stream", descending=[True, False])
+    )
+    return Activity(
+        timeline=str(chosen),
+        actor=str(actor),
+        every=settled,
+        cohorts=cohorts,
+        tz=tz,
+        summary=_summary(days, actions=acts.height, without_actor=nobody, actors=actors.height, streams=streams.height),
+        over_time=_over_time(each, days, settled),
+        days=days,
+        hours=_hours(acts),
+        actors=actors,
+        streams=streams,
+        retention=_retention(each, cohorts),
+    )
+
+
+def _sql(actor: Value) -> str:
+    """Return the SQL of the text at a place."""
+    if not isinstance(actor, Value):
+        raise UsageError(f"actor={actor!r} is no place of an event: say who acts as in event.metadata['userId'].")
+    place = actor.value
+    if isinstance(place, plan.Column):
+        if plan.COLUMNS[place.name] != "text":
+            raise UsageError(f"{actor} names nobody: an actor is text, in the payload or in a column such as event.stream.")
+        return place.name
+    if not place.steps:
+        raise UsageError(f"{actor} is all of it: name the place in it that says who acts, as in event.metadata['userId'].")
+    for step in place.steps:
+        # DuckDB's paths cannot name these: its keys are not empty, and a `*` is a wildcard even in quotes.
+        if step == "" or (isinstance(step, str) and re.search(r'["*\\\x00-\x1f\x7f]', step)):
+            raise UsageError(f"{actor} has a key with a sign in it that cannot be searched for: {step!r}. Take another place.")
+    path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in place.steps)
+    escaped = path.replace("'", "''")
+    return f"TRY(json_extract_string({place.root}, '{escaped}'))"
+
+
+def _acts(timeline: Timeline, who: str, *, tz: str) -> tuple[pl.DataFrame, int]:
+    """Return actor, stream, day and hour of the week of each action, and how many events have no actor."""
+    # As a table and not from a reader, which one thread alone would fill.
+    found = pl.DataFrame(timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events").to_arrow_table())
+    moments = found["moment"].to_numpy()
+    length = Extent.between(int(moments.min()), int(moments.max())).slot() * 1_000_000 if moments.size else 1
+    acts = (
+        found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), slot=pl.col("moment") // length).collect()
+    )
+    nobody = found.height - acts.height
+    # The calendar is asked once for each slot: see `periods`.
+    starts = (pl.col("slot") * length).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(tz)
+    calendar = acts.select(pl.col("slot").unique()).with_columns(
+        day=starts.dt.date(), hour=(starts.dt.weekday().cast(pl.Int16) - 1) * 24 + starts.dt.hour()
+    )
+    return acts.join(calendar, on="slot", how="left").select(name="actor", stream="stream", day="day", hour="hour"), nobody
+
+
+def _each(acts: pl.DataFrame) -> pl.DataFrame:
+    """Return how often each actor acted on each day, and the first day of each: sorted, so that neighbours tell what is new.
+
+    Actors are numbers here. Actor and day are sorted as one number, several times as fast as they are grouped.
+    """
+    day = acts["day"].to_physical().to_numpy().astype(np.int64)
+    keys = acts["name"].to_physical().to_numpy().astype(np.int64) << 32
+    keys += day - _FIRST_DAY
+    keys.sort()
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    each = pl.DataFrame(
+        {
+            "actor": (keys[begins] >> 32).astype(np.uint32),
+            "day": pl.Series((keys[begins] & 0xFFFFFFFF) + _FIRST_DAY, dtype=pl.Int32).cast(pl.Date),
+            "actions": np.diff(begins, append=keys.size),
+        }
+    )
+    return each.with_columns(first=pl.col("day").min().over("actor"))
+
+
+def _days(each: pl.DataFrame) -> pl.DataFrame:
+    """Count the actors of each day, and of the weeks and months that end with it."""
+    day = each["day"].to_physical().to_numpy()
+    first, last = (int(day.min()), int(day.max())) if day.size else (0, -1)
+    length, place = last - first + 1, day - first
+
+    def counted(places: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        return np.bincount(places, weights, minlength=length + 1)[: length + 1].astype(np.int64)
+
+    daily = counted(place)
+    is_last = each["actor"].ne_missing(each["actor"].shift(-1)).to_numpy()
+    following = np.where(is_last, length, np.append(place[1:], length))
+
+    def within(window: int) -> NDArray[np.int64]:
+        # An actor counts from a day of theirs on, until the window has passed or until their next day, which counts anew.
+        return (daily - counted(np.minimum(np.minimum(following, place + window), length))).cumsum()[:length]
+
+    found = pl.DataFrame(
+        {
+            "day": pl.int_range(first, last + 1, dtype=pl.Int32, eager=True).cast(pl.Date),
+            "actions": counted(place, each["actions"].to_numpy())[:length],
+            "daily": daily[:length],
+            "weekly": within(_WEEK),
+            "monthly": within(_MONTH),
+            "new_actors": counted(place[each.select(pl.col("first") == pl.col("day")).to_series().to_numpy()])[:length],
+        }
+    )
+    return found.select(
+        "day", "actions", "daily", "weekly", "monthly", "new_actors", stickiness=pl.col("daily") / _unless_0(pl.col("monthly"))
+    )
+
+
+def _settle(days: pl.DataFrame) -> Days:
+    counted = days.select(pl.col("day").dt.truncate(every).n_unique().alias(every) for every in _DAYS).row(0, named=True)
+    return next((every for every in _DAYS if counted[every] <= periods.READABLE), "1y")
+
+
+def _over_time(each: pl.DataFrame, days: pl.DataFrame, every: Days) -> pl.DataFrame:
+    period = pl.col("day").dt.truncate(every)
+    actors = _distinct(each, every).group_by("period").agg(actors=pl.len().cast(pl.Int64))
+    return (
+        days.group_by(period=period)
+        .agg(pl.col("actions", "new_actors").sum())
+        .join(actors, on="period", how="left")
+        .with_columns(pl.col("actors").fill_null(0))
+        .sort("period")
+        .select(
+            "period",
+            pl.lit(every, dtype=PERIOD).alias("every"),
+            "actions",
+            "actors",
+            "new_actors",
+            actions_per_actor=pl.col("actions") / _unless_0(pl.col("actors")),
+        )
+    )
+
+
+def _distinct(each: pl.DataFrame, every: Days) -> pl.DataFrame:
+    """Return the periods in which each actor acted, each once, with the day on which they were first seen."""
+    periods_of = each.select("actor", "first", period=pl.col("day").dt.truncate(every))
+    same = (pl.col("actor") == pl.col("actor").shift(1)) & (pl.col("period") == pl.col("period").shift(1))
+    return periods_of.filter(~same.fill_null(value=False))
+
+
+def _hours(acts: pl.DataFrame) -> pl.DataFrame:
+    counted = acts.group_by("hour").agg(actions=pl.len().cast(pl.Int64))
+    hour = pl.col("hour")
+    return (
+        pl.DataFrame({"hour": range(7 * 24)}, schema={"hour": pl.Int16})
+        .join(counted, on="hour", how="left", maintain_order="left")
+        .select(weekday=hour // 24 + 1, hour=hour % 24, actions=pl.col("actions").fill_null(0))
+        .with_columns(pl.col("weekday", "hour").cast(pl.Int8), share=pl.col("actions") / _unless_0(pl.col("actions").sum()))
+    )
+
+
+def _retention(each: pl.DataFrame, every: Cohort) -> pl.DataFrame:
+    last = pl.col("period").max()
+    seen = _distinct(each, every).select("period", cohort=pl.col("first").dt.truncate(every))
+    counted = seen.group_by("cohort", "period").agg(actors=pl.len().cast(pl.Int64))
+    sizes = counted.filter(pl.col("cohort") == pl.col("period")).select("cohort", size="actors")
+    ends = seen.select(last)
+    dense = (
+        sizes.join(ends, how="cross")
+        .with_columns(period=pl.date_ranges("cohort", "period", interval=every))
+        .explode("period")
+        .with_columns(age=pl.int_range(pl.len(), dtype=pl.Int64).over("cohort"))
+    )
+    return (
+        dense.join(counted, on=["cohort", "period"], how="left")
+        .with_columns(pl.col("actors").fill_null(0))
+        .sort("cohort", "age")
+        .select("cohort", "size", "age", "actors", share=pl.col("actors") / pl.col("size"))
+    )
+
+
+def _summary(days: pl.DataFrame, **counts: int) -> pl.DataFrame:
+    peak = days.sort("daily", "day", descending=[True, False]).head(1)
+    return days.select(
+        *(pl.lit(count, dtype=pl.Int64).alias(name) for name, count in counts.items()),
+        first_day=pl.col("day").min(),
+        last_day=pl.col("day").max(),
+        daily_actors=pl.col("daily").mean(),
+        weekly_actors=pl.col("weekly").mean(),
+        monthly_actors=pl.col("monthly").mean(),
+        peak_day=pl.lit(peak["day"].first(), dtype=pl.Date),
+        peak_day_actors=pl.lit(peak["daily"].first(), dtype=pl.Int64),
+        stickiness=pl.col("daily").mean() / pl.col("monthly").mean(),
+    )
+
+
+def _unless_0(number: pl.Expr) -> pl.Expr:
+    return pl.when(number > 0).then(number)

@@ -1,0 +1,139 @@
+"""What of a history would break a declared projection: each place that it reads, and what is missing there or does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from workbench.analysis.shapes import ELEMENT, Path, places, shapes
+from workbench.errors import UsageError
+from workbench.extraction import Root
+from workbench.projection import plan as ir
+from workbench.projection.declaration import Projection, plan_of
+from workbench.projection.evaluation import places as places_of
+from workbench.replay.questions import rebuild
+from workbench.timeline import Timeline
+
+_SCHEMA = {
+    "type": pl.String(),
+    "place": pl.String(),
+    "fields": pl.List(pl.String()),
+    "kinds": pl.List(pl.String()),
+    "events": pl.Int64(),
+    "absent": pl.Int64(),
+    "nulls": pl.Int64(),
+    "misfits": pl.Int64(),
+    "first_absent_position": pl.Int64(),
+    "first_null_position": pl.Int64(),
+    "first_misfit_position": pl.Int64(),
+    "reason": pl.String(),
+}
+
+
+def breaks(projection: type[Projection], timeline: Timeline) -> pl.DataFrame:
+    """Say of each place that a projection's handlers, conditions and upcasters read what is missing there, and what does not fit.
+
+    Nothing stops at the first: all events are looked at, as ``rebuild`` and ``schemas`` do.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each event type, as recorded, and place, by type and place: ``type``, ``place`` (``event.data['city']``; null for a
+        type of which no place is read), ``fields`` that get values from there, ``kinds`` of value that stand there, ``events`` of the type,
+        of which so many have it ``absent`` or as ``nulls``, and so many ``misfits``: they have no effect since a value does not fit one
+        of these fields, whichever of the field's places it stands at. ``first_absent_position``, ``first_null_position`` and
+        ``first_misfit_position`` name the first such events, and ``reason`` says what does not fit in the last of these. A type that is
+        handled and never recorded has 0 events. Where upcasters take a value from one of several places, each counts as absent in the
+        other's events. An index of an array stands for any of its elements.
+
+    Raises
+    ------
+    UsageError
+        It is no declared projection; or as ``rebuild`` does.
+    """
+    given: object = projection
+    if not (isinstance(given, type) and issubclass(given, Projection)):
+        raise UsageError(f"{projection!r} declares no places: breaks() takes a class that extends Projection.")
+    compiled = plan_of(projection)
+    failures = rebuild(projection, timeline, errors="collect").failures
+    ours = timeline.categories(*compiled.categories)
+    seen = {root: _seen(ours, root) for root in _roots(compiled)}
+    rows: list[tuple[Any, ...]] = []
+    for handled in compiled.types:
+        read = dict.fromkeys(places_of(handled))
+        if not read:
+            rows.append((handled.type, None, [], [], _events(seen.get("data") or _seen(ours, "data"), handled.type), *(None,) * 7))
+        for path in read:
+            fields = _fields(handled, path)
+            counted = _counted(seen[path.root].get(handled.type, []), path)
+            misfits = failures.filter((pl.col("type") == handled.type) & pl.col("field").is_in(fields)).sort("position")
+            first = misfits.row(0, named=True) if misfits.height else None
+            rows.append(
+                (
+                    handled.type,
+                    str(path),
+                    fields,
+                    counted["kinds"],
+                    counted["events"],
+                    counted["absent"],
+                    counted["nulls"],
+                    misfits.height,
+                    counted["first_absent"],
+                    counted["first_null"],
+                    None if first is None else first["position"],
+                    None if first is None else f"{first['field']} = {first['value']}: {first['reason']}",
+                )
+            )
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("type", "place", maintain_order=True)
+
+
+_Shapes = dict[str, list[dict[str, Any]]]
+
+
+def _roots(compiled: ir.Plan) -> list[Root]:
+    return sorted({path.root for handled in compiled.types for path in places_of(handled)})
+
+
+def _seen(timeline: Timeline, root: Root) -> _Shapes:
+    found: _Shapes = {}
+    for row in shapes(timeline, root=root).iter_rows(named=True):
+        found.setdefault(row["type"], []).append(row)
+    return found
+
+
+def _events(seen: _Shapes, name: str) -> int:
+    return sum(row["events"] for row in seen.get(name, []))
+
+
+def _fields(handled: ir.HandledType, path: ir.Path) -> list[str]:
+    """Return the fields that get values from a place."""
+    found = {
+        operation.field
+        for branch in handled.branches
+        for handler in branch.handlers
+        for operation in handler.operations
+        if path in places_of(operation)
+    }
+    return sorted(found)
+
+
+def _counted(rows: list[dict[str, Any]], path: ir.Path) -> dict[str, Any]:
+    asked: Path = tuple(step if isinstance(step, str) else ELEMENT for step in path.steps)
+    found: dict[str, Any] = {"events": 0, "absent": 0, "nulls": 0, "first_absent": None, "first_null": None}
+    kinds: dict[str, int] = {}
+    for row in rows:
+        kind = None if row["shape"] is None else dict(places(row["shape"])).get(asked)
+        found["events"] += row["events"]
+        if kind is None:
+            _count(found, "absent", "first_absent", row)
+        elif kind == "null":
+            _count(found, "nulls", "first_null", row)
+        if kind is not None:
+            kinds[kind] = kinds.get(kind, 0) + row["events"]
+    return found | {"kinds": sorted(kinds, key=lambda kind: (-kinds[kind], kind))}
+
+
+def _count(found: dict[str, Any], name: str, first: str, row: dict[str, Any]) -> None:
+    found[name] += row["events"]
+    found[first] = row["first_position"] if found[first] is None else min(found[first], row["first_position"])

@@ -1,0 +1,128 @@
+"""To each event the state of another entity as it was at that event, and never a later one."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from workbench.analysis.putin import put_in, sequences
+from workbench.errors import UsageError
+from workbench.replay.fold import OnError
+from workbench.replay.subject import Source, folded, subject_of
+from workbench.replay.versions import versions
+from workbench.timeline import Timeline
+
+_KEY, _POSITION, _SEQUENCE = "key", "position", "sequence"
+_NOBODY, _LAST = -1, 2**63 - 1
+_OF_A_STATE = {
+    "position": "valid_from_position",
+    "revision": "revision",
+    "recorded_at": "valid_from",
+    "event_count": "event_count",
+}
+"""Where the columns of a state behind its fields stand in a version."""
+
+
+def enrich(
+    frame: pl.DataFrame | pl.LazyFrame,
+    projection: Source,
+    *,
+    timeline: Timeline,
+    on: str,
+    before: bool = False,
+    prefix: str | None = None,
+    errors: OnError = "raise",
+) -> pl.DataFrame:
+    """Give each event the state that another entity had when it happened.
+
+    Parameters
+    ----------
+    frame
+        Events, or anything with a column ``position``: ``timeline.events()``, or a result of SQL.
+    projection
+        How the other entities' events become their state.
+    timeline
+        The history whose states are given: that of which the events are, up to their end at least.
+    on
+        The column with the other entity's key; whole numbers count as their digits.
+    before
+        The state that the event met, before all that happened at its position. Without it, the state that it left behind, up to its
+        position inclusively, as of ``timeline.upto(position=...)``.
+    prefix
+        What the added columns' names begin with; without it, ``user_`` for a projection ``User``.
+    errors
+        As in ``state``.
+
+    Returns
+    -------
+    polars.DataFrame
+        The frame, its rows in their order, and behind its columns those of a state but for the key: the fields, and of the last event
+        that had been applied to the entity by then ``position``, ``revision`` and ``recorded_at``, and ``event_count``, with the prefix.
+        They are null where the entity was not there, and where key or position is null.
+
+        In a what-if, events that were inserted or moved stand behind the one that was recorded at their position. The column ``sequence``
+        of ``events()`` tells them apart; without it, all rows are taken for recorded events.
+
+    Raises
+    ------
+    UsageError
+        The frame lacks a column, or has one already that would be added; a position lies beyond the timeline's end; the timeline is one
+        of ``visible()``; or as ``history`` does.
+
+    Examples
+    --------
+    >>> enrich(payments, User, timeline=now, on="user_id")  # doctest: +SKIP
+    """
+    if timeline.hides:
+        raise UsageError("enrich() cannot say what the store hid at each event: leave visible() out; state() takes it, at one moment.")
+    given = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    subject = subject_of(projection, timeline)
+    asked = _asked(given, on, timeline)
+    whole = folded(timeline, subject, question="enrich")
+    found = versions(subject, whole, errors=errors)
+    begun, ended = sequences(found, projection, whole, put_in(whole), errors=errors)
+    rows = found.rows.select(_KEY, pl.int_range(pl.len()).alias("_version"), "valid_from_position", "valid_to_position")
+    version = pl.col("_version")
+    begins = rows.select(_KEY, pl.col("valid_from_position").alias(_POSITION), pl.Series(_SEQUENCE, begun), version, rank=2 * version)
+    ended_at = pl.col("valid_to_position").alias(_POSITION)
+    ends = rows.select(_KEY, ended_at, pl.Series(_SEQUENCE, ended), pl.lit(_NOBODY, pl.Int64).alias("_version"), rank=2 * version + 1)
+    stood = _stood(asked, pl.concat([begins, ends.drop_nulls(_POSITION)]), before=before)
+    called = f"{subject.name.lower()}_" if prefix is None else prefix
+    columns = {name: name for name in found.fields} | _OF_A_STATE
+    states = found.rows.select(pl.col(column).alias(f"{called}{name}") for name, column in columns.items())
+    taken = [name for name in states.columns if name in given.columns]
+    if taken:
+        raise UsageError(f"The frame has a column {taken[0]!r} already: call what is added otherwise, as with prefix='then_'.")
+    return given.hstack(states.select(pl.all().gather(stood)))
+
+
+def _asked(frame: pl.DataFrame, on: str, timeline: Timeline) -> pl.DataFrame:
+    """Return the key and the place that each row asks for."""
+    for name, what in ((on, "the other entity's key"), (_POSITION, "the event's place in the log")):
+        if name not in frame.columns:
+            raise UsageError(f"The frame has no column {name!r} with {what}; it has {', '.join(frame.columns)}.")
+    if not (frame.schema[on] == pl.String or frame.schema[on].is_integer() or frame.schema[on] == pl.Null):
+        raise UsageError(f"The column {on!r} is {frame.schema[on]}: keys are text, or whole numbers; cast it.")
+    if not (frame.schema[_POSITION].is_integer() or frame.schema[_POSITION] == pl.Null):
+        raise UsageError(f"The column 'position' is {frame.schema[_POSITION]} and no place in a log, which is a whole number.")
+    sequence = pl.col(_SEQUENCE).cast(pl.Int64) if timeline.edits and _SEQUENCE in frame.columns else pl.lit(0, pl.Int64)
+    asked = frame.select(pl.col(on).cast(pl.String).alias(_KEY), pl.col(_POSITION).cast(pl.Int64), sequence.alias(_SEQUENCE))
+    last, end = asked[_POSITION].max(), timeline.position
+    if isinstance(last, int) and (end is None or last > end):
+        where = "is empty" if end is None else f"ends at {end}"
+        raise UsageError(f"The frame has an event at position {last}, and the timeline {where}: give the one of which the events are.")
+    return asked
+
+
+def _stood(asked: pl.DataFrame, changes: pl.DataFrame, *, before: bool) -> pl.Series:
+    """Return the version that stood at each place; null where none did.
+
+    Versions begin and end in the order of their ``rank``, and what happens at a place comes before what is asked of it, or behind it.
+    """
+    rank = pl.lit(-1 if before else _LAST, pl.Int64).alias("rank")
+    rows = asked.with_row_index("_row").drop_nulls([_KEY, _POSITION]).with_columns(rank)
+    entities = rows.select(_KEY).unique().with_row_index("_entity")  # numbers are put in order faster than texts
+    both = pl.concat([rows.join(entities, on=_KEY), changes.join(entities, on=_KEY)], how="diagonal")
+    walked = both.sort("_entity", _POSITION, _SEQUENCE, "rank").with_columns(pl.col("_version").forward_fill().over("_entity"))
+    stood = walked.filter(pl.col("_row").is_not_null() & (pl.col("_version") != _NOBODY)).select("_row", "_version")
+    every = pl.DataFrame({"_row": pl.int_range(asked.height, dtype=pl.get_index_type(), eager=True)})
+    return every.join(stood, on="_row", how="left", maintain_order="left")["_version"]

@@ -1,0 +1,354 @@
+"""How measures of states went over time: in one pass over the history, and not by one rebuild for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Literal, Self, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from workbench.analysis.putin import put_in, sequences
+from workbench.errors import UsageError
+from workbench.projection.plan import Plan
+from workbench.replay import kernel
+from workbench.replay.fold import OnError
+from workbench.replay.function import Fold
+from workbench.replay.materialised import history_of, kept_versions
+from workbench.replay.questions import state
+from workbench.replay.results import PROVENANCE, history_schema, state_schema
+from workbench.replay.subject import Source, folded, subject_of
+from workbench.replay.versions import versions as versions_of
+from workbench.scenarios.language import Measure
+from workbench.scenarios.measures import expression
+from workbench.timeline import Timeline
+
+Every = Literal["1h", "1d", "1w", "1mo"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_HOUR = timedelta(hours=1)
+_MOST_STEPS = 65_000
+"""A step's number fits into 16 bits, by which versions are put in order several times as fast."""
+_OF_A_STEP = ("at", "position")
+_OF_A_STATE = {"valid_from_position": "position", "valid_from": "recorded_at"}
+"""What the columns of a version are called in a state."""
+_COLUMN = "state "
+_NEVER = np.iinfo(np.int64).max
+_SHORTEST = {"1h": _HOUR, "1d": timedelta(hours=23), "1w": timedelta(weeks=1), "1mo": timedelta(days=28)}
+_Numbers = npt.NDArray[np.int64]
+
+
+def series(
+    projection: Source,
+    timeline: Timeline,
+    *measures: pl.Expr | str,
+    every: Every = "1d",
+    tz: str = "UTC",
+    errors: OnError = "raise",
+    **named: pl.Expr | str,
+) -> pl.DataFrame:
+    """Measure the state of all entities at each step of time.
+
+    What a measure gives at a step is exactly what it gives of ``state(projection, timeline.upto(step))``, whatever Polars aggregation it
+    is: the same entities in the same order. But the events are folded once, or what is materialised is read, and of each entity only the
+    versions that stand at some step are kept.
+
+    Parameters
+    ----------
+    timeline
+        Any history from its first event on, what-ifs included. ``after`` bounds the steps, and no state.
+    measures
+        Polars aggregations over the columns of ``state``: ``pl.len()``, ``pl.col("balance").sum()``, ``pl.col("city").n_unique()``,
+        ``pl.col("plan").filter(pl.col("logins") > 10).mode().first()``. A text is a measure as scenarios have them, and the name of its
+        column: ``"count"``, ``"sum(paid) where plan == 'pro'"``.
+    named
+        The same with names for their columns: ``users=pl.len()``.
+    every
+        Steps are the first instants of hours, days, weeks (from Monday) or months.
+    tz
+        The IANA name of the time zone in which they begin.
+    errors
+        As in ``state``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each step after the first event, in order, and a last one for the end of the timeline: ``at`` (Datetime in ``tz``; in
+        the last row the time of the cutoff, or else of the last event), ``position`` (Int64; that of the last event by then, as ``upto``
+        resolves it; null before the first), and the measures. No rows where there are no events.
+
+    Raises
+    ------
+    UsageError
+        A measure is none, gives several values, or names what no state has; ``every`` or ``tz`` is unknown; there would be more than
+        65,000 steps; or as ``state`` does.
+
+    Examples
+    --------
+    >>> series(User, now, pl.len(), paid=pl.col("paid").sum(), every="1w", tz="Europe/Berlin")  # doctest: +SKIP
+    """
+    if every not in get_args(Every):
+        raise UsageError(f"every={every!r} is unknown: steps are {', '.join(map(repr, get_args(Every)[:-1]))} or {get_args(Every)[-1]!r}.")
+    if tz not in available_timezones():
+        raise UsageError(f"tz={tz!r} is no time zone: give an IANA name such as 'UTC' or 'Europe/Berlin'.")
+    given = _given(measures, named)
+    subject = subject_of(projection, timeline)
+    whole = folded(timeline, subject, question="series")
+    steps = _Steps.of(timeline, every=every, tz=tz)
+    moved = put_in(whole)
+    # What the store hides depends on the moment that is asked of, and with it every version: so it does of few forks, too.
+    if whole.hides or steps.part(moved):
+        columns = state(projection, whole, errors=errors).schema
+        asked = _Measures.of(given, columns)
+        nobody = pl.DataFrame(schema=columns)  # the states of a fold have the columns of those that are there
+        states = (state(projection, whole.upto(moment, stale=True), errors=errors) for moment in steps.moments())
+        answers = [asked.of_state(pl.concat([nobody, one], how="diagonal_relaxed")) for one in states]
+    elif isinstance(subject, Fold) or whole.edits:
+        found = versions_of(subject, whole, errors=errors)
+        rows = found.history
+        columns = rows.rename(_OF_A_STATE).drop("event_type", "valid_to_position", "valid_to").schema
+        asked = _Measures.of(given, columns)
+        late = sequences(found, projection, whole, moved, errors=errors)
+        answers = list(_walk(_standing(rows, steps, columns=asked.columns_read(columns), late=late), steps, asked))
+    else:
+        columns = state_schema(subject)
+        asked = _Measures.of(given, columns)
+        read = asked.columns_read(columns)
+        kept = [_standing(pl.DataFrame(schema=history_schema(subject)), steps, columns=read)]
+        kept += [_standing(batch, steps, columns=read) for batch in _versions(subject, whole, errors=errors)]
+        answers = list(_walk(pl.concat(kept), steps, asked))
+    none = asked.of_state(pl.DataFrame(schema=columns)).clear()
+    at = pl.from_epoch(pl.Series("at", steps.instants), time_unit="us").dt.replace_time_zone("UTC").dt.convert_time_zone(tz)
+    position = pl.Series("position", steps.positions).set(pl.Series(steps.positions < 0), None)
+    return pl.DataFrame([at, position]).hstack(asked.together([none, *answers]))
+
+
+def _given(measures: tuple[pl.Expr | str, ...], named: Mapping[str, pl.Expr | str]) -> dict[str, pl.Expr | Measure]:
+    """Return the measures by their names; of expressions without one, by a number."""
+    found: dict[str, pl.Expr | Measure] = {}
+    for name, one in [*((one if isinstance(one, str) else str(number), one) for number, one in enumerate(measures)), *named.items()]:
+        if not isinstance(one, pl.Expr | str):
+            raise UsageError(f"{one!r} is no measure: write a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
+        if name in found:
+            raise UsageError(f"The measure {name!r} is given twice.")
+        found[name] = Measure.parse(one) if isinstance(one, str) else one.alias(name) if name in named else one
+    if not found:
+        raise UsageError("series() takes one measure at least: a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Measures:
+    """Aggregations of a state."""
+
+    expressions: tuple[pl.Expr, ...]
+    written: tuple[str, ...]
+    """The names of those that were given as texts."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, pl.Expr | Measure], schema: pl.Schema) -> Self:
+        """Make sure that each can be asked of states with these columns, and gives one value."""
+        fields = [name for name in schema if name != "key" and name not in PROVENANCE]
+        written = {name: one for name, one in given.items() if isinstance(one, Measure)}
+        asked = cls(
+            tuple(expression(one, schema, fields=fields).alias(name) if isinstance(one, Measure) else one for name, one in given.items()),
+            tuple(written),
+        )
+        nobody = pl.DataFrame(schema=schema)
+        for one in asked.expressions:
+            unknown = [] if one.meta.has_multiple_outputs() else [name for name in one.meta.root_names() if name not in schema]
+            if unknown:
+                raise UsageError(f"The measure {one} names {', '.join(unknown)}, which no state has; it has {', '.join(schema)}.")
+            if asked._asked(nobody, [one]).height != 1:
+                raise UsageError(f"The measure {one} gives a value for each entity and not one for all: aggregate it, as .sum() does.")
+        taken = [name for name in asked.of_state(nobody).columns if name in _OF_A_STEP]
+        if taken:
+            raise UsageError(f"A step has a column {taken[0]!r} of its own: call the measure otherwise, with .alias(…).")
+        return asked
+
+    def columns_read(self, schema: pl.Schema) -> list[str]:
+        """Return the columns of a state that are enough to answer; one at least, which tells how many entities there are."""
+        if any(one.meta.has_multiple_outputs() for one in self.expressions):  # a selector says which only beside all of them
+            return list(schema)
+        return sorted({"position"}.union(*(one.meta.root_names() for one in self.expressions)))
+
+    def of_state(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the one row of values that the measures have of a state."""
+        found = self._asked(rows, list(self.expressions))
+        if found.height != 1:
+            raise UsageError(f"A measure gives one value of each state, and these give {found.height:,}: aggregate, as .sum() does.")
+        return found
+
+    def together(self, answers: list[pl.DataFrame]) -> pl.DataFrame:
+        """Return the answers as one frame; whole numbers of 128 bits, which few tools know, as 64 where they fit."""
+        found = pl.concat(answers)
+        wide = [name for name in self.written if found.schema[name] == pl.Int128]
+        narrow = found.with_columns(pl.col(wide).cast(pl.Int64, strict=False))
+        return narrow if narrow.null_count().equals(found.null_count()) else found
+
+    def _asked(self, rows: pl.DataFrame, expressions: list[pl.Expr]) -> pl.DataFrame:
+        try:
+            return rows.select(expressions)
+        except pl.exceptions.PolarsError as error:
+            raise UsageError(f"The measures cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps of a series.
+
+    Attributes
+    ----------
+    instants
+        In microseconds since 1970, in order, each once.
+    positions
+        Of the last event of the whole log that was recorded by then, inside the timeline's cut; -1 where nothing had been.
+    """
+
+    instants: _Numbers
+    positions: _Numbers
+
+    @classmethod
+    def of(cls, timeline: Timeline, *, every: Every, tz: str) -> Self:
+        [(first, last)] = timeline.sql("SELECT min(epoch_us(recorded_at)), max(epoch_us(recorded_at)) FROM events").fetchall()
+        if first is None:
+            return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+        end = last if timeline.cutoff is None or timeline.cutoff.time is None else _microseconds(timeline.cutoff.time)
+        count = (end - first) // (_SHORTEST[every] // _MICROSECOND)
+        if count > _MOST_STEPS:
+            raise UsageError(
+                f"every={every!r} makes {count:,} steps, more than {_MOST_STEPS:,}: take longer ones, or bound them by after()."
+            )
+        begun = [at for at in sorted(set(_begins(_instant(first), _instant(end), every, ZoneInfo(tz)))) if first <= at < end]
+        instants = np.array([*begun, end], np.int64)
+        return cls(instants, _positions(timeline, instants))
+
+    def part(self, moved: pl.DataFrame) -> bool:
+        """Whether a step leaves out an event that was put in, and takes in a recorded one behind it.
+
+        One that was inserted behind a position, and not at a time, has that event's time; where the clock ran backwards, events behind it
+        are earlier. Then the state at such a step is no version of the whole history.
+        """
+        before = np.searchsorted(self.instants, moved["recorded_at"].cast(pl.Int64).to_numpy()) - 1
+        return bool(((before >= 0) & (self.positions[before] > moved["position"].to_numpy())).any())
+
+    def moments(self) -> Iterator[datetime]:
+        """Yield the instants."""
+        return map(_instant, self.instants.tolist())
+
+
+def _begins(first: datetime, end: datetime, every: Every, zone: ZoneInfo) -> Iterator[int]:
+    """Yield the instants at which hours, days, weeks or months begin, some before ``first``, and up to ``end``.
+
+    A day that a zone left out begins with the next one; hours are cut on the time line, as ``distribution`` cuts them.
+    """
+    if every == "1h":
+        moment = first
+        while moment <= end + _HOUR:
+            local = moment.astimezone(zone)
+            yield _microseconds(moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond))
+            moment += _HOUR
+        return
+    day = first.astimezone(zone).date()
+    day = day.replace(day=1) if every == "1mo" else day - timedelta(days=day.weekday()) if every == "1w" else day
+    while (begin := datetime(day.year, day.month, day.day, tzinfo=zone)) <= end:
+        yield _microseconds(begin)
+        following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+        day = following if every == "1mo" else day + timedelta(days=7 if every == "1w" else 1)
+
+
+def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
+    """Resolve instants as ``upto`` does, by one look at the log: the greatest position of each span between two of them, and on from there.
+
+    Spans are cut by what all instants but the last are multiples apart, whole hours mostly, so that there are few.
+    """
+    log = Timeline(log=timeline.log, system=True)
+    origin, end = int(instants[0]), int(instants[-1])
+    unit = max(int(np.gcd.reduce(np.diff(instants[:-1]), initial=0)), 1)
+    until = int(instants[-2]) if len(instants) > 1 else origin - 1
+    us = "epoch_us(recorded_at)"
+    span = f"CASE WHEN {us} <= {origin} THEN 0 WHEN {us} <= {until} THEN ({us} - {origin} - 1) // {unit} + 1 ELSE -1 END"
+    found = log.sql(f"SELECT {span} AS span, max(position) AS position FROM events WHERE {us} <= {end} GROUP BY 1").to_arrow_table()
+    spans, greatest = (found.column(name).to_numpy() for name in ("span", "position"))
+    step = np.where(spans < 0, len(instants) - 1, np.searchsorted(instants, origin + spans * unit))
+    positions = np.full(len(instants), -1, np.int64)
+    np.maximum.at(positions, step, greatest)
+    return np.minimum(np.maximum.accumulate(positions), _NEVER if timeline.last is None else timeline.last)
+
+
+def _versions(plan: Plan, timeline: Timeline, *, errors: OnError) -> Iterator[pl.DataFrame]:
+    """Yield every version, as ``history`` has them, in no order; nothing is read before the first is asked for."""
+    kept = kept_versions(plan, timeline, errors=errors)
+    if kept is not None:
+        yield kept
+    elif kernel.supports(plan):
+        yield from kernel.versions(plan, timeline, errors=errors, counted=False)
+    else:
+        yield history_of(plan, timeline, errors=errors)
+
+
+def _standing(versions: pl.DataFrame, steps: _Steps, *, columns: list[str], late: tuple[_Numbers, _Numbers] | None = None) -> pl.DataFrame:
+    """Return the versions that are an entity's state at one step at least: those columns, and from which step up to which.
+
+    The numbers are of the first step at which the version is the state, and of the first at which it no longer is.
+
+    Parameters
+    ----------
+    late
+        The sequences of the events with which they begin and end, in a what-if.
+    """
+    begins, ends = (
+        _reached(versions, bound, steps, None if late is None else late[index]) for index, bound in enumerate(("valid_from", "valid_to"))
+    )
+    named = versions.rename(_OF_A_STATE).select("key", pl.col(columns).name.prefix(_COLUMN))
+    numbers = [pl.Series("_begins", begins, dtype=pl.UInt16), pl.Series("_ends", ends, dtype=pl.UInt16)]
+    return named.with_columns(numbers).filter(pl.Series(begins < ends))
+
+
+def _reached(versions: pl.DataFrame, bound: str, steps: _Steps, sequences: _Numbers | None) -> _Numbers:
+    """Return the first step that the event reached with which each version begins or ends; the number of steps where none did."""
+    position = versions[f"{bound}_position"].fill_null(_NEVER).to_numpy()
+    reached = np.searchsorted(steps.positions, position)
+    if sequences is not None:  # behind the last event that was recorded by a step, and yet later: the time counts too
+        [put_in] = np.nonzero(sequences)
+        time = versions[bound].cast(pl.Int64).gather(put_in).to_numpy()
+        reached[put_in] = np.maximum(reached[put_in], np.searchsorted(steps.instants, time))
+    return reached
+
+
+def _walk(versions: pl.DataFrame, steps: _Steps, asked: _Measures) -> Iterator[pl.DataFrame]:
+    """Yield what is measured at each step, going from one to the next by the versions that begin and end there."""
+    versions = versions if versions["key"].is_sorted() else versions.sort("key", maintain_order=True)  # as a state is
+    entity = versions["key"].rle_id().to_numpy()
+    rows = versions.select(pl.col(f"^{_COLUMN}.*$").name.map(lambda name: name.removeprefix(_COLUMN)))
+    begun, ended = (_by_step(versions[name], len(steps.instants)) for name in ("_begins", "_ends"))
+    standing = np.full(int(entity[-1]) + 1 if len(entity) else 0, -1, np.int64)
+    answer = None
+    for begins, ends in zip(begun, ended, strict=True):
+        if len(begins) or len(ends) or answer is None:
+            standing[entity[ends]] = -1
+            standing[entity[begins]] = begins
+            answer = asked.of_state(rows[standing[standing >= 0]])
+        yield answer
+
+
+def _by_step(numbers: pl.Series, count: int) -> list[npt.NDArray[np.int64]]:
+    """Return the rows that have each number below ``count``."""
+    values = numbers.to_numpy()
+    order = np.argsort(values, kind="stable")
+    bounds = np.searchsorted(values[order], np.arange(count + 1))
+    return [order[first:last] for first, last in pairwise(bounds)]
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _instant(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND

@@ -1,0 +1,77 @@
+"""How fast a projection is rebuilt: measurement by measurement, or where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from workbench.charts.figure import PALETTES, Chart, finish, plain
+from workbench.errors import UsageError
+from workbench.performance.measurement import Measurement, trend
+from workbench.tables import table
+
+_STAGES = ("read", "decode", "order", "fold", "write")
+
+
+def performance(found: Measurement | Sequence[Measurement], *, question: str | None = None, caption: str = "") -> Chart:
+    """Draw where the time of a rebuild goes, for a quarter, half and all of the events; or, of several measurements, how the speed changed.
+
+    Parameters
+    ----------
+    found
+        What :func:`workbench.bench` measured, or :func:`workbench.measurements` of one projection.
+    question
+        The title.
+    caption
+        Where the numbers come from; by default the machine.
+
+    Raises
+    ------
+    UsageError
+        There is no measurement, or measurements of several projections.
+    """
+    if isinstance(found, Measurement):
+        return _stages(found, question=question, caption=caption or f"{found.machine}; lake version {found.lake_version}")
+    names = {one.projection for one in found}
+    if len(names) != 1:
+        raise UsageError(f"A chart shows measurements of one projection, and these are of {', '.join(sorted(names)) or 'none'}.")
+    return _trend(found, question=question, caption=caption or f"{found[-1].machine}")
+
+
+def _stages(found: Measurement, *, question: str | None, caption: str) -> Chart:
+    chart = Chart()
+    rows = found.rebuilt.filter(pl.col("engine") == "best", pl.col("run") == "warm")
+    colours = PALETTES["light"]["series"]
+    for name, colour in zip(_STAGES, colours, strict=True):
+        chart.add_bar(
+            x=rows[name].fill_null(0).to_list(),
+            y=[f"{what}<br>{events:,} events" for what, events in rows.select("what", "events").iter_rows()],
+            name=name,
+            orientation="h",
+            marker={"color": colour},
+            hovertemplate=f"{name}<br>%{{y}}<br><b>%{{x:.3f}} s</b><extra></extra>",
+        )
+    chart.update_layout(barmode="stack", legend={"orientation": "h", "traceorder": "normal", "y": 1, "yanchor": "bottom", "x": 0})
+    chart.update_xaxes(title={"text": "seconds, added up; reading runs beside the rest"}, rangemode="tozero")
+    chart.update_yaxes(autorange="reversed", fixedrange=True, ticklabelstandoff=6)
+    numbers = table(found.rebuilt.select("what", "engine", "run", "events", "seconds", *_STAGES))
+    asked = question or f"Where does the time of a rebuild of {found.projection} go?"
+    return finish(chart, question=asked, caption=caption, numbers=numbers, height=70 * max(rows.height, 2), top=96, bottom=120)
+
+
+def _trend(found: Sequence[Measurement], *, question: str | None, caption: str) -> Chart:
+    frame = trend(found)
+    chart = Chart()
+    chart.add_scatter(
+        x=frame["taken_at"].to_list(),
+        y=frame["events_per_second"].to_list(),
+        customdata=[[f"{events:,}", plain(str(machine))] for events, machine in frame.select("events", "machine").iter_rows()],
+        mode="lines+markers",
+        hovertemplate="%{x}<br><b>%{y:,.0f} events/s</b><br>%{customdata[0]} events<br>%{customdata[1]}<extra></extra>",
+    )
+    chart.update_xaxes(tickangle=0, nticks=6)
+    chart.update_yaxes(rangemode="tozero", title={"text": "events a second"}, separatethousands=True)
+    asked = question or f"How fast is {found[0].projection} rebuilt?"
+    numbers = table(frame.select(pl.col("taken_at"), "events", "seconds", "events_per_second", "peak_bytes"))
+    return finish(chart, question=asked, caption=caption, numbers=numbers, height=280)

@@ -1,0 +1,81 @@
+"""Measures over time: one small chart for each, over one axis of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from workbench.charts.figure import Chart, finish, plain
+from workbench.errors import UsageError
+from workbench.tables import table
+
+_HEIGHT, _GAP = 130, 46
+_MOST = 12
+_ROWS = 200
+
+
+def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "") -> Chart:
+    """Draw what :func:`workbench.series` measured: a line for each measure that is a number, each in a chart of its own scale.
+
+    Parameters
+    ----------
+    frame
+        At least one measure has to be a number; what is none stands in the table of numbers alone.
+    question
+        The title. It should be what the chart answers.
+    caption
+        Where the numbers come from and until when, such as ``str(timeline)``.
+
+    Raises
+    ------
+    UsageError
+        The frame is not one of ``series``, no measure is a number, or more than twelve are.
+    """
+    if frame.columns[:2] != ["at", "position"] or not isinstance(frame.schema["at"], pl.Datetime):
+        raise UsageError(f"A series has the columns 'at' and 'position' and its measures behind them, not {frame.columns}.")
+    names = [name for name in frame.columns[2:] if frame.schema[name].is_numeric()]
+    if not 1 <= len(names) <= _MOST:
+        raise UsageError(f"{len(names)} of the measures are numbers, and between 1 and {_MOST} can be drawn: select the columns.")
+    zone = getattr(frame.schema["at"], "time_zone", None) or "UTC"
+    # Plotly knows no time zones: it is given what the clocks showed.
+    clock = frame["at"].dt.replace_time_zone(None).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
+    whole = len(names) * (_HEIGHT + _GAP) - _GAP
+    chart = Chart()
+    notes: list[dict[str, Any]] = []
+    for number, name in enumerate(names):
+        top = 1 - number * (_HEIGHT + _GAP) / whole
+        axis = "" if number == 0 else str(number + 1)
+        chart.add_scatter(
+            x=clock,
+            y=frame[name].cast(pl.Float64).to_list(),
+            mode="lines+markers" if frame.height <= 40 else "lines",
+            line={"width": 2},
+            marker={"size": 5},
+            yaxis=f"y{axis}",
+            hovertemplate=f"<b>%{{y:,}}</b> {plain(name)}<extra></extra>",
+            connectgaps=False,
+        )
+        own = {"domain": [max(top - _HEIGHT / whole, 0), top], "rangemode": "tozero", "nticks": 4, "tickformat": "~s", "fixedrange": True}
+        chart.update_layout({f"yaxis{axis}": own})
+        notes.append(
+            {
+                "text": plain(name),
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": top,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "yshift": 6,
+                "showarrow": False,
+                "font": {"size": 13},
+            }
+        )
+    chart.update_layout(annotations=notes, showlegend=False, hovermode="x", hoversubplots="axis")
+    last = "y" if len(names) == 1 else f"y{len(names)}"
+    chart.update_xaxes(type="date", anchor=last, title={"text": plain(zone)}, fixedrange=True, hoverformat="%a %-d %b %Y, %H:%M")
+    shown = frame.drop("position") if frame.height <= _ROWS else frame.drop("position").tail(_ROWS)
+    numbers = table(shown, rows=_ROWS)
+    what = f"How did {names[0]} go over time?" if len(names) == 1 else "How did the measures go over time?"
+    return finish(chart, question=question or what, caption=caption, numbers=numbers, height=whole, top=84, bottom=100)

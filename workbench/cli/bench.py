@@ -1,0 +1,52 @@
+"""``workbench bench``: how long replays take on one's own data."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from workbench.cli import options
+from workbench.errors import UsageError
+
+Table = Literal["rebuilds", "answers", "forecast"]
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench bench --projection workbench.sample.projections:User --lake data/demo")
+    def bench(
+        *,
+        lake: options.Lake,
+        projection: Annotated[
+            str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="What is rebuilt: as of state.")
+        ] = None,
+        table: Annotated[Table, typer.Option("--table", help="Which table to show.")] = "rebuilds",
+        questions: Annotated[
+            float, typer.Option("--questions", metavar="N", min=0.001, help="How many questions a day the advice is for.")
+        ] = 24,
+        past: Annotated[
+            bool, typer.Option("--history", help="Measure nothing: show what was measured before, and how it changed.")
+        ] = False,
+        keeps: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the measurement in the lake.")] = True,
+        output: options.Output,
+    ) -> None:
+        """Measure rebuilds of a projection on a lake's own data: speed, stages, memory, engines, and whether keeping states pays."""
+        from workbench.lake import open_lake
+        from workbench.performance import bench as measure
+        from workbench.performance import trend
+
+        output.check()
+        opened = open_lake(lake)
+        if past:
+            output.show(trend(opened))
+            return
+        if projection is None:
+            raise UsageError("There is nothing named to measure: give --projection, or --history to see what was measured before.")
+        found = measure(
+            projection, opened, now=datetime.now(UTC), keeps=keeps, on_step=lambda step: print(f"{step} …", file=sys.stderr, flush=True)
+        )
+        tables = {"rebuilds": found.rebuilt, "answers": found.answered, "forecast": found.forecast}
+        output.show(tables[table])
+        print(f"{found.advice(questions_a_day=questions)}\n{found.machine}", file=sys.stderr)

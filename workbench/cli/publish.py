@@ -1,0 +1,56 @@
+"""``workbench publish``: typed tables for other tools."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from workbench.cli import options
+from workbench.cli.look import say_where
+from workbench.errors import UsageError
+
+# As in `workbench.publication`, which would bring Polars to every start of the command.
+Format = Literal["parquet", "duckdb", "csv", "arrow"]
+
+
+def register(app: typer.Typer) -> None:
+    @options.command(app, example="workbench publish --lake data/demo --to data/tables --types 'user.*'")
+    def publish(
+        *,
+        history: options.History,
+        to: Annotated[Path, typer.Option("--to", metavar="FILE-or-DIR", help="A directory, or a file that ends in .duckdb.")],
+        types: Annotated[
+            list[str] | None, typer.Option("--types", metavar="TYPE", help="Only these event types; * stands for any run of characters.")
+        ] = None,
+        states_only: Annotated[bool, typer.Option("--states-only", help="No events, but the states of --projection alone.")] = False,
+        projections: Annotated[
+            list[str] | None,
+            typer.Option("--projection", metavar="FILE.py:CLASS", help="Also the state of this projection; more than one may be given."),
+        ] = None,
+        format: Annotated[
+            Format | None, typer.Option("--format", help="In a directory parquet, csv or arrow; it follows from --to without it.")
+        ] = None,
+        output: options.Output,
+    ) -> None:
+        """Publish one typed table for each event type, and states beside them, for other tools. Run it again, and it adds what is new."""
+        from workbench.cli.state import user_code
+        from workbench.publication import publish as write
+        from workbench.replay.loading import load_projection
+
+        if states_only and (types or not projections):
+            raise UsageError("--states-only goes with --projection, and without --types.")
+        output.check()
+        opened = history.open()
+        timeline = history.timeline(opened)
+        chosen = [] if states_only else types or None
+        sources = [load_projection(name) for name in projections or ()]
+        with opened.reading(), user_code():
+            found = write(timeline, to, types=chosen, projections=sources, format=format)
+        output.show(found.tables)
+        tables = found.tables
+        rows = int(tables["new_rows"].sum())
+        print(f"{found.to}: {tables.height:,} tables, {rows:,} rows written, as {found.format}", file=sys.stderr)
+        say_where(timeline)

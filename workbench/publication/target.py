@@ -1,0 +1,206 @@
+"""Where is published: a directory of files that its manifest names, or one DuckDB file. Either changes as a whole, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from workbench.errors import LakeBusy, LakeError, UsageError
+from workbench.lake.place import translated
+from workbench.lake.publishing import DatabaseFile, FileFormat, Press, Staged
+from workbench.publication.notes import File, Format, Notes, Table
+
+MANIFEST = "manifest.json"
+_SUFFIXES: dict[FileFormat, str] = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow"}
+_OURS = re.compile(r"\d{6,}(-\d+)?\.(parquet|csv|arrow)")
+"""Names of published files."""
+_FORMATS: dict[str, Format] = {"parquet": "parquet", "duckdb": "duckdb", "csv": "csv", "arrow": "arrow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a run makes of a table: rows that are added to those that are there, or all rows anew."""
+
+    table: Table
+    staged: Staged
+    is_anew: bool
+
+
+class Target(Protocol):
+    """A place to publish to."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    def notes(self) -> Notes | None:
+        """Return what was published there; None if nothing was."""
+
+    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+        """Publish; return the notes with the files that count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory with a folder for each table. A file counts if the manifest names it."""
+
+    path: Path
+    format: FileFormat
+
+    def notes(self) -> Notes | None:
+        if not self.path.exists():
+            return None
+        if not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file: name a directory, or a file that ends in .duckdb.")
+        try:
+            text = (self.path / MANIFEST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            if any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+                raise UsageError(f"{self.path} holds other files, and nothing that was published: name an empty directory.") from None
+            return None
+        except OSError as error:
+            raise LakeError(f"{self.path / MANIFEST} cannot be read: {error.strerror}.") from error
+        return Notes.decoded(text, place=str(self.path / MANIFEST))
+
+    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+        if before is None:  # the manifest claims the directory before any file stands there
+            self._write(Notes(notes.lake, notes.what, notes.format, notes.goes_on))
+        # Whoever reads by the manifest has no use of a file before it is named; whoever reads by names of files finds none that is half.
+        moves: list[tuple[Path, Path]] = []
+        tables = []
+        for change in changes:
+            kept = () if change.is_anew else change.table.files
+            tables.append(replace(change.table, files=(*kept, *self._written(change, notes, press, moves))))
+        with translated(str(self.path)):
+            for source, file in moves:
+                file.parent.mkdir(exist_ok=True)
+                _settle(source)
+                source.replace(file)
+            for folder in {file.parent for _, file in moves}:
+                _settle(folder)
+        done = replace(notes, tables=tuple(tables))
+        self._write(done)
+        self._clean(done, before)
+        return done
+
+    def _written(self, change: Change, notes: Notes, press: Press, moves: list[tuple[Path, Path]]) -> Iterator[File]:
+        if not change.staged.files:
+            return
+        files = press.write(change.staged, format=self.format)
+        for number, (source, rows) in enumerate(files):
+            part = f"-{number}" if len(files) > 1 else ""
+            name = f"{change.table.name}/{notes.generation:06}{part}{_SUFFIXES[self.format]}"
+            moves.append((source, self.path / name))
+            yield File(name, rows, source.stat().st_size)
+
+    def _write(self, notes: Notes) -> None:
+        aside = self.path / f".{MANIFEST}"
+        with translated(str(self.path)):
+            aside.write_text(notes.encoded(), encoding="utf-8")
+            _settle(aside)
+            aside.replace(self.path / MANIFEST)
+            _settle(self.path)
+
+    def _clean(self, notes: Notes, before: Notes | None) -> None:
+        """Delete what a killed run left, and what the manifest does not name any more; nothing else that may lie there."""
+        named = {file.path for table in notes.tables for file in table.files}
+        for name in {table.name for one in (notes, before) if one is not None for table in one.tables}:
+            folder = self.path / name
+            for entry in folder.iterdir() if folder.is_dir() else ():
+                if f"{name}/{entry.name}" not in named and _OURS.fullmatch(entry.name):
+                    entry.unlink(missing_ok=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One DuckDB file."""
+
+    path: Path
+
+    def notes(self) -> Notes | None:
+        if self.path.is_dir():
+            raise UsageError(f"{self.path} is a directory: name a file, or say format='parquet'.")
+        text = DatabaseFile(self.path).notes()
+        return None if text is None else Notes.decoded(text, place=str(self.path))
+
+    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+        _ = press  # what was staged is taken as it is
+        there: Mapping[str, Table] = {table.name: table for table in before.tables} if before is not None else {}
+        done = replace(notes, tables=tuple(change.table for change in changes))
+        DatabaseFile(self.path).commit(
+            done.encoded(),
+            added={change.table.name: change.staged for change in changes if change.staged.files and not change.is_anew},
+            anew={change.table.name: change.staged for change in changes if change.staged.files and change.is_anew},
+            dropped=there.keys() - {change.table.name for change in changes},
+        )
+        return done
+
+
+def target_of(to: str | Path, asked: str | None) -> tuple[Target, Format]:
+    """Return where is published, and in which format.
+
+    Raises
+    ------
+    UsageError
+        The format is unknown, or does not go with the name.
+    """
+    path = Path(to).expanduser()
+    is_database = path.suffix in (".duckdb", ".db")
+    settled = _FORMATS.get(asked or ("duckdb" if is_database else "parquet"))
+    if settled is None:
+        raise UsageError(f"format={asked!r} is unknown: publish as 'parquet', 'duckdb', 'csv' or 'arrow'.")
+    if settled == "duckdb":
+        return Database(path), settled
+    if is_database or path.suffix in _SUFFIXES.values():
+        raise UsageError(f"{path} is named like a file, and {settled} is published into a directory: name one.")
+    return Directory(path, settled), settled
+
+
+@contextmanager
+def staging(target: Target) -> Iterator[Path]:
+    """Hold the one right to publish there, and give a folder for what is not published yet, which goes in the end.
+
+    Raises
+    ------
+    LakeBusy
+        Another process publishes there.
+    """
+    is_directory = isinstance(target, Directory)
+    folder = target.path / ".staging" if is_directory else target.path.with_name(f".{target.path.name}.staging")
+    with translated(str(target.path)):
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if folder.exists() and os.fstat(handle).st_ino == folder.stat().st_ino:
+                    break
+            except BlockingIOError:
+                os.close(handle)
+                raise LakeBusy(f"Another process is publishing to {target.path}: wait until it is done.") from None
+            os.close(handle)  # the one that had it took the folder away meanwhile
+    try:
+        for leftover in folder.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _settle(path: Path) -> None:
+    """Wait until something is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,118 @@
+"""``write_history``: every version of every entity into one Parquet file, in the memory of a part of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.errors import UsageError, WorkbenchError
+from workbench.replay import kernel
+from workbench.replay.fold import OnError
+from workbench.replay.function import Fold
+from workbench.replay.questions import history
+from workbench.replay.results import history_schema
+from workbench.replay.subject import Source, folded, subject_of
+from workbench.timeline import Timeline
+
+_TYPE = "event_type"
+_RISING = ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to")
+"""Columns of which neighbours differ little."""
+
+
+def write_history(
+    projection: Source, timeline: Timeline, file: str | Path, *, fields: Sequence[str] | None = None, errors: OnError = "raise"
+) -> int:
+    """Write every version of every entity to a Parquet file, and return how many there are.
+
+    The file has the columns of ``history``. The versions of an entity are in log order; entities are in no order. Memory is bounded by a
+    part of the log and one version of every entity, but for a ``Fold`` and for upcasters that are Python functions, whose history is held
+    whole. The file is built aside and moved into place when it is whole: whatever stood there stays until then, and after every failure.
+
+    Parameters
+    ----------
+    fields
+        Of the columns only ``key``, these, ``event_type``, ``valid_from_position`` and ``valid_from``.
+
+    Raises
+    ------
+    UsageError
+        A field is not there, the file cannot be made, or as ``rebuild`` does.
+    ValueDoesNotFit
+        As ``rebuild`` does.
+
+    Examples
+    --------
+    >>> write_history(User, lake.timeline, "users.parquet")  # doctest: +SKIP
+    """
+    target = Path(file)
+    if target.is_dir() or not target.parent.is_dir():
+        raise UsageError(f"{target} cannot be written: name a file in a directory that is there.")
+    subject = subject_of(projection, timeline)
+    whole = folded(timeline, subject, question="history")
+    batches: Iterable[pl.DataFrame]
+    if isinstance(subject, Fold) or not kernel.supports(subject):
+        batches = [history(projection, timeline, errors=errors)]
+        schema = batches[0].schema
+    else:
+        batches = kernel.versions(subject, whole, errors=errors, counted=False)
+        schema = history_schema(subject)
+    names = _columns(schema, fields)
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        rows = write_versions(batches, aside, schema=schema, names=names, after=timeline.beyond)
+        aside.replace(target)
+    except OSError as error:
+        raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return rows
+
+
+def _columns(schema: pl.Schema, fields: Sequence[str] | None) -> list[str]:
+    if fields is None:
+        return schema.names()
+    unknown = [name for name in fields if name not in schema]
+    if unknown:
+        raise UsageError(f"There is no {unknown[0]!r} in a history; there are {', '.join(schema.names())}.")
+    return list(dict.fromkeys(["key", *fields, _TYPE, "valid_from_position", "valid_from"]))
+
+
+def write_versions(
+    batches: Iterable[pl.DataFrame], file: Path, *, schema: pl.Schema, names: Sequence[str] | None = None, after: int | None = None
+) -> int:
+    """Write batches; a thread of its own compresses one while the next one is folded."""
+    names = schema.names() if names is None else names
+    arrow = pl.DataFrame(schema={name: schema[name] for name in names}).to_arrow().schema
+    rows = 0
+
+    def put(batch: pl.DataFrame) -> None:
+        writer.write_table(batch.select(names).to_arrow().cast(arrow))
+
+    rising = {name: "DELTA_BINARY_PACKED" for name in _RISING if name in names}
+    with (
+        pq.ParquetWriter(file, arrow, use_dictionary=_repeating(arrow, without=rising), column_encoding=rising) as writer,
+        ThreadPoolExecutor(1, thread_name_prefix="write") as beside,
+    ):
+        written: Future[None] | None = None
+        for batch in batches:
+            wanted = batch if after is None else batch.filter(pl.col("valid_from_position") > after)
+            rows += wanted.height
+            if written is not None:
+                written.result()  # no more than one batch waits
+            written = beside.submit(put, wanted)
+        if written is not None:
+            written.result()
+    return rows
+
+
+def _repeating(arrow: pa.Schema, *, without: Iterable[str]) -> list[str]:
+    """Return the columns whose values mostly repeat from version to version, as Parquet names them."""
+    lists = (pa.ListType, pa.LargeListType)
+    fields = (field for field in arrow if field.name not in {"key", *without})
+    return [f"{field.name}.list.element" if isinstance(field.type, lists) else field.name for field in fields]
