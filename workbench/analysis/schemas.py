@@ -12,10 +12,10 @@ import polars as pl
 
 from workbench.analysis import periods
 from workbench.analysis.periods import Every
-from workbench.analysis.shapes import ELEMENT, Known, Path, places, shapes, shown
 from workbench.errors import UsageError
 from workbench.projection import plan
 from workbench.projection.expressions import Value
+from workbench.replay.shapes import ELEMENT, Known, Path, places, shapes, shown
 from workbench.timeline import Timeline
 
 _INSTANT = pl.Datetime("us", "UTC")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from workbench.analysis.shapes import Known, Path
 from workbench.lake.publishing import Column, is_reachable
+from workbench.replay.shapes import Known, Path
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
 """The event's own columns, which stand first."""

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from workbench.analysis.shapes import Known
 from workbench.errors import LakeDamaged
 from workbench.lake.publishing import Layout
+from workbench.replay.shapes import Known
 
 VERSION = 1
 """Raised when an older workbench could misread what a newer one publishes."""
@@ -30,7 +30,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen at one place of a type's payloads: see ``analysis.shapes.Known``."""
+    """What was seen at one place of a type's payloads: see ``replay.shapes.Known``."""
 
     path: tuple[str, ...]
     kinds: tuple[str, ...]

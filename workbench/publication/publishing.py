@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from workbench.analysis.shapes import ELEMENT, Known, places, shapes
 from workbench.errors import LakeMismatch, UsageError
 from workbench.lake.lake import Lake
 from workbench.lake.materials import Moment, moment_at
@@ -19,6 +18,7 @@ from workbench.publication.columns import EVENT_COLUMNS, columns_of, is_whole, t
 from workbench.publication.notes import Format, Notes, Table, TableKind, by_source, noted
 from workbench.publication.target import Change, Target, staging, target_of
 from workbench.replay.questions import state
+from workbench.replay.shapes import ELEMENT, Known, places, shapes
 from workbench.replay.subject import Source, subject_of
 from workbench.timeline import Timeline
 

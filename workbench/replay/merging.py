@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from workbench.errors import UsageError
 from workbench.projection.plan import Branch, Field, HandledType, Handler, Operation, Path, Plan
 from workbench.replay.results import HISTORY_PROVENANCE, PROVENANCE
-from workbench.replay.survey import Found, Survey, survey
+from workbench.replay.survey import Found, top_level
 from workbench.timeline import Timeline
 
 _TAKEN = frozenset({"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE})
@@ -31,11 +31,11 @@ def merging_plan(category: str, *timelines: Timeline) -> Plan:
     """
     keys: dict[str, Found] = {}
     types: dict[str, set[str]] = {}
-    for found in _surveys(category, timelines):
-        for name, one in found.keys().items():
-            keys[name] = keys[name] + one if name in keys else one
-        for type_, seen in found.types.items():
-            types.setdefault(type_, set()).update(seen.keys)
+    for found in _found(category, timelines):
+        for type_, seen in found.items():
+            types.setdefault(type_, set()).update(seen)
+            for name, one in seen.items():
+                keys[name] = keys[name] + one if name in keys else one
     names: dict[str, str] = {}
     for key in sorted(keys):
         name = key
@@ -50,12 +50,12 @@ def merging_plan(category: str, *timelines: Timeline) -> Plan:
     return Plan(category, (category,), fields, tuple(handled), creates=True)
 
 
-def _surveys(category: str, timelines: Sequence[Timeline]) -> list[Survey]:
+def _found(category: str, timelines: Sequence[Timeline]) -> list[dict[str, dict[str, Found]]]:
     """Look through what each history holds of a category, which one of them at least must have."""
     found, missing = [], None
     for timeline in timelines:
         try:
-            found.append(survey(category, timeline))
+            found.append(top_level(category, timeline))
         except UsageError as error:
             missing = error
     if missing is not None and not found:

@@ -16,6 +16,7 @@ from workbench.projection.fields import fits_int64, storable
 from workbench.projection.payloads import decoder
 from workbench.projection.plan import Kind
 from workbench.projection.values import Number, instant_of
+from workbench.replay.shapes import places, shapes
 from workbench.timeline import Timeline
 
 _exact = decoder((), whole=True, decimals=False)
@@ -44,6 +45,14 @@ class Found:
         self.kinds[_kind(value)] += 1
         if type(value) is list:
             self.elements.update(map(_kind, value))
+
+    def count(self, kind: str, events: int) -> None:
+        """Take in values of one kind."""
+        self.present += events
+        if kind == "null":
+            self.nulls += events
+        else:
+            self.kinds[kind] += events
 
     def __add__(self, other: Found) -> Found:
         return Found(self.present + other.present, self.nulls + other.nulls, self.kinds + other.kinds, self.elements + other.elements)
@@ -118,7 +127,58 @@ def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Surv
     UsageError
         There is no such category; the message names those that there are.
     """
-    return _survey(category, replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False), key)
+    return _survey(category, _all_of(timeline), key)
+
+
+def top_level(category: str, timeline: Timeline) -> dict[str, dict[str, Found]]:
+    """Return what stands at each key at the top of the payloads of a category, by event type, as :func:`survey` does, but much faster.
+
+    Only the counts of the two differ where a key stands twice in an object, and texts are not asked whether they are instants.
+
+    Raises
+    ------
+    UsageError
+        There is no such category; the message names those that there are.
+    """
+    return _top_level(category, _all_of(timeline))
+
+
+_PERHAPS_LONG = r"regexp_matches(data, '[\[:,\s]-?[0-9]{16,}[\],}\s]')"
+"""Whether there may be an integer that is no double."""
+
+
+@lru_cache(maxsize=16)
+def _top_level(category: str, whole: Timeline) -> dict[str, dict[str, Found]]:
+    found: dict[str, dict[str, Found]] = {}
+    unsure: set[str] = set()
+    for type_, held, shape, perhaps_long, events in (
+        shapes(whole.categories(category), by={"perhaps_long": _PERHAPS_LONG})
+        .select("type", "held", "shape", "perhaps_long", "events")
+        .iter_rows()
+    ):
+        keys = found.setdefault(type_, {})
+        standing = [(path[0], kind) for path, kind in places(shape) if len(path) == 1] if shape is not None else []
+        # Where a key stands twice with values of two kinds, DuckDB says no more than that it is JSON, as of an empty object.
+        if held == "unreadable" or perhaps_long or (shape is not None and '"JSON"' in shape):
+            unsure.add(type_)
+        for name, kind in standing:
+            keys.setdefault(name, Found()).count(kind, events)
+    if not found:
+        raise _no_such(category, whole)
+    if unsure:
+        surveyed = _survey(category, whole.types(*sorted(unsure)), None).types
+        found |= {type_: surveyed[type_].keys for type_ in unsure}
+    return found
+
+
+def _all_of(timeline: Timeline) -> Timeline:
+    return replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False)
+
+
+def _no_such(category: str, whole: Timeline) -> UsageError:
+    known = whole.events().select(pl.col("category").unique().sort()).collect()["category"].to_list()
+    has = f"it has {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "it has no events"
+    return UsageError(f"The lake {whole.log.path} has no category {category!r}; {has}.")
 
 
 @lru_cache(maxsize=16)  # a version of a lake does not change
@@ -149,9 +209,7 @@ def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
                     keys[name] = Found()
                 keys[name].take(value)
     if not types:
-        known = whole.events().select(pl.col("category").unique().sort()).collect()["category"].to_list()
-        has = f"it has {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "it has no events"
-        raise UsageError(f"The lake {whole.log.path} has no category {category!r}; {has}.")
+        raise _no_such(category, whole)
     for type_, count in Counter(last_of.values()).items():
         types[type_].last = count
     return Survey(category, types, without_key)
