@@ -6,9 +6,11 @@ with all of its places, and staged as Parquet. Whatever is published is made of 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,11 +139,16 @@ class Press:
             chosen = ", ".join(columns)
             for rows in self._portions(timeline, columns):
                 self._connection.execute(
-                    f"CREATE OR REPLACE TEMP TABLE events AS SELECT {chosen}, TRY_CAST(type AS event_type) AS type FROM ({rows})"
+                    f"CREATE OR REPLACE TABLE events AS SELECT {chosen}, TRY_CAST(type AS event_type) AS type FROM ({rows})"
                 )
                 counts = self._connection.execute("SELECT type::VARCHAR, count(*) FROM events WHERE type IS NOT NULL GROUP BY 1 ORDER BY 1")
-                for name, count in counts.fetchall():
-                    found[name].files.append((self._copied(_select(wanted[name]), "parquet"), count))
+                # Of one type there is work for one processor.
+                with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stage") as beside:
+                    staged = [
+                        (name, count, beside.submit(self._copied, _select(wanted[name]), "parquet")) for name, count in counts.fetchall()
+                    ]
+                for name, count, file in staged:
+                    found[name].files.append((file.result(), count))
         return found
 
     def _portions(self, timeline: Timeline, columns: Sequence[str]) -> Iterator[str]:
@@ -185,8 +192,8 @@ class Press:
 
     def _copied(self, select: str, suffix: str, options: str = "(FORMAT parquet)") -> Path:
         file = self._aside(suffix)
-        with self._translated():
-            self._connection.execute(f"COPY ({select}) TO {quoted(str(file))} {options}")
+        with self._translated(), self._connection.cursor() as connection:
+            connection.execute(f"COPY ({select}) TO {quoted(str(file))} {options}")
         return file
 
     def _aside(self, suffix: str) -> Path:

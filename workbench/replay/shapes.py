@@ -51,13 +51,13 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
     -------
     polars.DataFrame
         ``type``, the columns of ``by``, ``held`` (``json``, ``bytes``, ``empty``, or ``unreadable`` for JSON that DuckDB does not take,
-        such as half a surrogate pair), ``shape`` (JSON; null where there is none), ``long`` (whether a number may have nineteen digits or
+        such as half a surrogate pair), ``shape`` (JSON; null where there is none), ``long`` (whether an integer may have nineteen digits or
         more), ``events``, ``first_position``, ``last_position``, ``first_recorded_at`` and ``last_recorded_at``; by first position.
     """
     further = dict(by or {})
     named = "".join(f", {expression} AS {name}" for name, expression in further.items())
     rows = timeline.sql(
-        f"""
+        rf"""
         WITH seen AS (
             SELECT type, position, recorded_at, {root} AS payload, {root}_bytes AS bytes,
                 TRY(json_structure({root}))::VARCHAR AS shape{named}
@@ -68,8 +68,8 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
             CASE WHEN shape IS NOT NULL THEN 'json' WHEN payload IS NOT NULL THEN 'unreadable'
                  WHEN octet_length(bytes) = 0 THEN 'empty' ELSE 'bytes' END AS held,
             shape,
-            CASE WHEN contains(shape, 'INT"') OR contains(shape, 'DOUBLE"') THEN regexp_matches(payload, '[0-9]{{19}}')
-                 ELSE false END AS long,
+            CASE WHEN contains(shape, 'INT"') OR contains(shape, 'DOUBLE"')
+                 THEN regexp_matches(payload, '[\[:,\s]-?[0-9]{{19,}}[\],}}\s]') ELSE false END AS long,
             count(*) AS events,
             min(position) AS first_position, max(position) AS last_position,
             min(recorded_at) AS first_recorded_at, max(recorded_at) AS last_recorded_at
