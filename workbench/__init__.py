@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from workbench.replay.questions import Rebuilt, first, history, rebuild, state
     from workbench.replay.steps import steps
     from workbench.replay.written import write_history
-    from workbench.reports import run_report
+    from workbench.reports import read_runs, run_report, verify_run
     from workbench.scenarios import Scenario, whatif
     from workbench.scenarios.events import value as place
     from workbench.schedule import Ledger, Scheduler
@@ -102,6 +102,7 @@ _HOMES = {
     "open": "workbench.lake:open_lake",
     "place": "workbench.scenarios.events:value",
     "publish": "workbench.publication",
+    "read_runs": "workbench.reports",
     "rebuild": "workbench.replay.questions",
     "run_report": "workbench.reports",
     "schemas": "workbench.analysis.schemas",
@@ -112,6 +113,7 @@ _HOMES = {
     "table": "workbench.tables",
     "trace": "workbench.analysis.traces",
     "upcast": "workbench.projection",
+    "verify_run": "workbench.reports",
     "whatif": "workbench.scenarios",
     "workflows": "workbench.analysis.workflows",
     "write_history": "workbench.replay.written",
@@ -168,6 +170,7 @@ __all__ = [
     "open",
     "place",
     "publish",
+    "read_runs",
     "rebuild",
     "run_report",
     "schemas",
@@ -178,6 +181,7 @@ __all__ = [
     "table",
     "trace",
     "upcast",
+    "verify_run",
     "whatif",
     "workflows",
     "write_history",

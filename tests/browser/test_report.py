@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser.visit import NEEDS_CHROMIUM, SCREENS, Visit
 from tests.lakes import START, Recorded, community, write_lake
 from tests.reports.notebooks import write_notebook
 from workbench.reports import run_report
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x><b>$x$</b>"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no `chromium` on the path: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]  # fmt: skip
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -57,39 +38,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "types",
     )
     return run_report(notebook, lake=write_lake(folder / "lake", events), out=folder / "report.html").page
-
-
-class Visit:
-    """A page that is open, and what happened on it."""
-
-    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.url = path.as_uri()
-        self.page.goto(self.url)
-        self.page.wait_for_selector(".plot svg.main-svg .bars path", state="attached")
-
-    def ask(self, script: str) -> Any:
-        return self.page.evaluate(script)
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.said == []
-        assert self.asked == [self.url]
-
-
-SCREENS: dict[str, dict[str, Any]] = {
-    "desktop": {"viewport": {"width": 1280, "height": 900}},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 2},
-    "small phone": {"viewport": {"width": 320, "height": 600}, "is_mobile": True, "color_scheme": "dark"},
-}
 
 
 @pytest.mark.parametrize(

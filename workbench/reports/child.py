@@ -13,11 +13,11 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TextIO
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -37,6 +37,28 @@ class OwnKernel(AsyncKernelManager):
         return KernelSpec(argv=command, language="python")
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come: what to keep of it when it is ended from outside."""
+
+    request: Request | None = None
+    notebook: Any = None
+    index: int | None = None
+
+    def cell(self) -> int | None:
+        """Return which of the notebook's own code cells is running, counted from 1."""
+        return None if self.request is None else _number(self.request, self.index)
+
+    def keep(self, *, whole: bool) -> None:
+        """Write the executed notebook, if it is wanted, as far as it came."""
+        if self.request is None or self.request.executed is None or self.notebook is None:
+            return
+        if not whole:
+            _mark(self.notebook, self.index)
+        nbformat = import_module("nbformat")
+        Path(self.request.executed).write_text(nbformat.writes(self.notebook) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Run the notebook that standard input names, and say on standard output how that ended."""
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -46,26 +68,47 @@ def main() -> None:
     # warn. A path of a socket has room for about a hundred characters, so the file has a short name.
     folder = Path(os.environ["JUPYTER_RUNTIME_DIR"])
     kernel = OwnKernel(config=Config({"KernelManager": {"transport": "ipc"}}), connection_file=str(folder / "k.json"))
-    signal.signal(signal.SIGTERM, lambda *_: _leave(kernel, 1))
+    progress = Progress()
+
+    def stop(*_: object) -> None:
+        # The runner ends a run that is over its limits, and asks how far it has come.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            progress.keep(whole=False)
+            _answer(answer, Outcome("timed out", progress.cell()))
+        finally:
+            _leave(kernel, 1)
+
+    signal.signal(signal.SIGTERM, stop)
     run_sync(kernel.start_kernel)()
     # Papermill warns of each parameter whose type it cannot read; ours have been checked.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # The kernel starts up beside the slow imports, those of the page beside the notebook's cells.
     papermill = import_module("papermill.execute")
-    request = Request(**json.load(sys.stdin))
+    request = progress.request = Request(**json.load(sys.stdin))
     page = Thread(target=import_module, args=["workbench.reports.page"], daemon=True)
     page.start()
-    outcome, notebook = _execute(papermill, kernel, request)
-    if outcome.ending == "done":
-        page.join()
-        try:
-            html = import_module("workbench.reports.page").render(notebook, name=Path(request.notebook).stem, origin=request.origin)
-            Path(request.page).write_text(html, encoding="utf-8")
-        except Exception as error:  # noqa: BLE001  the runner raises it as its own
-            outcome = Outcome("failed", reason=f"its page could not be made: {_sentence(type(error).__name__, str(error))}")
+    outcome = _execute(papermill, kernel, request, progress)
+    try:
+        progress.keep(whole=outcome.ending == "succeeded")
+        if outcome.ending == "succeeded":
+            page.join()
+            _render(progress.notebook, request)
+    except Exception as error:  # noqa: BLE001  the runner raises it as its own
+        outcome = Outcome("failed", reason=f"its page could not be made: {_sentence(type(error).__name__, str(error))}")
+    _answer(answer, outcome)
+    _leave(kernel, 0)
+
+
+def _render(notebook: Any, request: Request) -> None:
+    page = import_module("workbench.reports.page")
+    html = page.render(notebook, name=Path(request.notebook).stem, origin=request.origin, code=request.code)
+    Path(request.page).write_text(html, encoding="utf-8")
+
+
+def _answer(answer: TextIO, outcome: Outcome) -> None:
     json.dump(asdict(outcome), answer)
     answer.close()
-    _leave(kernel, 0)
 
 
 def _leave(kernel: AsyncKernelManager, status: int) -> None:
@@ -77,22 +120,31 @@ def _leave(kernel: AsyncKernelManager, status: int) -> None:
     os._exit(status)
 
 
-def _execute(papermill: Any, kernel: AsyncKernelManager, request: Request) -> tuple[Outcome, Any]:
+def _execute(papermill: Any, kernel: AsyncKernelManager, request: Request, progress: Progress) -> Outcome:
     # They come with papermill, which is imported when the kernel is already starting.
     from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from papermill.engines import NBClientEngine, papermill_engines  # noqa: PLC0415
     from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
 
-    running: dict[str, int] = {}
+    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+        """Papermill's own engine; it lets see the notebook also where papermill returns none."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **options: Any) -> None:
+            progress.notebook = nb_man.nb
+            super().execute_managed_notebook(nb_man, *args, **options)
 
     def remember(*, cell_index: int, **_: Any) -> None:
-        running["index"] = cell_index
+        progress.index = cell_index
 
+    papermill_engines.register("workbench", Engine)
     try:
         notebook = papermill.execute_notebook(
             # Papermill formats paths as templates.
             request.notebook.replace("{", "{{").replace("}", "}}"),
             None,
             parameters=dict(request.parameters),
+            engine_name="workbench",
             kernel_name="python3",
             language="python",
             progress_bar=False,
@@ -104,18 +156,29 @@ def _execute(papermill: Any, kernel: AsyncKernelManager, request: Request) -> tu
             on_cell_start=remember,
         )
     except PapermillExecutionError as error:
-        return Outcome("cell failed", _number(request, error.cell_index), _sentence(error.ename, error.evalue)), None
+        return Outcome("cell failed", _number(request, error.cell_index), _sentence(error.ename, error.evalue))
     except CellTimeoutError:
-        return Outcome("cell timed out", _number(request, running.get("index"))), None
+        return Outcome("cell timed out", progress.cell())
     except DeadKernelError:
-        return Outcome("kernel died", _number(request, running.get("index"))), None
+        return Outcome("kernel died", progress.cell())
     except Exception as error:  # noqa: BLE001  the runner raises it as its own
-        return Outcome("failed", reason=_sentence(type(error).__name__, str(error))), None
+        return Outcome("failed", reason=_sentence(type(error).__name__, str(error)))
     for index, cell in enumerate(notebook.cells):
         # Papermill takes `sys.exit()` in a cell for the notebook's end, and leaves the rest out without a word.
         if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
-            return Outcome("cell failed", _number(request, index - 1), "SystemExit, before the notebook's last cell"), None
-    return Outcome("done"), notebook
+            progress.index = index - 1
+            return Outcome("cell failed", _number(request, index - 1), "SystemExit, before the notebook's last cell")
+    return Outcome("succeeded")
+
+
+def _mark(notebook: Any, index: int | None) -> None:
+    """Let an executed notebook say where it ended: papermill calls every cell completed, also those that never ran."""
+    notebook.metadata.setdefault("papermill", {})["exception"] = True
+    own = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())]
+    for number, cell in enumerate(own):
+        if index is None or number >= index:
+            failed = number == index
+            cell.metadata.setdefault("papermill", {}).update(exception=failed, status="failed" if failed else "pending")
 
 
 def _number(request: Request, index: int | None) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,14 @@ def find_notebook(notebook: str | Path) -> Path:
         return shipped[str(notebook)]
     known = ", ".join(shipped) or "none"
     raise UsageError(f"There is no notebook {str(notebook)!r}: give the path of an .ipynb file, or one of these names: {known}.")
+
+
+def title_of(cells: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the first heading of a notebook's cells as plain text; None if they have none."""
+    for cell in cells:
+        if cell["cell_type"] == "markdown" and (heading := re.search(r"^# +(.+?) *#*$", cell["source"], re.MULTILINE)):
+            return re.sub(r"[*_`]", "", heading[1])
+    return None
 
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from plotly.offline import get_plotlyjs
 
 from workbench.charts import CAPTION, PALETTES, PLOTLY_CONFIG, template
 from workbench.errors import ReportError
+from workbench.reports.notebooks import title_of
 from workbench.tables import STYLE, Table
 
 _PLOTLY = "application/vnd.plotly.v1+json"
@@ -31,7 +32,7 @@ _HIDDEN = frozenset({"parameters", "injected-parameters"})
 _TEMPLATE = Path(__file__).parent / "template"
 
 
-def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...]) -> str:
+def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...], code: bool = False) -> str:
     """Return an executed notebook as an HTML page.
 
     Parameters
@@ -42,6 +43,8 @@ def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...]) -> 
         The title of a page whose notebook has no heading.
     origin
         Names and values that stand at the foot of the page.
+    code
+        Whether the code of each cell can be unfolded above its results.
     """
     notebook = deepcopy(notebook)
     notebook.cells = [cell for cell in notebook.cells if not _HIDDEN & set(cell.metadata.get("tags", ()))]
@@ -49,7 +52,8 @@ def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...]) -> 
     scripts = _scripts(figures)
     digests = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts) or "'none'"
     report = {
-        "title": _title(notebook, name),
+        "title": title_of(notebook.cells) or name,
+        "code": code,
         "css": _css(),
         "origin": origin,
         "policy": f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -67,14 +71,9 @@ def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...]) -> 
         filters={"untrusted_markdown": _untrusted_markdown},
     )
     page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
+    # What may be wider than the page is scrolled, also by keyboard.
+    page = page.replace("<pre>", '<pre tabindex="0">')
     return _with_scripts(_with_contents(page), figures, scripts)
-
-
-def _title(notebook: Any, name: str) -> str:
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (heading := re.search(r"^# +(.+?) *#*$", cell.source, re.MULTILINE)):
-            return re.sub(r"[*_`]", "", heading[1])
-    return name
 
 
 def _css() -> str:

@@ -6,18 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Ending = Literal["done", "cell failed", "cell timed out", "kernel died", "failed"]
+Ending = Literal["succeeded", "cell failed", "cell timed out", "kernel died", "timed out", "out of memory", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run: which notebook, with which parameters, where its page goes, and what stands at the foot of the page."""
+    """One run: which notebook, with which parameters, where its page goes, and what stands at the foot of the page.
+
+    Attributes
+    ----------
+    executed
+        Where the executed notebook goes, as far as it came, however the run ends; None to keep none.
+    code
+        Whether the page shows the notebook's code, too.
+    """
 
     notebook: str
     parameters: Mapping[str, Any]
     cell_timeout: int
     page: str
     origin: tuple[tuple[str, str], ...]
+    executed: str | None = None
+    code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +37,12 @@ class Outcome:
     ending: Ending
     cell: int | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many seconds one cell and the run as a whole may take, and how many bytes all its processes may hold together."""
+
+    cell_timeout: int = 600
+    timeout: float = 1800
+    memory: int | None = None

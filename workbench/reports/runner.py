@@ -1,4 +1,4 @@
-"""One run of a notebook in a process of its own, from checked parameters to a page that is put in place whole or not at all."""
+"""One run of a notebook in a process of its own, from checked parameters to what is put in place whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import json
 import os
 import secrets
 import subprocess
-import sys
-import sysconfig
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import workbench
-from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunTimedOut, UsageError
+from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, UsageError
 from workbench.events import Cutoff
-from workbench.reports.notebooks import find_notebook
+from workbench.reports.notebooks import find_notebook, read_cells, shipped_notebooks, title_of
 from workbench.reports.parameters import Parameter, Value, check_parameters, declared_parameters
-from workbench.reports.request import Outcome, Request
+from workbench.reports.process import Ended, await_outcome, run_process
+from workbench.reports.record import EXECUTED, PAGE, Asked, Basis, RunRecord, digest, digest_of_events, packages
+from workbench.reports.request import Limits, Outcome, Request
+from workbench.reports.runs import INDEX, settle, staged
 
 if TYPE_CHECKING:
-    from workbench.timeline import Provenance
+    from workbench.timeline import Provenance, Timeline
 
 _OWN = ("lake", "at", "scenario")
 """The parameters that the run itself fills in: which lake, until when, and what if."""
@@ -51,6 +50,10 @@ class ReportRun:
         clock ran backwards.
     seconds
         How long the run took.
+    memory
+        The most bytes that its processes held together, as far as was looked.
+    directory
+        Where all of the run is kept, if it is.
     """
 
     page: Path
@@ -62,23 +65,28 @@ class ReportRun:
     events: int
     late: int
     seconds: float
+    memory: int = 0
+    directory: Path | None = None
 
 
 def run_report(
     notebook: str | Path,
     *,
     lake: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
+    runs: str | Path | None = None,
     at: str | int | datetime | date | None = None,
     scenario: str | Path | None = None,
     parameters: Mapping[str, object] | Iterable[str] = (),
     cell_timeout: int = 600,
     timeout: float = 1800,
+    memory: int | None = None,
+    code: bool = False,
 ) -> ReportRun:
     """Run a notebook over a lake and write its report: one HTML file that opens anywhere, offline.
 
-    The notebook runs in a process and a kernel of its own, of this Python. The page is written aside and moved to ``out`` when
-    it is whole; until then, and after every failure, what stood there stays. The same lake up to the same cutoff with the same
+    The notebook runs in a process and a kernel of its own, of this Python. What it gives is written aside and moved into place when
+    it is whole; until then, and after every failure, what stood at ``out`` stays. The same lake up to the same cutoff with the same
     parameters gives the same bytes.
 
     Parameters
@@ -90,7 +98,10 @@ def run_report(
     lake
         The lake: a folder, or an address in an object store.
     out
-        Where the page goes; its folder exists or is made.
+        Where the page goes, if nothing else is wanted; its folder exists or is made.
+    runs
+        Instead, a directory of runs. Each run has a directory of its own in it, with the page, the executed notebook and a record (see
+        ``RunRecord``), and stands in the directory's ``index.html``. Failed runs have their record too, and no page.
     at
         Until when, inclusively: a time with a zone, a date (its first instant in UTC), or a position. Without it the lake's
         last event, as of now: what an export adds during the run does not get into the report.
@@ -101,54 +112,203 @@ def run_report(
         Values by name; or texts ``"name=value"`` as they come from a command line.
     cell_timeout, timeout
         How many seconds one cell, and the run as a whole, may take.
+    memory
+        How many bytes all processes of the run may hold together (resident, looked at five times a second).
+    code
+        Whether the code of each cell can be unfolded on the page.
 
     Raises
     ------
     UsageError
-        There is no such notebook, it has no such parameter, a value is not of its type, or no file can be written at ``out``.
+        There is no such notebook, it has no such parameter, a value is not of its type, or nothing can be written at ``out`` or ``runs``.
         Nothing was started.
     LakeError, OutsideHistory, InvalidTime
         The lake cannot be read, or not up to ``at``.
-    CellFailed, CellTimedOut, KernelDied, RunTimedOut
+    CellFailed, CellTimedOut, KernelDied, RunTimedOut, RunOutOfMemory
         The notebook did not reach its end.
     ReportError
         The notebook or its page is at fault in another way.
     """
-    started = time.monotonic()
+    target, keep = _place(out, runs)
     path, place = find_notebook(notebook), str(lake) if "://" in str(lake) else str(Path(lake).expanduser().resolve())
-    target = _writable(out)
     declared = declared_parameters(path)
     what_if = None if scenario is None else _found(scenario)
-    values = _accept(path, declared, parameters, scenario=what_if)
-    page = target.with_name(f".report.{secrets.token_hex(8)}.part")
-    with _child(path) as child:
+    job = _Job(
+        path=path,
+        lake=place,
+        scenario=what_if,
+        declared=declared,
+        values=_accept(path, declared, parameters, scenario=what_if),
+        code=code,
+        limits=Limits(cell_timeout, timeout, memory),
+        started=datetime.now(UTC),
+        began=time.monotonic(),
+    )
+    with run_process(path) as child:
         # The child starts up while the lake is opened.
-        origin, own = _open(place, at, what_if)
-        request = Request(
-            notebook=str(path),
-            parameters={**own, **values},
-            cell_timeout=cell_timeout,
-            page=str(page),
-            origin=_footer(origin, path, {p.name: values.get(p.name, p.default) for p in declared if p.name not in _OWN}),
+        opened = _open(place, at, what_if)
+        return keep(child, job, opened, target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A run that was found to be possible."""
+
+    path: Path
+    lake: str
+    scenario: Path | None
+    declared: tuple[Parameter, ...]
+    values: Mapping[str, Value]
+    code: bool
+    limits: Limits
+    started: datetime
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A lake at a cutoff: where the report comes from, the parameters that say so to the notebook, and all that was recorded by then."""
+
+    origin: Provenance
+    own: Mapping[str, str | int | None]
+    recorded: Timeline
+
+
+def _to_page(child: subprocess.Popen[str], job: _Job, opened: _Opened, target: Path) -> ReportRun:
+    """Do a job of which only the page is kept."""
+    page = target.with_name(f".report.{secrets.token_hex(8)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ended, error = _execute(child, job, opened, page=page)
+        if error is not None:
+            raise error
+        with page.open("rb") as file:
+            os.fsync(file.fileno())
+        # A reader sees the old one or the new one, also after a power cut.
+        page.replace(target)
+    finally:
+        page.unlink(missing_ok=True)
+    return _done(job, opened, ended, page=target, directory=None)
+
+
+def _to_runs(child: subprocess.Popen[str], job: _Job, opened: _Opened, runs: Path) -> ReportRun:
+    """Do a job of which everything is kept, however it ends."""
+    from workbench.scenarios.scenario import shipped_scenarios  # noqa: PLC0415  # as in _open
+
+    with staged(runs) as stage:
+        basis = _basis(job, opened)
+        ended, error = _execute(child, job, opened, page=stage / PAGE, executed=stage / EXECUTED)
+        record = RunRecord(
+            title=title_of(read_cells(job.path)) or job.path.stem,
+            outcome=ended.outcome.ending,
+            message="" if error is None else str(error),
+            cell=ended.outcome.cell,
+            started=job.started,
+            seconds=round(job.seconds, 3),
+            memory=ended.memory,
+            asked=Asked(
+                notebook=_name(job.path, shipped_notebooks()),
+                lake=job.lake,
+                at=opened.own["at"],
+                scenario=None if job.scenario is None else _name(job.scenario, shipped_scenarios()),
+                parameters=job.values,
+                code=job.code,
+                limits=job.limits,
+            ),
+            basis=basis,
+            page=None if error is not None else digest((stage / PAGE).read_bytes()),
         )
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            outcome = _await(child, request, path, seconds=timeout - (time.monotonic() - started), limit=timeout)
-            _raise_for(outcome, path, cell_timeout)
-            _settle(page, target)
-        finally:
-            page.unlink(missing_ok=True)
+        if error is not None:
+            (stage / PAGE).unlink(missing_ok=True)
+        directory = settle(stage, runs, record=record)
+    if error is not None:
+        error.add_note(f"What came of it is kept in {directory}.")
+        raise error
+    return _done(job, opened, ended, page=directory / PAGE, directory=directory)
+
+
+def _name(path: Path, shipped: Mapping[str, Path]) -> str:
+    """Return the name of what comes along with the workbench, wherever that is installed, or else the path."""
+    found = shipped.get(path.stem)
+    return path.stem if found is not None and found.resolve() == path.resolve() else str(path)
+
+
+def _execute(
+    child: subprocess.Popen[str], job: _Job, opened: _Opened, *, page: Path, executed: Path | None = None
+) -> tuple[Ended, ReportError | None]:
+    """Let the child do a job; return how that ended, and what is wrong with it."""
+    values = {one.name: job.values.get(one.name, one.default) for one in job.declared if one.name not in _OWN}
+    request = Request(
+        notebook=str(job.path),
+        parameters={**opened.own, **job.values},
+        cell_timeout=job.limits.cell_timeout,
+        page=str(page),
+        origin=_footer(opened.origin, job.path, values),
+        executed=None if executed is None else str(executed),
+        code=job.code,
+    )
+    try:
+        ended = await_outcome(child, request, limits=job.limits, seconds=job.limits.timeout - job.seconds)
+    except ReportError as error:
+        return Ended(Outcome("failed", reason=str(error)), 0), error
+    return ended, _error(ended, job)
+
+
+def _done(job: _Job, opened: _Opened, ended: Ended, *, page: Path, directory: Path | None) -> ReportRun:
+    origin = opened.origin
     return ReportRun(
-        page=target,
-        notebook=path,
-        parameters=MappingProxyType(values),
+        page=page,
+        notebook=job.path,
+        parameters=MappingProxyType(dict(job.values)),
         cutoff=origin.cutoff,
         position=origin.position,
         source=origin.store,
         events=origin.events,
         late=origin.late,
-        seconds=time.monotonic() - started,
+        seconds=job.seconds,
+        memory=ended.memory,
+        directory=directory,
     )
+
+
+def _basis(job: _Job, opened: _Opened) -> Basis:
+    # Here and not above: the child imports this package too, and has no use for a lake.
+    from workbench.lake.snapshot import Snapshot  # noqa: PLC0415
+
+    origin, log = opened.origin, opened.recorded.log
+    assert isinstance(log, Snapshot)
+    store = log.identity.store
+    return Basis(
+        store=origin.store,
+        log=f"{store.first_event_id or 'no event'} at position {store.first_position}",
+        table=log.table,
+        lake_version=origin.lake_version,
+        cutoff=origin.cutoff,
+        position=origin.position,
+        events=origin.events,
+        late=origin.late,
+        edits=origin.edits,
+        data=digest_of_events(opened.recorded),
+        notebook=digest(job.path.read_bytes()),
+        scenario=None if job.scenario is None else digest(job.scenario.read_bytes()),
+        defaults={one.name: one.default for one in job.declared if one.name not in _OWN},
+        packages=packages(),
+    )
+
+
+def _place(
+    out: str | Path | None, runs: str | Path | None
+) -> tuple[Path, Callable[[subprocess.Popen[str], _Job, _Opened, Path], ReportRun]]:
+    """Return where a run goes, and how; that it cannot go there is better said before a run than after it."""
+    if out is not None and runs is None:
+        return _writable(out), _to_page
+    if runs is not None and out is None:
+        return _writable(Path(runs) / INDEX).parent, _to_runs
+    raise UsageError("Say where the report goes: out= is one page, runs= a directory in which each run has its own.")
 
 
 def _found(scenario: str | Path) -> Path:
@@ -192,23 +352,26 @@ def _accept(
     return values
 
 
-def _open(lake: str, at: str | int | datetime | date | None, scenario: Path | None) -> tuple[Provenance, dict[str, Value]]:
-    """Resolve the cutoff once, and return where the report comes from and the parameters that say so to the notebook."""
+def _open(lake: str, at: str | int | datetime | date | None, scenario: Path | None) -> _Opened:
+    """Open a lake, and resolve the cutoff once."""
     # Here and not above: the child imports this package too, and has no use for a lake.
     from workbench.lake import open_lake  # noqa: PLC0415
     from workbench.scenarios import Scenario  # noqa: PLC0415
 
-    own: dict[str, Value] = {"lake": lake} if scenario is None else {"lake": lake, "scenario": str(scenario)}
-    timeline = open_lake(lake).timeline
-    if scenario is not None:
-        timeline = Scenario.load(scenario).on(timeline)
+    own: dict[str, str | int | None] = {"lake": lake} if scenario is None else {"lake": lake, "scenario": str(scenario)}
+    recorded = open_lake(lake).timeline
+    timeline = recorded if scenario is None else Scenario.load(scenario).on(recorded)
     if at is not None:
         cutoff = Cutoff.parse(at)
         timeline = timeline.upto(at)
-        return timeline.describe(), {**own, "at": cutoff.position if cutoff.time is None else str(cutoff)}
-    if timeline.position is not None:
-        timeline = timeline.upto(position=timeline.position)
-    return timeline.describe(), {**own, "at": timeline.position}
+        own["at"] = cutoff.position if cutoff.time is None else str(cutoff)
+    else:
+        own["at"] = timeline.position
+        if timeline.position is not None:
+            timeline = timeline.upto(position=timeline.position)
+    origin = timeline.describe()
+    whole = recorded.with_system()
+    return _Opened(origin, own, whole if origin.position is None else whole.upto(position=origin.position))
 
 
 def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
@@ -225,93 +388,27 @@ def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> 
     )
 
 
-@contextmanager
-def _child(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the process of a run; at the end, whatever happened, neither it nor its kernel nor its files are left."""
-    with tempfile.TemporaryDirectory(prefix="wb-") as folder, (Path(folder) / "stderr").open("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.reports.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=path.parent,
-            env=_environment(folder),
-            encoding="utf-8",
-            # Ctrl-C reaches the caller only, who then ends the run in order.
-            start_new_session=True,
-        )
-        try:
-            yield process
-        except ReportError as error:
-            errors.seek(0)
-            if last := errors.read().strip().rpartition("\n")[2]:
-                error.add_note(f"The run's last words: {last}")
-            raise
-        finally:
-            if process.poll() is None:
-                process.terminate()  # it takes its kernel with it
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()  # a kernel sees within a second that its parent is gone, and ends
-            process.communicate()
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """Return the environment of a run: the caller's, without what would make the same run come out differently elsewhere."""
-    foreign = ("PYTHON", "IPYTHON", "JUPYTER", "JPY_", "PAPERMILL", "PLOTLY", "POLARS", "LC_", "LANG")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    search = [os.environ.get("PYTHONPATH", "")]
-    package = str(Path(workbench.__file__).parent.parent)
-    if package not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        search.append(package)  # a checkout that is not installed
-    return {
-        **kept,
-        "PYTHONPATH": os.pathsep.join(filter(None, search)),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-        "PYTHONDONTWRITEBYTECODE": "",
-        "IPYTHONDIR": folder,
-        "JUPYTER_CONFIG_DIR": folder,
-        "JUPYTER_NO_CONFIG": "1",
-        "JUPYTER_RUNTIME_DIR": folder,
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "PLOTLY_RENDERER": "plotly_mimetype",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-    }
-
-
-def _await(process: subprocess.Popen[str], request: Request, path: Path, *, seconds: float, limit: float) -> Outcome:
-    try:
-        answer, _ = process.communicate(json.dumps(asdict(request)), timeout=max(seconds, 0))
-    except subprocess.TimeoutExpired:
-        raise RunTimedOut(
-            f"The run of {path.name} took longer than its limit of {limit:g} seconds: raise timeout=, or ask for less."
-        ) from None
-    try:
-        return Outcome(**json.loads(answer))
-    except ValueError:
-        raise ReportError(f"The process that ran {path.name} ended with status {process.returncode} and without an answer.") from None
-
-
-def _raise_for(outcome: Outcome, path: Path, cell_timeout: int) -> None:
+def _error(ended: Ended, job: _Job) -> ReportError | None:
+    """Say what went wrong, if something did."""
+    outcome, name, limits = ended.outcome, job.path.name, job.limits
     cell = "Starting the kernel of" if outcome.cell is None else f"Cell {outcome.cell} of"
+    where = "" if outcome.cell is None else f", in cell {outcome.cell}"
     match outcome.ending:
-        case "done":
-            return
+        case "succeeded":
+            return None
         case "cell failed":
-            raise CellFailed(f"{cell} {path.name} failed with {outcome.reason}.")
+            return CellFailed(f"{cell} {name} failed with {outcome.reason}.")
         case "cell timed out":
-            raise CellTimedOut(f"{cell} {path.name} took longer than {cell_timeout} seconds: raise cell_timeout=, or ask for less.")
+            return CellTimedOut(f"{cell} {name} took longer than {limits.cell_timeout} seconds: raise cell_timeout=, or ask for less.")
         case "kernel died":
-            raise KernelDied(f"{cell} {path.name} ended its process: it was killed, crashed, or ran out of memory.")
+            return KernelDied(f"{cell} {name} ended its process: it was killed, crashed, or ran out of memory.")
+        case "timed out":
+            return RunTimedOut(
+                f"The run of {name} took longer than its limit of {limits.timeout:g} seconds{where}: raise timeout=, or ask for less."
+            )
+        case "out of memory":
+            assert limits.memory is not None
+            held = f"held {ended.memory / 1e6:,.0f} MB{where}, more than its limit of {limits.memory / 1e6:,.0f} MB"
+            return RunOutOfMemory(f"The run of {name} {held}: raise memory=, or ask for less.")
         case "failed":
-            raise ReportError(f"The run of {path.name} failed: {outcome.reason}.")
-
-
-def _settle(page: Path, target: Path) -> None:
-    """Put a finished page in its place, so that a reader sees the old one or the new one, also after a power cut."""
-    with page.open("rb") as file:
-        os.fsync(file.fileno())
-    page.replace(target)
+            return ReportError(f"The run of {name} failed: {outcome.reason}.")

@@ -1,0 +1,148 @@
+"""The process of one run: how it is started, what it may see of its caller, and how it is held to its limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import workbench
+from workbench.errors import ReportError
+from workbench.reports.request import Limits, Outcome, Request
+
+_LOOK_SECONDS = 0.2
+"""How often the memory is looked at. (A limit on the address space cannot be one on memory: Polars and DuckDB reserve gigabytes, and
+hold a few hundred megabytes.)"""
+_ORDERLY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended, and the most bytes that its processes held together, as far as was looked."""
+
+    outcome: Outcome
+    memory: int
+
+
+@contextmanager
+def run_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start the process of a run; at the end, whatever happened, neither it nor its kernel nor its files are left."""
+    with tempfile.TemporaryDirectory(prefix="wb-") as folder, (Path(folder) / "stderr").open("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.reports.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=path.parent,
+            env=_environment(folder),
+            encoding="utf-8",
+            # Ctrl-C reaches the caller only, who then ends the run in order.
+            start_new_session=True,
+        )
+        try:
+            yield process
+        except ReportError as error:
+            errors.seek(0)
+            if last := errors.read().strip().rpartition("\n")[2]:
+                error.add_note(f"The run's last words: {last}")
+            raise
+        finally:
+            if process.poll() is None:
+                process.terminate()  # it takes its kernel with it
+                try:
+                    process.wait(_ORDERLY_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()  # a kernel sees within a second that its parent is gone, and ends
+            process.communicate()
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Return the environment of a run: the caller's, without what would make the same run come out differently elsewhere."""
+    foreign = ("PYTHON", "IPYTHON", "JUPYTER", "JPY_", "PAPERMILL", "PLOTLY", "POLARS", "LC_", "LANG")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    search = [os.environ.get("PYTHONPATH", "")]
+    package = str(Path(workbench.__file__).parent.parent)
+    if package not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        search.append(package)  # a checkout that is not installed
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(filter(None, search)),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "IPYTHONDIR": folder,
+        "JUPYTER_CONFIG_DIR": folder,
+        "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_RUNTIME_DIR": folder,
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "PLOTLY_RENDERER": "plotly_mimetype",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+def await_outcome(process: subprocess.Popen[str], request: Request, *, limits: Limits, seconds: float) -> Ended:
+    """Let a process do what is requested, and end it at its limits.
+
+    Parameters
+    ----------
+    seconds
+        How much of the time is left.
+
+    Raises
+    ------
+    ReportError
+        The process ended without an answer.
+    """
+    question: str | None = json.dumps(asdict(request))
+    deadline, peak = time.monotonic() + seconds, 0
+    while True:
+        try:
+            answer, _ = process.communicate(question, timeout=max(min(_LOOK_SECONDS, deadline - time.monotonic()), 0))
+            return Ended(_read(answer, process, request), peak)
+        except subprocess.TimeoutExpired:
+            question = None  # it is on its way
+        held = _memory(process.pid)
+        peak = max(peak, held)
+        if limits.memory is not None and held > limits.memory:
+            return Ended(replace(_stopped(process, request), ending="out of memory"), peak)
+        if time.monotonic() >= deadline:
+            return Ended(replace(_stopped(process, request), ending="timed out"), peak)
+
+
+def _read(answer: str, process: subprocess.Popen[str], request: Request) -> Outcome:
+    try:
+        return Outcome(**json.loads(answer))
+    except (ValueError, TypeError):
+        name = Path(request.notebook).name
+        raise ReportError(f"The process that ran {name} ended with status {process.returncode} and without an answer.") from None
+
+
+def _stopped(process: subprocess.Popen[str], request: Request) -> Outcome:
+    """End a process in order, so that it keeps what it has of the notebook and says how far it came."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired, ReportError):
+        answer, _ = process.communicate(timeout=_ORDERLY_SECONDS)
+        return _read(answer, process, request)
+    return Outcome("timed out")
+
+
+def _memory(pid: int) -> int:
+    """Return the resident memory of a process and all below it."""
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  # it brings no types; a tenth of a second, while the run begins
+
+    found = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                found += one.memory_info().rss
+    return found
