@@ -19,7 +19,7 @@ $(VENV)/python: ## (the virtual environment)
 
 $(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
 	@echo "Installing the workbench and what it needs (some minutes the first time) …"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --constraint constraints.txt --editable '.[widget]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
@@ -44,12 +44,13 @@ format: $(VENV)/dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev ## Measure export and replay against what else one would use (needs g++ and Debian's libgrpc++-dev)
+bench: $(VENV)/dev ## Measure it all against what else one would use, for an hour (needs g++ and Debian's libgrpc++-dev)
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.replay --long
+	for part in analysis series workflows publish reports; do $(BIN)/python -m tests.bench.$$part || exit 1; done
 
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
-	@WORKBENCH_LAKE=$(CURDIR)/data/demo $(BIN)/jupyter lab --notebook-dir notebooks
+	@$(BIN)/workbench lab
 
 wheel: $(VENV)/dev ## Build the wheel and try it in an environment of its own, without development dependencies
 	@bash .ci/wheel $(PYTHON)

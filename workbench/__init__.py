@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from workbench import charts
     from workbench.analysis import Activity, Drift, StoreReport, activity, distribution, drift, lifespans, store
     from workbench.analysis.breaks import breaks
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError
     from workbench.events import Checkpoint, Cutoff, Selection
     from workbench.export import ExportSummary, export_log
+    from workbench.jupyter.time_travel import travel
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
@@ -112,6 +115,7 @@ _HOMES = {
     "store": "workbench.analysis",
     "table": "workbench.tables",
     "trace": "workbench.analysis.traces",
+    "travel": "workbench.jupyter.time_travel",
     "upcast": "workbench.projection",
     "verify_run": "workbench.reports",
     "whatif": "workbench.scenarios",
@@ -180,6 +184,7 @@ __all__ = [
     "store",
     "table",
     "trace",
+    "travel",
     "upcast",
     "verify_run",
     "whatif",
@@ -199,3 +204,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Load ``%%events`` into a notebook; IPython calls this for ``%load_ext workbench``."""
+    import_module("workbench.jupyter.magics").load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take it away again."""
+    import_module("workbench.jupyter.magics").unload(shell)

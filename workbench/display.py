@@ -110,7 +110,7 @@ def facts(values: Mapping[str, object]) -> Facts:
     Events: 1,234,567
     Most frequent: user.logged_in
     """
-    return Facts(tuple((name, shorten(in_words(value), _LONGEST_FACT)) for name, value in values.items()))
+    return Facts(tuple((prose(name), shorten(in_words(value), _LONGEST_FACT)) for name, value in values.items()))
 
 
 def in_words(value: object) -> str:

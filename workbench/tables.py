@@ -63,7 +63,10 @@ class Table:
 
     def to_html(self) -> str:
         """Return the table as HTML with headings for rows and columns; the data in it cannot act as markup."""
-        head = "".join(f'<th scope="col"{_number(column)}>{escape(column.label)}</th>' for column in self.columns)
+        # The first column names the rows: its cells stand at the left, whatever they are.
+        head = "".join(
+            f'<th scope="col"{_number(column) if place else ""}>{escape(column.label)}</th>' for place, column in enumerate(self.columns)
+        )
         body = "\n".join(f"<tr>{self._cells(index, row)}</tr>" for index, row in enumerate(self.rows))
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
         note = f'<p class="wb-note">{escape(self.note)}</p>' if self.note else ""

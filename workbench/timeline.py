@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import date, datetime, timedelta
-from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workbench.display import card
 from workbench.edits import Address, Cascade, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
-from workbench.errors import BeforeFirstEvent, UsageError
+from workbench.errors import BeforeFirstEvent, UsageError, WorkbenchError
 from workbench.events import Cutoff, Selection
 
 if TYPE_CHECKING:
@@ -491,7 +491,21 @@ class Timeline:
         return f"<Timeline of {self.log.path}: {self}>"
 
     def _repr_html_(self) -> str:
-        return f"<div><b>Timeline</b> of <code>{escape(self.log.path)}</code>: {escape(str(self))}</div>"
+        """Show what the timeline is. Counts its events, and works out what its edits come to."""
+        values: dict[str, object] = {"Position": None if self.position is None else str(self.position)}
+        if self.cutoff is not None and self.cutoff.time is not None:
+            values["As it was at (UTC)"] = self.cutoff.time
+        notes = [part for part in self._parts()[1:] if not part.startswith("what if ")]
+        try:
+            found = self.describe()
+            values |= {"Events": found.events, "Complete until (UTC)": found.complete_until}
+            if found.late:
+                notes.append(f"{found.late:,} {'event' if found.late == 1 else 'events'} inside it carry a later stamp")
+            notes += [f"what if {effect}" for effect in self.effects]
+        except WorkbenchError as error:
+            # A display is no place for a traceback: the question that is asked next raises it.
+            notes += [*(f"what if {edit}" for edit in self.edits), f"cannot be read: {error}"]
+        return card("What if" if self.edits else "Timeline", values, place=self.log.path, notes=notes)._repr_html_()
 
     def _parts(self) -> list[str]:
         at = "nothing" if self.position is None else f"position {self.position}"

@@ -12,6 +12,7 @@ from workbench.cli import (
     check,
     demo,
     export,
+    lab,
     look,
     materialise,
     metrics,
@@ -55,6 +56,7 @@ bench.register(app)
 check.register(app)
 demo.register(app)
 export.register(app)
+lab.register(app)
 look.register(app)
 materialise.register(app)
 metrics.register(app)

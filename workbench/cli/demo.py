@@ -31,33 +31,14 @@ def register(app: typer.Typer) -> None:
         Run again, it goes on from what is there: the sample is not written twice, and the export copies nothing again.
         """
         from workbench.analysis import distribution
-        from workbench.cli.export import print_summary
         from workbench.cli.info import print_info
-        from workbench.cli.output import print_table, progress
-        from workbench.cli.store import load_sample
-        from workbench.embedded import NOTICE, EmbeddedStore
-        from workbench.export import export_log
-        from workbench.kurrent import connect
+        from workbench.cli.output import print_table
         from workbench.lake import open_lake
         from workbench.reports import run_report
+        from workbench.reports.notebooks import shipped_notebooks
 
         began = time.perf_counter()
-        stored, lake, report = directory / "store", directory / "demo", directory / "report.html"
-        directory.mkdir(parents=True, exist_ok=True)
-        say(1, f"An embedded event store. {NOTICE}")
-        say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
-        if stored.exists():
-            print(f"The store in {stored} has its history already; remove {stored} and {lake} for another.")
-        else:
-            # Filled aside and moved into place, so that a demo that was stopped leaves no half history for the next.
-            filling = stored.with_name(".store.part")
-            shutil.rmtree(filling, ignore_errors=True)
-            with EmbeddedStore(filling) as store, connect(store.uri) as source:
-                load_sample(source, events=events, days=90, seed=1)
-            filling.rename(stored)
-        say(3, f"The log, copied into the lake {lake}")
-        with EmbeddedStore(stored) as store, connect(store.uri) as source, progress("export") as shown:
-            print_summary(export_log(source, lake, progress=shown), json=False)
+        lake, report = make_lake(directory, events=events), directory / "report.html"
         recorded = open_lake(lake)
         say(4, "What is in it")
         print_info(recorded.info())
@@ -68,7 +49,9 @@ def register(app: typer.Typer) -> None:
         say(6, "A first report")
         run_report("event_types", lake=str(lake), out=report)
         print(f"{report}: open it in a browser; it needs no network.")
-        say(7, "What if: the same history, had some of it not happened")
+        say(7, "Workflows: registrations that run through three services, and those of them that are stuck")
+        print_workflows(recorded)
+        say(8, "What if: the same history, had some of it not happened")
         print_what_if(recorded)
         print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
         command = invoked()
@@ -81,10 +64,40 @@ def register(app: typer.Typer) -> None:
             f"whatif no-deletions no-failed-steps --lake {lake} --at 2026-03-01     # what if: two scenarios side by side",
             f"steps --projection workbench.sample.projections:User --lake {lake} --key 1 --scenario no-deletions --rows 10",
             f"infer room --lake {lake}     # draft a projection of your own",
-            f"report run event_types --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}",
-            f"db start --data {stored}     # serve the store, for a client or an export of your own",
+            f"report run workflows --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}     # each notebook is a report",
+            f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
         ):
             print(f"  {command} {line}")
+        print(f"\nNotebooks, of which each is a report, too: {', '.join(shipped_notebooks())}.")
+        print(f"To open them in JupyterLab: {command} lab --lake {lake}")
+
+
+def make_lake(directory: Path, *, events: int = 40_000) -> Path:
+    """Fill an embedded store with the sample's history, copy it into a lake, and return where that lies. Goes on from what is there."""
+    from workbench.cli.export import print_summary
+    from workbench.cli.output import progress
+    from workbench.cli.store import load_sample
+    from workbench.embedded import NOTICE, EmbeddedStore
+    from workbench.export import export_log
+    from workbench.kurrent import connect
+
+    stored, lake = directory / "store", directory / "demo"
+    directory.mkdir(parents=True, exist_ok=True)
+    say(1, f"An embedded event store. {NOTICE}")
+    say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
+    if stored.exists():
+        print(f"The store in {stored} has its history already; remove {stored} and {lake} for another.")
+    else:
+        # Filled aside and moved into place, so that a demo that was stopped leaves no half history for the next.
+        filling = stored.with_name(".store.part")
+        shutil.rmtree(filling, ignore_errors=True)
+        with EmbeddedStore(filling) as store, connect(store.uri) as source:
+            load_sample(source, events=events, days=90, seed=1)
+        filling.rename(stored)
+    say(3, f"The log, copied into the lake {lake}")
+    with EmbeddedStore(stored) as store, connect(store.uri) as source, progress("export") as shown:
+        print_summary(export_log(source, lake, progress=shown), json=False)
+    return lake
 
 
 def print_states(lake: Lake) -> None:
@@ -115,6 +128,26 @@ def print_states(lake: Lake) -> None:
     changed = diff(User, past, lake.timeline.upto(then + timedelta(days=1)))
     shown = readable(changed.sort("parted_position").head(5))
     print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "parted_event_type", "parted_position"))
+
+
+def print_workflows(lake: Lake) -> None:
+    """Show what became of the registrations, and how far those came that are stuck."""
+    import polars as pl
+
+    from workbench.analysis.workflows import Workflow, workflows
+    from workbench.cli.output import print_table
+
+    registration = Workflow(
+        start="registration.started",
+        done="registration.completed",
+        compensated="registration.compensated",
+        failed="registration.failed",
+        stuck_after="1h",
+    )
+    found = workflows(registration, lake.timeline)
+    print(f"{found}\n")
+    stuck = found.traces.filter(pl.col("outcome") == "stuck").sort("last_at", "correlation_id", descending=[True, False])
+    print_table(stuck.head(5).select("correlation_id", "started_at", "events", "last_type"))
 
 
 def print_what_if(lake: Lake) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from workbench.display import card, in_bytes
 from workbench.events import Checkpoint, Selection, Store
 from workbench.lake.snapshot import Snapshot
 
@@ -38,6 +39,21 @@ class LakeInfo:
     files: int
     bytes: int
     unclustered_runs: int
+
+    def _repr_html_(self) -> str:
+        values = {
+            "Events": self.events,
+            "Last position": None if self.last_position is None else str(self.last_position),
+            "Complete until (UTC)": self.complete_until,
+            "Streams": self.streams,
+            "Categories": self.categories,
+            "Event types": self.types,
+            "First event (UTC)": self.first_recorded_at,
+            "Last event (UTC)": self.last_recorded_at,
+            "On disk": in_bytes(self.bytes),
+        }
+        notes = [f"A copy of {self.store.address}", f"{self.system_events:,} of the events are the system's own"]
+        return card("Lake", values, place=self.path, notes=notes)._repr_html_()
 
 
 def read_info(snapshot: Snapshot) -> LakeInfo:

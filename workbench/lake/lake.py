@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.display import card, in_bytes
 from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
 from workbench.lake.artefact import write_duckdb
@@ -130,7 +130,15 @@ class Lake:
         write_duckdb(self._snapshot, Path(file))
 
     def _repr_html_(self) -> str:
-        return f"<div><b>Lake</b> <code>{escape(self.path)}</code>: {escape(self._summary())}</div>"
+        snapshot = self._snapshot
+        position, complete = snapshot.last_position(), snapshot.checkpoint
+        values = {
+            "Events": sum(file.rows for file in snapshot.files),
+            "Last position": None if position is None else str(position),
+            "Complete until (UTC)": None if complete is None else complete.complete_until,
+            "On disk": in_bytes(sum(file.bytes for file in snapshot.files)),
+        }
+        return card("Lake", values, place=self.path, notes=[f"A copy of {snapshot.identity.store.address}"])._repr_html_()
 
     def __repr__(self) -> str:
         return f"<Lake {self.path}: {self._summary()}>"

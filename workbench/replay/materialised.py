@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.display import card, in_bytes
 from workbench.errors import LakeError, UsageError
 from workbench.events import Cutoff
 from workbench.lake.lake import Lake
@@ -63,6 +64,15 @@ class Materialised:
     made_at: datetime
     folder: str
     _materials: Materials = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        values = {
+            "Versions" if self.kind == "history" else "States": self.rows,
+            "Position": str(self.positions[-1]) if self.positions else None,
+            "On disk": in_bytes(self.bytes),
+            "Made (UTC)": self.made_at,
+        }
+        return card(f"Materialised {self.kind}", values, place=self.name)._repr_html_()
 
     def remove(self) -> None:
         """Delete it. Who is reading it falls back to a replay."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import polars as pl
 
+from workbench.display import card
 from workbench.errors import UsageError
 from workbench.replay.engine import events_of, replay
 from workbench.replay.fold import OnError, fold
@@ -88,6 +89,24 @@ class Rebuilt:
     def provenance(self) -> Provenance:
         """Where the state comes from. Counts the timeline's events."""
         return self.timeline.describe()
+
+    def _repr_html_(self) -> str:
+        """Show how many entities there are, the counts where they are known, and the first rows of the state."""
+        position = self.timeline.position
+        values: dict[str, object] = {"Entities": self.state.height, "Position": None if position is None else str(position)}
+        notes = [str(self.timeline)]
+        if self.is_counted:
+            counts = self.counts
+            values["Events applied"] = counts.applied
+            left = {
+                "unmatched": counts.unmatched,
+                "orphans": counts.orphans,
+                "without a key": counts.keyless,
+                "failed": counts.failed,
+                "of types that nobody handles": sum(counts.unhandled.values()),
+            }
+            notes += [f"{count:,} {what}" for what, count in left.items() if count]
+        return card("Rebuilt", values, notes=notes)._repr_html_() + str(self.state._repr_html_())
 
 
 def rebuild(

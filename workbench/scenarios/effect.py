@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench.display import card
 from workbench.edits import Drop, Effect
 from workbench.events import format_time
 from workbench.replay.diff import diff
@@ -113,6 +114,15 @@ class WhatIf:
         """What the scenario comes to as a frame of texts: ``scenario``, ``projection``, ``what``, ``before`` and ``after``."""
         rows = [(self.scenario.name, projection, what, _text(before), _text(after)) for projection, what, before, after in self.values()]
         return pl.DataFrame(rows, schema=dict.fromkeys(("scenario", "projection", "what", "before", "after"), pl.String), orient="row")
+
+    def _repr_html_(self) -> str:
+        """Show the question, what the edits came to, and the entities and measures of each projection."""
+        values: dict[str, object] = {"Events before": self.events_before, "Events after": self.events_after}
+        for one in self.consequences:
+            values[f"{one.projection.rpartition(':')[2]} entities that differ"] = one.diff.height
+            values |= {f"{each.name}, before → after": f"{_text(each.before)} → {_text(each.after)}" for each in one.measures}
+        notes = [*([self.scenario.question] if self.scenario.question else []), *map(str, self.effects), str(self.timeline)]
+        return card("What if", values, place=self.scenario.name, notes=notes)._repr_html_()
 
 
 def _text(value: Any) -> str | None:
