@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -276,6 +277,23 @@ def test_cells_read_as_people_write_them() -> None:
 def test_a_long_table_says_how_much_it_leaves_out() -> None:
     shown = table(pl.DataFrame({"a": range(1001)}), rows=1000)
     assert (len(shown.rows), shown.note) == (1000, "1 more row not shown.")
+
+
+def test_a_table_that_has_no_rows_says_so() -> None:
+    assert table(pl.DataFrame({"a": []})).note == "There are none."
+    assert "There are none." in table(pl.DataFrame({"a": []})).to_html()
+
+
+def test_a_table_writes_spans_lists_and_decimals_for_people() -> None:
+    frame = pl.DataFrame(
+        {"a": [1], "took": [timedelta(minutes=3, seconds=7)], "kinds": [["text", None]], "none": [[]], "paid": [Decimal("1234.50")]}
+    )
+    assert table(frame).rows == (("1", "3 min 7 s", "text, —", "—", "1,234.50"),)
+
+
+def test_the_heading_over_the_names_of_rows_stands_at_the_left_as_they_do() -> None:
+    html = table(pl.DataFrame({"days": [1], "count": [2]})).to_html()
+    assert '<th scope="col">Days</th><th scope="col" class="number">Count</th>' in html
 
 
 def test_a_table_survives_the_journey_inside_a_figure() -> None:

@@ -27,7 +27,7 @@ def test_cells_are_shares_of_events_and_periods_without_events_are_empty(tmp_pat
     assert [list(row) for row in cells["z"]] == [[0.5, 1.0], [0.0, 1.0]]
     assert HOSTILE not in str(chart.to_plotly_json()["data"]) + str(chart.layout.yaxis)
     assert chart.question == "Which fields do the payloads of t have?"
-    assert chart.caption == str(timeline)
+    assert chart.caption.startswith(f"{timeline}. The stronger the colour")
     assert len(chart.numbers.rows) == 4
     with pytest.raises(UsageError, match="Say which type"):
         chart_of(found)

@@ -13,6 +13,7 @@ from workbench.charts.performance import performance
 from workbench.charts.schemas import schemas
 from workbench.charts.series import series
 from workbench.charts.store import rates, stream_lengths
+from workbench.charts.whatif import whatif
 from workbench.charts.workflows import process_map, trace, workflows
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "stream_lengths",
     "template",
     "trace",
+    "whatif",
     "workflows",
 ]

@@ -60,6 +60,7 @@ def hours(found: Activity, *, question: str | None = None, caption: str | None =
         z=grid,
         x=[f"{hour:02}" for hour in range(24)],
         y=list(_WEEKDAYS),
+        zmin=0,
         xgap=1,
         ygap=1,
         colorbar={"tickformat": ","},
@@ -98,13 +99,14 @@ def retention(found: Activity, *, question: str | None = None, caption: str | No
         zmax=100,
         customdata=[[size] * len(ages) for size in sizes],
         texttemplate="%{z:.0f}" if len(ages) <= 17 else None,
+        showscale=len(ages) > 17,
         colorbar={"ticksuffix": " %"},
         hoverongaps=False,
         hovertemplate=f"%{{y}}, %{{customdata:,}} actors<br>{period.name} %{{x}}: <b>%{{z:.1f}} %</b><extra></extra>",
     )
     chart.update_xaxes(type="category", fixedrange=True, showline=False, title={"text": f"{period.name}s since they were first seen"})
     labels = [f"{cohort:%-d %b %Y} · {size:,}" for cohort, size in zip(cohorts, sizes, strict=True)]
-    chart.update_yaxes(type="category", fixedrange=True, autorange="reversed", showgrid=False)
+    chart.update_yaxes(type="category", fixedrange=True, autorange="reversed", showgrid=False, ticklabelstandoff=6)
     chart.update_yaxes(tickmode="array", tickvals=named, ticktext=labels)
     said = _caption(found, caption)
     return finish(

@@ -53,7 +53,7 @@ def _stages(found: Measurement, *, question: str | None, caption: str) -> Chart:
             hovertemplate=f"{name}<br>%{{y}}<br><b>%{{x:.3f}} s</b><extra></extra>",
         )
     chart.update_layout(barmode="stack", legend={"orientation": "h", "traceorder": "normal", "y": 1, "yanchor": "bottom", "x": 0})
-    chart.update_xaxes(title={"text": "seconds, added up; reading runs beside the rest"}, rangemode="tozero")
+    chart.update_xaxes(title={"text": "seconds; reading runs beside the rest"}, rangemode="tozero")
     chart.update_yaxes(autorange="reversed", fixedrange=True, ticklabelstandoff=6)
     numbers = table(found.rebuilt.select("what", "engine", "run", "events", "seconds", *_STAGES))
     asked = question or f"Where does the time of a rebuild of {found.projection} go?"

@@ -77,7 +77,8 @@ def schemas(
         zmax=1,
         # By its strength alone, so that it reads on any ground and in print.
         colorscale=[[0, _faint(light, 0.04)], [1, light]],
-        colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "title": {"text": "of the events", "font": {"size": 12}}},
+        # Beside long names a scale would leave no room on a phone; the caption says what it would.
+        showscale=False,
         xgap=1,
         ygap=2,
         hoverongaps=False,
@@ -95,6 +96,8 @@ def schemas(
     )
     numbers = table(ours.select("field", pl.col("period").dt.replace_time_zone(None), "events", "present", "nulls", "share"))
     asked = question or (f"Which fields do the payloads of {chosen} have?" if chosen else "Which fields do payloads have?")
+    scale = "The stronger the colour, the more of the type's events have the field."
+    caption = f"{caption}. {scale}" if caption else scale
     return finish(chart, question=asked, caption=caption, numbers=numbers, height=26 * max(len(fields), 4))
 
 

@@ -10,7 +10,8 @@ from workbench.charts.figure import Chart, finish, plain
 from workbench.errors import UsageError
 from workbench.tables import table
 
-_HEIGHT, _GAP = 130, 46
+_HEIGHT, _ALONE, _GAP = 130, 240, 46
+"""Pixels of one chart among several, of one alone, and above each."""
 _MOST = 12
 _ROWS = 200
 
@@ -40,11 +41,12 @@ def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "
     zone = getattr(frame.schema["at"], "time_zone", None) or "UTC"
     # Plotly knows no time zones: it is given what the clocks showed.
     clock = frame["at"].dt.replace_time_zone(None).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
-    whole = len(names) * (_HEIGHT + _GAP) - _GAP
+    tall = _ALONE if len(names) == 1 else _HEIGHT
+    whole = len(names) * (tall + _GAP)
     chart = Chart()
     notes: list[dict[str, Any]] = []
     for number, name in enumerate(names):
-        top = 1 - number * (_HEIGHT + _GAP) / whole
+        top = 1 - (number * (tall + _GAP) + _GAP) / whole  # under its name
         axis = "" if number == 0 else str(number + 1)
         chart.add_scatter(
             x=clock,
@@ -56,7 +58,7 @@ def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "
             hovertemplate=f"<b>%{{y:,}}</b> {plain(name)}<extra></extra>",
             connectgaps=False,
         )
-        own = {"domain": [max(top - _HEIGHT / whole, 0), top], "rangemode": "tozero", "nticks": 4, "tickformat": "~s", "fixedrange": True}
+        own = {"domain": [max(top - tall / whole, 0), top], "rangemode": "tozero", "nticks": 4, "tickformat": "~s", "fixedrange": True}
         chart.update_layout({f"yaxis{axis}": own})
         notes.append(
             {
@@ -78,4 +80,4 @@ def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "
     shown = frame.drop("position") if frame.height <= _ROWS else frame.drop("position").tail(_ROWS)
     numbers = table(shown, rows=_ROWS)
     what = f"How did {names[0]} go over time?" if len(names) == 1 else "How did the measures go over time?"
-    return finish(chart, question=question or what, caption=caption, numbers=numbers, height=whole, top=84, bottom=100)
+    return finish(chart, question=question or what, caption=caption, numbers=numbers, height=whole, top=48, bottom=100)

@@ -76,7 +76,9 @@ def stream_lengths(report: StoreReport, *, question: str | None = None, caption:
     )
     chart.update_layout(showlegend=False, bargap=0.25)
     chart.update_xaxes(visible=False, fixedrange=True, range=[0, 1.15 * max(frame["streams"].to_list(), default=1)])
-    chart.update_yaxes(type="category", fixedrange=True, autorange="reversed", showgrid=False, title={"text": "events in a stream"})
+    chart.update_yaxes(
+        type="category", fixedrange=True, autorange="reversed", showgrid=False, ticklabelstandoff=6, title={"text": "events in a stream"}
+    )
     return finish(
         chart,
         question=question or "How long are the streams?",

@@ -47,7 +47,7 @@ def workflows(found: Workflows, *, question: str | None = None, caption: str = "
     chart.update_xaxes(visible=False, fixedrange=True, range=[0, max(1, *(traces for _, traces, _, _ in rows))])
     chart.update_yaxes(visible=False, fixedrange=True, range=[len(rows) - 0.5, -0.9])
     question = question or "What became of the workflows?"
-    numbers = table(_spelled(found.outcomes), bars="share")
+    numbers = table(found.outcomes, bars="share")
     return finish(chart, question=question, caption=caption or str(found.timeline), numbers=numbers, height=_ROW * len(rows), bottom=40)
 
 
@@ -97,18 +97,18 @@ def process_map(found: Workflows, *, question: str | None = None, caption: str =
     )
     events = found.steps["events"].to_list()
     notes = [
-        {"text": f"{plain(labels[name])}  <span style='opacity:.7'>{events[row]:,}</span>", "x": 0, "y": row, "xshift": -10}
-        | {"xanchor": "right", "showarrow": False}
+        {"text": f"{plain(labels[name])}<br><span style='opacity:.7'>{events[row]:,}</span>", "x": 0, "y": row, "xshift": -10}
+        | {"xanchor": "right", "align": "right", "showarrow": False}
         for row, name in enumerate(types)
     ]
     chart.update_layout(annotations=notes, showlegend=False, hovermode="closest")
     reach = max((abs(place[one] - place[other]) for one, other in found.process.select("from_type", "to_type").iter_rows()), default=1)
     width = _across(max(reach, 1))
-    chart.update_xaxes(visible=False, fixedrange=True, range=[-1.7 * width, 1.3 * width])
+    chart.update_xaxes(visible=False, fixedrange=True, range=[-2.1 * width, 1.25 * width])
     chart.update_yaxes(visible=False, fixedrange=True, range=[len(types) - 0.4, -0.6])
-    numbers = table(_spelled(found.process))
+    numbers = table(found.process)
     question = question or "What follows what?"
-    height = max(34 * len(types), 120)
+    height = max(38 * len(types), 120)
     return finish(chart, question=question, caption=caption or str(found.timeline), numbers=numbers, height=height, bottom=48)
 
 
@@ -157,14 +157,14 @@ def trace(found: Trace, *, question: str | None = None, caption: str = "") -> Ch
     chart.update_xaxes(range=[first - 0.02 * span, last + 0.02 * span], fixedrange=True, title={"text": "seconds since the first event"})
     chart.update_yaxes(visible=False, fixedrange=True, range=[rows.height - 0.5, -0.9])
     columns = ("type", "stream", "revision", "recorded_at", "since_cause", "note")
-    numbers = table(_spelled(found.events.select(columns)))
+    numbers = table(found.events.select(columns))
     rest = "" if found.events.height <= _MOST_EVENTS else f"; the first {_MOST_EVENTS} of {found.events.height:,} events"
     return finish(
         chart,
         question=question or f"What caused what in {shorten(found.correlation_id, 12)}?",
         caption=(caption or str(found.timeline)) + rest,
         numbers=numbers,
-        height=_ROW * max(rows.height, 2),
+        height=_ROW * (max(rows.height, 2) + 1),  # and one for the axis
         top=96,
         bottom=96,
     )
@@ -198,11 +198,3 @@ def _arc(start: int, end: int) -> tuple[list[float], list[float]]:
     middle, half = (start + end) / 2, (end - start) / 2
     side = _across(end - start) * (1 if end > start else _BACK)
     return [side * sin(turn) for turn in turns], [middle - half * cos(turn) for turn in turns]
-
-
-def _spelled(frame: pl.DataFrame) -> pl.DataFrame:
-    """Write spans for people."""
-    spans = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Duration)]
-    return frame.with_columns(
-        pl.Series(name, [None if span is None else spelled(span) for span in frame[name]], dtype=pl.String) for name in spans
-    )
