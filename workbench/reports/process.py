@@ -16,6 +16,7 @@ from pathlib import Path
 
 import workbench
 from workbench.errors import ReportError
+from workbench.processes import resident_memory
 from workbench.reports.request import Limits, Outcome, Request
 
 _LOOK_SECONDS = 0.2
@@ -110,7 +111,7 @@ def await_outcome(process: subprocess.Popen[str], request: Request, *, limits: L
             return Ended(_read(answer, process, request), peak)
         except subprocess.TimeoutExpired:
             question = None  # it is on its way
-        held = _memory(process.pid)
+        held = resident_memory(process.pid)
         peak = max(peak, held)
         if limits.memory is not None and held > limits.memory:
             return Ended(replace(_stopped(process, request), ending="out of memory"), peak)
@@ -133,16 +134,3 @@ def _stopped(process: subprocess.Popen[str], request: Request) -> Outcome:
         answer, _ = process.communicate(timeout=_ORDERLY_SECONDS)
         return _read(answer, process, request)
     return Outcome("timed out")
-
-
-def _memory(pid: int) -> int:
-    """Return the resident memory of a process and all below it."""
-    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  # it brings no types; a tenth of a second, while the run begins
-
-    found = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                found += one.memory_info().rss
-    return found

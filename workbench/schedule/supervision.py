@@ -17,6 +17,7 @@ from typing import IO
 
 import psutil  # type: ignore[import-untyped]  # it brings no types
 
+from workbench.processes import resident_memory
 from workbench.schedule.ledger import Outcome
 from workbench.schedule.owner import Process
 from workbench.schedule.worker import Answer, Request
@@ -101,7 +102,7 @@ def _watch(
             worker.wait(_LOOK_SECONDS)
             return None, "", peak
         if looks % _MEMORY_LOOKS == 0:
-            peak = max(peak, _memory(worker.pid))
+            peak = max(peak, resident_memory(worker.pid))
         looks += 1
         now = time.monotonic()
         if now - began > request.seconds:
@@ -114,17 +115,6 @@ def _watch(
             last_beat = now
             if not beat(None):
                 return "lost", "", peak
-
-
-def _memory(pid: int) -> int:
-    """Return the resident memory of a process and all below it."""
-    found = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                found += one.memory_info().rss
-    return found
 
 
 def _clear(worker: subprocess.Popen[str]) -> None:
