@@ -25,6 +25,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.delenv("WORKBENCH_LAKE", raising=False)
     monkeypatch.chdir(tmp_path)
     things(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # for which the shell puts a module of its own
     ipython: Any = InteractiveShell  # which says of none of its methods what they take
     made = ipython(config=Config({"HistoryManager": {"enabled": False}}))
     made.run_line_magic("load_ext", "workbench")

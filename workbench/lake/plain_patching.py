@@ -27,6 +27,7 @@ _OTHERWISE = " OR ".join(f"contains(text, {spelt})" for spelt in (r"'\'", *(f"'\
 
 _BEFORE = f"rtrim(parts[1], {_SPACES})"
 _BEHIND = "substr(parts[2], length(held) + 1)"
+_AFTER = f"ltrim({_BEHIND}, {_SPACES})"
 _FOUND = f"len(parts) = 2 AND starts_with(parts[2], held) AND contains(',}}' || {_SPACES}, substr(parts[2], length(held) + 1, 1))"
 """The key stands there once, and behind it the very value: its digits are those that were written, and end there."""
 
@@ -68,7 +69,8 @@ def _taken(place: Place) -> str:
     removed = (
         f"CASE WHEN NOT ({_FOUND}) THEN NULL "
         # Up to where the next member begins; of the last one, from where the one before it ends.
-        f"WHEN substr(parts[2], length(held) + 1, 1) = ',' THEN parts[1] || ltrim(substr({_BEHIND}, 2), {_SPACES}) "
+        f"WHEN {_AFTER}[1] = ',' THEN parts[1] || ltrim(substr({_AFTER}, 2), {_SPACES}) "
+        f"WHEN {_AFTER}[1] <> '}}' THEN NULL "
         f"WHEN {_BEFORE}[-1] = ',' THEN rtrim(left({_BEFORE}, -1), {_SPACES}) || {_BEHIND} "
         f"WHEN {_BEFORE}[-1] = '{{' THEN {_BEFORE} || {_BEHIND} END"
     )
