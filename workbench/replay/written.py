@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.errors import UsageError, WorkbenchError
@@ -23,6 +23,8 @@ from workbench.timeline import Timeline
 _TYPE = "event_type"
 _RISING = ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to")
 """Columns of which neighbours differ little."""
+_LOOK, _FEW = 20_000, 500
+"""A column has a dictionary if there are no more different values than these in so many rows: a large one costs more than it saves."""
 
 
 def write_history(
@@ -88,31 +90,41 @@ def write_versions(
 ) -> int:
     """Write batches; a thread of its own compresses one while the next one is folded."""
     names = schema.names() if names is None else names
-    arrow = pl.DataFrame(schema={name: schema[name] for name in names}).to_arrow().schema
-    rows = 0
-
-    def put(batch: pl.DataFrame) -> None:
-        writer.write_table(batch.select(names).to_arrow().cast(arrow))
-
+    nothing = pl.DataFrame(schema={name: schema[name] for name in names})
+    arrow = nothing.to_arrow().schema
     rising = {name: "DELTA_BINARY_PACKED" for name in _RISING if name in names}
-    with (
-        pq.ParquetWriter(file, arrow, use_dictionary=_repeating(arrow, without=rising), column_encoding=rising) as writer,
-        ThreadPoolExecutor(1, thread_name_prefix="write") as beside,
-    ):
-        written: Future[None] | None = None
-        for batch in batches:
-            wanted = batch if after is None else batch.filter(pl.col("valid_from_position") > after)
-            rows += wanted.height
+    rows = 0
+    with ExitStack() as held:
+        writer: pq.ParquetWriter | None = None
+
+        def put(batch: pl.DataFrame) -> None:
+            nonlocal writer
+            if writer is None:
+                repeating = _repeating(batch.drop(rising))
+                writer = held.enter_context(pq.ParquetWriter(file, arrow, use_dictionary=repeating, column_encoding=rising))
+            writer.write_table(batch.to_arrow().cast(arrow))
+
+        with ThreadPoolExecutor(1, thread_name_prefix="write") as beside:
+            written = None
+            for batch in batches:
+                wanted = batch if after is None else batch.filter(pl.col("valid_from_position") > after)
+                rows += wanted.height
+                if written is not None:
+                    written.result()  # no more than one batch waits
+                written = beside.submit(put, wanted.select(names))
             if written is not None:
-                written.result()  # no more than one batch waits
-            written = beside.submit(put, wanted)
-        if written is not None:
-            written.result()
+                written.result()
+        if writer is None:
+            put(nothing)
     return rows
 
 
-def _repeating(arrow: pa.Schema, *, without: Iterable[str]) -> list[str]:
-    """Return the columns whose values mostly repeat from version to version, as Parquet names them."""
-    lists = (pa.ListType, pa.LargeListType)
-    fields = (field for field in arrow if field.name not in {"key", *without})
-    return [f"{field.name}.list.element" if isinstance(field.type, lists) else field.name for field in fields]
+def _repeating(batch: pl.DataFrame) -> list[str]:
+    """Return the columns that are worth a dictionary, as Parquet names them: of few different values, by a batch of them."""
+    found = []
+    for column in batch.gather_every(max(batch.height // _LOOK, 1)).iter_columns():
+        nested = isinstance(column.dtype, pl.List)
+        values = column.explode(empty_as_null=False) if nested else column
+        if values.n_unique() <= _FEW:
+            found.append(f"{column.name}.list.element" if nested else column.name)
+    return found
