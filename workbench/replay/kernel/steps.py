@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from workbench.replay.kernel.carry import Carry
-from workbench.replay.kernel.columns import Column, Entities
+from workbench.replay.kernel.columns import Column, Entities, TextColumn
 from workbench.replay.kernel.decisions import Rows
 from workbench.replay.kernel.lives import Lives
 from workbench.replay.kernel.operations import Outcome
@@ -167,11 +167,12 @@ class Held:
             last = np.searchsorted(done, points, side="right")
             return np.where(last > np.searchsorted(done, self._steps.starts[lives]), last - 1, len(done) + lives)
         if self._index is None:
-            self._index = _latest(done, self._steps)
+            # Polars looks texts up by such numbers as they are, and numpy all else by those of its own size.
+            self._index = _latest(done, self._steps, np.uint32 if isinstance(self._column, TextColumn) else np.int64)
         return self._index[points]
 
 
-def _latest(done: npt.NDArray[np.int64], steps: Steps) -> npt.NDArray[np.int64]:
+def _latest(done: npt.NDArray[np.int64], steps: Steps, dtype: Any = np.int64) -> npt.NDArray[Any]:
     """Return for each step the index of the last of some done at or before it, in its life; behind those, that of its life."""
     marks = np.zeros(len(steps.at), dtype=np.uint8)
     marks[steps.starts] = 1
@@ -180,7 +181,7 @@ def _latest(done: npt.NDArray[np.int64], steps: Steps) -> npt.NDArray[np.int64]:
     kinds = marks[bounds]
     last = np.flatnonzero(np.append(done[1:] != done[:-1], True))  # of one step, several operations may be on the field
     index = np.where(kinds >= 2, last[np.cumsum(kinds >= 2) - 1], np.cumsum(kinds & 1, dtype=np.int64) - 1 + len(done))
-    return np.repeat(index, np.diff(np.append(bounds, len(marks))))
+    return np.repeat(index.astype(dtype, copy=False), np.diff(np.append(bounds, len(marks))))
 
 
 def in_order(entity: Entities, rows: pa.Table) -> Ordered:
