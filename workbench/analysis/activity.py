@@ -23,6 +23,8 @@ Cohort = Literal["1d", "1w", "1mo"]
 _DAYS: tuple[Days, ...] = ("1d", "1w", "1mo", "1q", "1y")
 _COHORTS: tuple[Cohort, ...] = ("1d", "1w", "1mo")
 _WEEK, _MONTH = 7, 30
+_DENSE = 10_000_000
+"""Over so many minutes, empty ones included, minutes are numbered by a table and not by sorting."""
 _FIRST_DAY = -719_162
 """1 January of the year 1, in days since the Unix epoch."""
 
@@ -188,19 +190,33 @@ def _sql(actor: Value) -> str:
 def _acts(timeline: Timeline, who: str, *, tz: str) -> tuple[pl.DataFrame, int]:
     """Return actor, stream, day and hour of the week of each action, and how many events have no actor."""
     # As a table and not from a reader, which one thread alone would fill.
-    found = pl.DataFrame(timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events").to_arrow_table())
+    table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events").to_arrow_table()
+    found = pl.from_arrow(table, rechunk=False)
+    assert isinstance(found, pl.DataFrame)
     moments = found["moment"].to_numpy()
     length = Extent.between(int(moments.min()), int(moments.max())).slot() * 1_000_000 if moments.size else 1
-    acts = (
-        found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), slot=pl.col("moment") // length).collect()
-    )
-    nobody = found.height - acts.height
+    acts = found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()
+    used, at = _numbered(acts["moment"].to_numpy() // length)
     # The calendar is asked once for each slot: see `periods`.
     starts = (pl.col("slot") * length).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(tz)
-    calendar = acts.select(pl.col("slot").unique()).with_columns(
+    calendar = pl.DataFrame({"slot": used}).select(
         day=starts.dt.date(), hour=(starts.dt.weekday().cast(pl.Int16) - 1) * 24 + starts.dt.hour()
     )
-    return acts.join(calendar, on="slot", how="left").select(name="actor", stream="stream", day="day", hour="hour"), nobody
+    when = [calendar[name].gather(at) for name in ("day", "hour")]
+    return acts.select(name="actor", stream="stream").hstack(when), found.height - acts.height
+
+
+def _numbered(slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return the slots that there are, in order, and of each event which of them is its own."""
+    first = int(slots.min()) if slots.size else 0
+    span = int(slots.max()) - first + 1 if slots.size else 0
+    if span > _DENSE + slots.size:
+        used, at = np.unique(slots, return_inverse=True)
+        return used, at.astype(np.uint32)
+    places = slots - first
+    present = np.zeros(span, dtype=np.bool_)
+    present[places] = True
+    return np.flatnonzero(present) + first, (np.cumsum(present, dtype=np.uint32) - 1)[places]
 
 
 def _each(acts: pl.DataFrame) -> pl.DataFrame:
