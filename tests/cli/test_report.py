@@ -43,6 +43,13 @@ def test_runs_are_listed_with_what_became_of_them(place: Path) -> None:
     assert "succeeded" in report("list", "--runs", str(place / "runs")).stdout
 
 
+def test_a_page_without_a_place_is_named_for_its_notebook(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = report("run", str(place / "n.ipynb"), "--lake", str(place / "lake"), "--at", "3000")
+    assert (done.exit_code, done.stdout) == (0, "n.html: open it in a browser; it needs no network.\n")
+    assert [one.name for one in tmp_path.iterdir()] == ["n.html"]
+
+
 def test_the_index_is_written_on_request(place: Path) -> None:
     (place / "runs" / "index.html").unlink()
     assert report("index", "--runs", str(place / "runs")).stdout.startswith(f"{place}/runs/index.html: open it")
@@ -85,7 +92,6 @@ def test_a_failed_run_ends_with_1_and_says_where_it_is_kept(place: Path, tmp_pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "Say where the report goes"),
         (("--runs", "runs", "--out", "x.html"), "Say where the report goes"),
         (("--runs", "runs", "--memory", "lots"), "'lots' is no size: write a number and one of MB, GB, MiB, GiB, as in 2GB"),
     ],

@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
         notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The name of a notebook that comes along, or a path.")],
         *,
         lake: options.Lake,
-        out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The HTML file to write, and nothing else.")] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option("--out", metavar="FILE", help="The HTML file to write, and nothing else; without --runs, NOTEBOOK.html here."),
+        ] = None,
         runs: Annotated[
             Path | None,
             typer.Option("--runs", metavar="DIR", help="Keep the page, the executed notebook and a record here; DIR/index.html lists all."),
@@ -47,6 +50,8 @@ def register(app: typer.Typer) -> None:
         """Run a notebook with papermill, in a process of its own, and write one HTML file that opens offline."""
         from workbench.reports import run_report
 
+        if out is None and runs is None:
+            out = Path(f"{Path(notebook).stem}.html")
         try:
             done = run_report(
                 notebook,

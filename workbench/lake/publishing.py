@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,22 +135,30 @@ class Press:
         payload = ["data", *(["data_bytes"] if any(layout.payload_bytes for layout in wanted.values()) else [])]
         columns = list(dict.fromkeys([*(name for layout in wanted.values() for name in layout.events), *payload]))
         with self._translated(timeline):
-            self._connection.execute("DROP TABLE IF EXISTS events")
+            self._connection.execute("DROP TABLE IF EXISTS events_0")
+            self._connection.execute("DROP TABLE IF EXISTS events_1")
             self._connection.register("names", pa.table({"type": pa.array(sorted(wanted), pa.string())}))
             self._connection.execute("CREATE OR REPLACE TYPE event_type AS ENUM (SELECT type FROM names)")
             chosen = ", ".join(columns)
-            for rows in self._portions(timeline, columns):
-                self._connection.execute(
-                    f"CREATE OR REPLACE TABLE events AS SELECT {chosen}, TRY_CAST(type AS event_type) AS type FROM ({rows})"
-                )
-                counts = self._connection.execute(
-                    "SELECT type::VARCHAR, count(*) FROM events WHERE type IS NOT NULL GROUP BY 1 ORDER BY 1"
-                ).fetchall()
-                # Several types at once, each in a thread of its own, which keeps the order of rows without having to restore it.
-                with self._single_threads(), ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stage") as beside:
-                    staged = [(name, count, beside.submit(self._copied, _select(wanted[name]), "parquet")) for name, count in counts]
-                for name, count, file in staged:
-                    found[name].files.append((file.result(), count))
+            # Several types at once, each in a thread of its own, which keeps the order of rows without having to restore it; meanwhile
+            # the next portion is read.
+            staged: list[tuple[str, int, Future[Path]]] = []
+            with self._single_threads(), ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stage") as beside:
+                for number, rows in enumerate(self._portions(timeline, columns)):
+                    table = f"events_{number % 2}"
+                    self._connection.execute(
+                        f"CREATE OR REPLACE TABLE {table} AS SELECT {chosen}, TRY_CAST(type AS event_type) AS type FROM ({rows})"
+                    )
+                    counts = self._connection.execute(
+                        f"SELECT type::VARCHAR, count(*) FROM {table} WHERE type IS NOT NULL GROUP BY 1 ORDER BY 1"
+                    ).fetchall()
+                    for _, _, file in staged[-len(wanted) :]:
+                        file.result()  # before its table is made anew
+                    staged += [
+                        (name, count, beside.submit(self._copied, _select(wanted[name], table), "parquet")) for name, count in counts
+                    ]
+            for name, count, file in staged:
+                found[name].files.append((file.result(), count))
         return found
 
     @contextmanager
@@ -304,7 +312,7 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _select(layout: Layout) -> str:
+def _select(layout: Layout, table: str) -> str:
     """Return the query of a type's table over the events of a portion."""
     columns = list(layout.events)
     for at, column in enumerate(layout.columns, 1):
@@ -322,7 +330,7 @@ def _select(layout: Layout) -> str:
     given = [f"{taken} AS x"] if layout.columns else []
     given += [f"{is_object} AS is_object"] if layout.payload == "others" else []
     inner = ", ".join(["*", *given])
-    return f"SELECT {', '.join(columns)} FROM (SELECT {inner} FROM events WHERE type = {quoted(layout.type)})"
+    return f"SELECT {', '.join(columns)} FROM (SELECT {inner} FROM {table} WHERE type = {quoted(layout.type)})"
 
 
 def _paths(paths: Sequence[tuple[str, ...]]) -> str:
