@@ -83,8 +83,10 @@ def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(
     for succeeded in (2, 0):
         result = CliRunner().invoke(app, words)
         assert (result.exit_code, result.stdout.count("succeeded")) == (0, succeeded), (result.output, result.exception)
-    (report,) = (tmp_path / "reports").iterdir()
-    assert report.name == f"event_types-{night:%Y-%m-%d}.html"
+    kept, report = sorted((tmp_path / "reports").iterdir())
+    assert (kept.name, report.name) == (f"event_types-{night:%Y-%m-%d}", f"event_types-{night:%Y-%m-%d}.html")
+    verified = CliRunner().invoke(app, ["report", "verify", str(kept)])
+    assert verified.exit_code == 0, verified.output
     assert "type.1" in report.read_text(encoding="utf-8")
 
 

@@ -92,6 +92,8 @@ def remove(runs: Iterable[Run], *, kept: Iterable[Run]) -> list[Run]:
             for file in run.files:
                 if file not in wanted:
                     file.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        file.parent.rmdir()  # the last file of a run leaves its directory empty
             cleared.append(run)
     return cleared
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import Any, NoReturn
@@ -21,6 +23,8 @@ from typing import Any, NoReturn
 from workbench.errors import UsageError, WorkbenchError
 
 _ORDERLY_SECONDS = 5.0
+_MADE = ".made"
+"""Where a report is run before it stands beside its page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ def perform(request: Request) -> Answer:
     try:
         details = _export(request) if request.work == "export" else _report(request)
     except WorkbenchError as error:
-        return Answer(" ".join([str(error), *getattr(error, "__notes__", [])]), permanent=isinstance(error, UsageError))
+        # What an attempt leaves aside is cleared away, and nothing to be pointed at.
+        notes = [note for note in getattr(error, "__notes__", ()) if _MADE not in note]
+        return Answer(" ".join([str(error), *notes]), permanent=isinstance(error, UsageError))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return Answer(f"The system refused it: {error.strerror or error}{where}.")
@@ -96,17 +102,24 @@ def _export(request: Request) -> dict[str, Any]:
 def _report(request: Request) -> dict[str, Any]:
     from workbench.reports import run_report  # noqa: PLC0415  # an export has no use for it
 
-    [page] = request.files.values()
+    [place] = request.files.values()
+    page = Path(place)
+    made = page.with_name(_MADE)
     done = run_report(
         request.notebook,
         lake=request.lake,
-        out=page,
+        runs=made,
         at=request.at,
         scenario=request.scenario,
         parameters=request.parameters,
         cell_timeout=request.cell_seconds,
         timeout=request.seconds + _ORDERLY_SECONDS,  # the supervisor's limit comes first
     )
+    assert done.directory is not None
+    # Beside the page stands its run, named as it is: the record by which it can be verified, and the executed notebook.
+    kept = done.directory.rename(page.with_suffix(""))
+    shutil.rmtree(made)
+    shutil.copyfile(kept / done.page.name, page)
     return {"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events}
 
 
