@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from workbench.analysis import periods
 from workbench.analysis.periods import PERIOD, Extent
 from workbench.errors import UsageError
+from workbench.lake.conditions import quoted
+from workbench.lake.json_paths import is_reachable, json_path
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.timeline import Some, Timeline
@@ -179,12 +180,9 @@ def _sql(actor: Value) -> str:
     if not place.steps:
         raise UsageError(f"{actor} is all of it: name the place in it that says who acts, as in event.metadata['userId'].")
     for step in place.steps:
-        # DuckDB's paths cannot name these: its keys are not empty, and a `*` is a wildcard even in quotes.
-        if step == "" or (isinstance(step, str) and re.search(r'["*\\\x00-\x1f\x7f]', step)):
+        if not is_reachable([step]):
             raise UsageError(f"{actor} has a key with a sign in it that cannot be searched for: {step!r}. Take another place.")
-    path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in place.steps)
-    escaped = path.replace("'", "''")
-    return f"TRY(json_extract_string({place.root}, '{escaped}'))"
+    return f"TRY(json_extract_string({place.root}, {quoted(json_path(place.steps))}))"
 
 
 def _acts(timeline: Timeline, who: str, *, tz: str) -> tuple[pl.DataFrame, int]:

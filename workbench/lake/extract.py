@@ -23,6 +23,7 @@ from workbench.events import Selection
 from workbench.extraction import Chunk, Extraction, Place
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.overlay import Layer, Overlay
 from workbench.lake.query import Queries
 from workbench.timeline import Timeline
@@ -221,10 +222,10 @@ class Extractor:
                 paths = [place for place in one.places if place.root == root]
                 if not paths:
                     continue
-                if not all(map(_reachable, paths)):
+                if not all(is_reachable(place.steps) for place in paths):
                     doubts.setdefault(code, []).append("true")
                     continue
-                taken = f"json_extract({root}, [{', '.join(quoted(_path(place)) for place in paths)}])"
+                taken = f"json_extract({root}, {json_paths(place.steps for place in paths)})"
                 if guarded:
                     taken = f"TRY({taken})"
                     doubts.setdefault(code, []).append(f"{root} IS NOT NULL AND {taken} IS NULL")
@@ -280,15 +281,6 @@ def _by_code(answers: Sequence[tuple[int, str]], *, otherwise: str) -> str:
     """Return what depends on an event's type."""
     branches = " ".join(f"WHEN code = {code} THEN {answer}" for code, answer in answers)
     return f"(CASE {branches} ELSE {otherwise} END)" if branches else otherwise
-
-
-def _reachable(place: Place) -> bool:
-    """Whether DuckDB's paths can name a place: its keys cannot be empty, and a `*` is a wildcard even in quotes."""
-    return all(isinstance(step, int) or (step != "" and not re.search(r'["*\\\x00-\x1f\x7f]', step)) for step in place.steps)
-
-
-def _path(place: Place) -> str:
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in place.steps)
 
 
 def _long_number(place: Place) -> str:

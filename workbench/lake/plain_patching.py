@@ -7,7 +7,6 @@ once, or nowhere. All others are left to the careful way, text by text.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 import duckdb
@@ -15,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.lake.conditions import quoted
+from workbench.lake.json_paths import is_reachable, json_path
 from workbench.lake.patching import Place
 
 _BATCH = 50_000
@@ -35,7 +35,7 @@ _FOUND = f"len(parts) = 2 AND starts_with(parts[2], held) AND contains(',}}' || 
 def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]) -> pl.Series:
     """Return what :func:`workbench.lake.patching.patched` makes of each text; null where that has to be asked."""
     unknown = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
-    if not len(texts) or not all(map(_is_plain, (*(place for place, _ in puts), *takes))):
+    if not len(texts) or not all(map(is_reachable, (*(place for place, _ in puts), *takes))):
         return unknown
     steps = [*((place, _put(place, value)) for place, value in puts), *((place, _taken(place)) for place in takes)]
     sql = f"SELECT number, CASE WHEN text[1] <> '{{' OR {_OTHERWISE} THEN NULL ELSE text END AS text FROM texts"
@@ -46,11 +46,6 @@ def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: 
         connection.register("texts", pa.Table.from_batches(table.to_batches(max_chunksize=_BATCH), table.schema))
         found = pl.DataFrame(connection.sql(sql).to_arrow_table())
     return found.sort("number")["text"]
-
-
-def _is_plain(place: Place) -> bool:
-    """Whether DuckDB's paths can name a place, by keys that are written as they are."""
-    return all(key and not re.search(r'["*\\\x00-\x1f\x7f]', key) for key in place)
 
 
 def _put(place: Place, value: str) -> str:
@@ -79,8 +74,7 @@ def _taken(place: Place) -> str:
 
 def _held(place: Place) -> str:
     """Return the text of the value at a place, null if there is none; its digits may be others than those that were written."""
-    path = "$" + "".join(f'."{key}"' for key in place)
-    return f"json_extract(text, {quoted(path)})::VARCHAR"
+    return f"json_extract(text, {quoted(json_path(place))})::VARCHAR"
 
 
 def _parts(place: Place) -> str:

@@ -7,7 +7,6 @@ with all of its places, and staged as Parquet. Whatever is published is made of 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ import pyarrow as pa
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
 from workbench.lake.conditions import Conditions, quoted
 from workbench.lake.format import DataFile
+from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.place import translated, translation
 from workbench.lake.query import query_error
 from workbench.lake.snapshot import Snapshot
@@ -77,21 +77,16 @@ class Layout:
     guarded: bool = False
 
 
-def is_reachable(key: str) -> bool:
-    """Whether a path of DuckDB's can name a key: it cannot be empty, and a ``*`` is a wildcard even in quotes."""
-    return key != "" and not re.search(r'["*\\\x00-\x1f\x7f]', key)
-
-
 def long_places(timeline: Timeline, type_: str, paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return those of some places of a type where an integer does not fit 64 bits."""
-    asked = [path for path in paths if all(map(is_reachable, path))]
+    asked = [path for path in paths if is_reachable(path)]
     if not asked:
         return []
     tests = ", ".join(
         f"bool_or(regexp_full_match(x[{at}], '-?[0-9]+') AND TRY_CAST(x[{at}] AS BIGINT) IS NULL)" for at in range(1, len(asked) + 1)
     )
     relation = timeline.sql(
-        f"SELECT {tests} FROM (SELECT TRY(json_extract(data, {_paths(asked)})) AS x FROM events "
+        f"SELECT {tests} FROM (SELECT TRY(json_extract(data, {json_paths(asked)})) AS x FROM events "
         f"WHERE type = {quoted(type_)} AND regexp_matches(data, '[0-9]{{19}}'))"
     )
     [found] = relation.fetchall()
@@ -324,17 +319,13 @@ def _select(layout: Layout, table: str) -> str:
         columns.append("CASE WHEN is_object THEN NULL ELSE data END AS payload")
     if layout.payload_bytes:
         columns.append("nullif(data_bytes, ''::BLOB) AS payload_bytes")
-    taken, is_object = f"json_extract_string(data, {_paths([one.path for one in layout.columns])})", "json_type(data) = 'OBJECT'"
+    taken, is_object = f"json_extract_string(data, {json_paths(one.path for one in layout.columns)})", "json_type(data) = 'OBJECT'"
     if layout.guarded:
         taken, is_object = f"TRY({taken})", f"coalesce(TRY({is_object}), false)"
     given = [f"{taken} AS x"] if layout.columns else []
     given += [f"{is_object} AS is_object"] if layout.payload == "others" else []
     inner = ", ".join(["*", *given])
     return f"SELECT {', '.join(columns)} FROM (SELECT {inner} FROM {table} WHERE type = {quoted(layout.type)})"
-
-
-def _paths(paths: Sequence[tuple[str, ...]]) -> str:
-    return "[" + ", ".join(quoted("$" + "".join(f'."{step}"' for step in path)) for path in paths) + "]"
 
 
 def _rows(staged: Staged) -> str:

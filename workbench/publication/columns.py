@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from workbench.lake.publishing import Column, is_reachable
+from workbench.lake.json_paths import is_reachable
+from workbench.lake.publishing import Column
 from workbench.replay.shapes import Known, Path
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
@@ -77,7 +78,7 @@ def _is_flat(path: Path, known: Known, below: Mapping[Path, Iterable[Path]]) -> 
     kinds = known.kinds[path] - {"null"}
     inside = below.get(path, ())
     # Around the payload itself there may be anything: what is no object has a column of its own.
-    return bool(inside) and (kinds == {"object"} or (not path and "map" not in kinds)) and all(is_reachable(one[-1]) for one in inside)
+    return bool(inside) and (kinds == {"object"} or (not path and "map" not in kinds)) and all(map(is_reachable, inside))
 
 
 def _leaves(path: Path, known: Known, below: Mapping[Path, list[Path]]) -> Iterator[Path]:

@@ -1,0 +1,37 @@
+"""Places in a payload as DuckDB's JSON functions name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from workbench.lake.conditions import quoted
+
+Steps = Iterable[str | int]
+
+
+def is_reachable(steps: Steps) -> bool:
+    """Whether a path can name a place: its keys cannot be empty, and a ``*`` is a wildcard even in quotes.
+
+    >>> is_reachable(["address", "city"]), is_reachable(["a*"])
+    (True, False)
+    """
+    return all(isinstance(step, int) or (step != "" and not re.search(r'["*\\\x00-\x1f\x7f]', step)) for step in steps)
+
+
+def json_path(steps: Steps) -> str:
+    """Return the path of a place that can be named.
+
+    >>> json_path(["address", "zip code", 0])
+    '$."address"."zip code"[0]'
+    """
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in steps)
+
+
+def json_paths(places: Iterable[Steps]) -> str:
+    """Return SQL: the list of the paths of some places, all of which one pass over a payload looks up.
+
+    >>> json_paths([["a"], ["b", "c"]])
+    '[\\'$."a"\\', \\'$."b"."c"\\']'
+    """
+    return "[" + ", ".join(quoted(json_path(place)) for place in places) + "]"
