@@ -182,7 +182,7 @@ def _survey(timeline: Timeline, known: dict[str, Known]) -> dict[str, int]:
             if ELEMENT in path:  # arrays stand as a whole
                 continue
             found.take(path, kind)
-            if row["long"] and kind in ("integer", "float"):
+            if row["digits"] == 19 and kind in ("integer", "float"):
                 long.setdefault(type_, {})[path] = None
     for type_, paths in long.items():
         asked = [path for path in paths if path in known[type_].kinds and "long" not in known[type_].kinds[path]]

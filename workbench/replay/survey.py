@@ -143,23 +143,18 @@ def top_level(category: str, timeline: Timeline) -> dict[str, dict[str, Found]]:
     return _top_level(category, _all_of(timeline))
 
 
-_PERHAPS_LONG = r"regexp_matches(data, '[\[:,\s]-?[0-9]{16,}[\],}\s]')"
-"""Whether there may be an integer that is no double."""
-
-
 @lru_cache(maxsize=16)
 def _top_level(category: str, whole: Timeline) -> dict[str, dict[str, Found]]:
     found: dict[str, dict[str, Found]] = {}
     unsure: set[str] = set()
-    for type_, held, shape, perhaps_long, events in (
-        shapes(whole.categories(category), by={"perhaps_long": _PERHAPS_LONG})
-        .select("type", "held", "shape", "perhaps_long", "events")
-        .iter_rows()
+    for type_, held, shape, digits, events in (
+        shapes(whole.categories(category)).select("type", "held", "shape", "digits", "events").iter_rows()
     ):
         keys = found.setdefault(type_, {})
         standing = [(path[0], kind) for path, kind in places(shape) if len(path) == 1] if shape is not None else []
         # Where a key stands twice with values of two kinds, DuckDB says no more than that it is JSON, as of an empty object.
-        if held == "unreadable" or perhaps_long or (shape is not None and '"JSON"' in shape):
+        # An integer of sixteen digits may be no double.
+        if held == "unreadable" or digits or (shape is not None and '"JSON"' in shape):
             unsure.add(type_)
         for name, kind in standing:
             keys.setdefault(name, Found()).count(kind, events)
