@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ _DAYS: tuple[Days, ...] = ("1d", "1w", "1mo", "1q", "1y")
 _COHORTS: tuple[Cohort, ...] = ("1d", "1w", "1mo")
 _WEEK, _MONTH = 7, 30
 _DENSE = 10_000_000
-"""Over so many minutes, empty ones included, minutes are numbered by a table and not by sorting."""
+"""Of more minutes than these only those with actions have a place in the calendar."""
 _FIRST_DAY = -719_162
 """1 January of the year 1, in days since the Unix epoch."""
 
@@ -135,21 +136,20 @@ def activity(
     who = _sql(actor)
     names = (actions,) if isinstance(actions, str) else tuple(actions)
     chosen = timeline.types(*names) if names else timeline
-    acts, nobody = _acts(chosen, who, tz=tz)
+    acts = _acts(chosen, who, tz=tz)
     each = _each(acts)
     days = _days(each)
     settled = _settle(days) if every == "auto" else every
     actors = (
         each.group_by("actor")
         .agg(pl.col("actions").sum(), active_days=pl.len().cast(pl.Int64), first_day=pl.col("day").min(), last_day=pl.col("day").max())
-        .join(acts.select(pl.col("name").unique()).with_columns(actor=pl.col("name").to_physical()), on="actor")
-        .select(pl.col("name").cast(pl.String).alias("actor"), "actions", "active_days", "first_day", "last_day")
+        .with_columns(pl.col("actor").map_batches(partial(_texts, acts.actors), return_dtype=pl.String))
         .sort("actions", "actor", descending=[True, False])
     )
+    counts = np.bincount(acts.streams.to_physical().to_numpy())
     streams = (
-        acts.group_by("stream")
-        .agg(actions=pl.len().cast(pl.Int64))
-        .with_columns(pl.col("stream").cast(pl.String))
+        pl.DataFrame({"stream": np.flatnonzero(counts).astype(np.uint32), "actions": counts[counts > 0].astype(np.int64)})
+        .with_columns(pl.col("stream").map_batches(partial(_texts, acts.streams), return_dtype=pl.String))
         .sort("actions", "stream", descending=[True, False])
     )
     return Activity(
@@ -158,7 +158,7 @@ def activity(
         every=settled,
         cohorts=cohorts,
         tz=tz,
-        summary=_summary(days, actions=acts.height, without_actor=nobody, actors=actors.height, streams=streams.height),
+        summary=_summary(days, actions=len(acts.slots), without_actor=acts.nobody, actors=actors.height, streams=streams.height),
         over_time=_over_time(each, days, settled),
         days=days,
         hours=_hours(acts),
@@ -185,46 +185,71 @@ def _sql(actor: Value) -> str:
     return f"TRY(json_extract_string({place.root}, {quoted(json_path(place.steps))}))"
 
 
-def _acts(timeline: Timeline, who: str, *, tz: str) -> tuple[pl.DataFrame, int]:
-    """Return actor, stream, day and hour of the week of each action, and how many events have no actor."""
+@dataclass(frozen=True, slots=True)
+class _Acts:
+    """Actions, and how many events have no actor.
+
+    Attributes
+    ----------
+    actors, streams
+        Categorical, of each action.
+    slots
+        In which row of the calendar each action is.
+    calendar
+        The ``day`` of each slot, and its ``hour`` in the week from Monday on: the zone's wall clock is asked once for each, see `periods`.
+    """
+
+    actors: pl.Series
+    streams: pl.Series
+    slots: NDArray[np.integer[Any]]
+    calendar: pl.DataFrame
+    nobody: int
+
+
+def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
     # As a table and not from a reader, which one thread alone would fill.
     table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events").to_arrow_table()
     found = pl.from_arrow(table, rechunk=False)
     assert isinstance(found, pl.DataFrame)
-    moments = found["moment"].to_numpy()
-    length = Extent.between(int(moments.min()), int(moments.max())).slot() * 1_000_000 if moments.size else 1
     acts = found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()
-    used, at = _numbered(acts["moment"].to_numpy() // length)
-    # The calendar is asked once for each slot: see `periods`.
-    starts = (pl.col("slot") * length).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(tz)
-    calendar = pl.DataFrame({"slot": used}).select(
-        day=starts.dt.date(), hour=(starts.dt.weekday().cast(pl.Int16) - 1) * 24 + starts.dt.hour()
+    starts, slots = _slots(acts["moment"].to_numpy())
+    clock = pl.col("start").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(tz)
+    calendar = pl.DataFrame({"start": starts}).select(
+        day=clock.dt.date(), hour=(clock.dt.weekday().cast(pl.Int16) - 1) * 24 + clock.dt.hour()
     )
-    when = [calendar[name].gather(at) for name in ("day", "hour")]
-    return acts.select(name="actor", stream="stream").hstack(when), found.height - acts.height
+    return _Acts(acts["actor"], acts["stream"], slots, calendar, found.height - acts.height)
 
 
-def _numbered(slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return the slots that there are, in order, and of each event which of them is its own."""
-    first = int(slots.min()) if slots.size else 0
-    span = int(slots.max()) - first + 1 if slots.size else 0
-    if span > _DENSE + slots.size:
-        used, at = np.unique(slots, return_inverse=True)
-        return used, at.astype(np.uint32)
-    places = slots - first
-    present = np.zeros(span, dtype=np.bool_)
-    present[places] = True
-    return np.flatnonzero(present) + first, (np.cumsum(present, dtype=np.uint32) - 1)[places]
+def _slots(moments: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
+    """Return when slots begin, in order, and in which of them each moment is."""
+    if not moments.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    first, last = int(moments.min()), int(moments.max())
+    length = Extent.between(first, last).slot() * 1_000_000
+    begin = first // length * length
+    numbers = (moments - begin) // length
+    if (last - begin) // length > _DENSE:
+        used, numbers = np.unique(numbers, return_inverse=True)
+        return used * length + begin, numbers
+    return np.arange(begin, last + 1, length), numbers
 
 
-def _each(acts: pl.DataFrame) -> pl.DataFrame:
+def _texts(of: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Return the texts of some categories by their numbers."""
+    all_of_them = of.to_physical().to_numpy()
+    places = np.zeros(int(all_of_them.max(initial=0)) + 1, np.int64)
+    places[all_of_them] = np.arange(all_of_them.size)
+    return of.gather(pl.Series(places[numbers.to_numpy()])).cast(pl.String)
+
+
+def _each(acts: _Acts) -> pl.DataFrame:
     """Return how often each actor acted on each day, and the first day of each: sorted, so that neighbours tell what is new.
 
     Actors are numbers here. Actor and day are sorted as one number, several times as fast as they are grouped.
     """
-    day = acts["day"].to_physical().to_numpy().astype(np.int64)
-    keys = acts["name"].to_physical().to_numpy().astype(np.int64) << 32
-    keys += day - _FIRST_DAY
+    days = acts.calendar["day"].to_physical().to_numpy().astype(np.int64) - _FIRST_DAY
+    keys = acts.actors.to_physical().to_numpy().astype(np.int64) << 32
+    keys += days[acts.slots]
     keys.sort()
     begins = np.flatnonzero(np.diff(keys, prepend=-1))
     each = pl.DataFrame(
@@ -301,8 +326,9 @@ def _distinct(each: pl.DataFrame, every: Days) -> pl.DataFrame:
     return periods_of.filter(~same.fill_null(value=False))
 
 
-def _hours(acts: pl.DataFrame) -> pl.DataFrame:
-    counted = acts.group_by("hour").agg(actions=pl.len().cast(pl.Int64))
+def _hours(acts: _Acts) -> pl.DataFrame:
+    actions = pl.Series("actions", np.bincount(acts.slots, minlength=acts.calendar.height), dtype=pl.Int64)
+    counted = acts.calendar.with_columns(actions).group_by("hour").agg(pl.col("actions").sum())
     hour = pl.col("hour")
     return (
         pl.DataFrame({"hour": range(7 * 24)}, schema={"hour": pl.Int16})
