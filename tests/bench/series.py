@@ -2,11 +2,11 @@
 
 usage: python -m tests.bench.series [--lake DIR] [--events N] [--streams S] [--steps N] [--repeat R]
 
-Method. The lake is one of ``tests.bench.replay``, or is written for this and thrown away; nothing is materialised. ``history`` is
-``wb.history`` of all entities in memory. ``series`` measures four things, one of them not a number, at about so many steps: days, or hours
-where the lake spans fewer days. Each runs in turn, as often as ``--repeat`` says, in one process that has answered both once before; the
-ratios are of the medians, of wall clock and of processor time, since machines are shared. ``direct`` is what the steps would take one by
-one: the state at one step in the middle, times their number.
+Method. The lake is written for this, over a year, and thrown away, or is one of ``tests.bench.replay``; nothing is materialised.
+``history`` is ``wb.history`` of all entities in memory. ``series`` measures four things, one of them not a number, at about so many steps:
+days, or hours where the lake spans fewer days. Each runs in turn, as often as ``--repeat`` says, in one process that has answered both
+once before; the ratios are of the medians, of wall clock and of processor time, since machines are shared. ``direct`` is what the steps
+would take one by one: the state at one step in the middle, times their number.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
         lake = asked.lake or Path(scratch) / "lake"
         if asked.lake is None:
-            write_lake(lake, asked.events, streams=asked.streams, clustered=True)
+            write_lake(lake, asked.events, streams=asked.streams, clustered=True, days=asked.steps)
         _compare(wb.open(lake).timeline, steps=asked.steps, repeat=asked.repeat)
     return 0
 

@@ -16,6 +16,8 @@ from workbench.projection import Digits, Projection, event, on
 BATCH = 200_000
 STEP = 400
 """Bytes from one position to the next."""
+_TICKS = 10_000
+"""Time from one byte to the next, in 100 ns."""
 HANDLERS = (
     on("user.created").create("name", "email"),
     on("user.moved").set(city=event.data["address"]["city"]),
@@ -58,24 +60,25 @@ class Person(Projection, category="user", key=event.data["userId"]):
 PROJECTIONS = {"stream": User, "payload": Person}
 
 
-def write_lake(path: Path, events: int, *, streams: int, clustered: bool) -> None:
-    """Write a lake of users' events."""
+def write_lake(path: Path, events: int, *, streams: int, clustered: bool, days: float | None = None) -> None:
+    """Write a lake of users' events, 0.4 seconds from one to the next or over so many days."""
     from workbench.lake import LakeWriter
 
     chance = np.random.default_rng(7)
     store = Store("esdb://bench", 0, _event_id(0))
     revisions = np.zeros(streams, dtype=np.int64)
+    ticks = _TICKS if days is None else int(days * 864_000_000_000) // (events * STEP)
     with LakeWriter.open(path, store=store, selection=Selection()) as writer:
         for first in range(0, events, BATCH):
             count = min(BATCH, events - first)
-            table = batch(chance, first, chance.integers(0, streams, count), revisions)
+            table = batch(chance, first, chance.integers(0, streams, count), revisions, ticks)
             last = first + count - 1
             writer.append(table, Checkpoint(last * STEP, last * STEP, _event_id(last), datetime(2030, 1, 1, tzinfo=UTC)))
         if clustered:
             writer.cluster()
 
 
-def batch(chance: np.random.Generator, first: int, users: Any, revisions: Any) -> pa.Table:
+def batch(chance: np.random.Generator, first: int, users: Any, revisions: Any, apart: int = _TICKS) -> pa.Table:
     count = len(users)
     kinds, picks, cents = (chance.integers(0, most, count).tolist() for most in (100, 1000, 10_000_000))
     fees = chance.random(count).tolist()
@@ -88,7 +91,7 @@ def batch(chance: np.random.Generator, first: int, users: Any, revisions: Any) -
         payloads.append(f'{{"userId":"u{user}",{own}{_TAIL % (user, cent, pick)}}}')
         numbers.append(number)
     positions = np.arange(first, first + count, dtype=np.int64) * STEP
-    ticks = 17_672_256_000_000_000 + positions * 10_000
+    ticks = 17_672_256_000_000_000 + positions * apart
     columns = {
         "position": positions,
         "prepare_position": positions,
