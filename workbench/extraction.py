@@ -9,8 +9,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 Root = Literal["data", "metadata"]
 
@@ -90,6 +92,24 @@ class Chunk:
     ends: bool
     fetch: Callable[[pl.DataFrame], pl.DataFrame]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A piece of what was recorded, and the same piece of a what-if.
+
+    Attributes
+    ----------
+    gone
+        Of each row of ``recorded``, whether edits took it away, or changed it.
+    put
+        Of each row of ``forked``, whether edits put it there.
+    """
+
+    recorded: Chunk
+    forked: Chunk
+    gone: NDArray[np.bool_]
+    put: NDArray[np.bool_]
 
 
 class Extracted(Protocol):

@@ -10,7 +10,7 @@ A timeline knows which lake, up to where, and what of it is looked at; the lake 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import date, datetime, timedelta
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyRelation
 
-    from workbench.extraction import Extracted, Extraction
+    from workbench.extraction import Extracted, Extraction, Pair
     from workbench.projection.expressions import Where
 
 Bound = str | int | datetime | date
@@ -52,6 +52,12 @@ class RecordedLog(Protocol):
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extracted:
         """Give places of the payloads of the timeline's events, chunk by chunk."""
+
+    def extract_beside(self, fork: Timeline, extraction: Extraction) -> Generator[Pair, None, None]:
+        """Give the same of a what-if and, beside it, of the timeline without its edits; nothing of either is hidden."""
+
+    def named(self, fork: Timeline, places: pl.DataFrame) -> pl.DataFrame:
+        """Return the ``event_id`` of events, given their ``position`` and ``prepare_position``: of a what-if, or of what was recorded."""
 
     def count(self, timeline: Timeline) -> int:
         """Count the timeline's events."""

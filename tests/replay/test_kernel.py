@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,8 +25,9 @@ from workbench.errors import ReplayError, ValueDoesNotFit
 from workbench.lake import extract, open_lake
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.plan import Plan
+from workbench.projection.rows import ROW
 from workbench.replay import kernel
-from workbench.replay.fold import fold
+from workbench.replay.fold import fold, stepped
 from workbench.replay.kernel.engine import Engine
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.results import FoldResult
@@ -95,26 +98,45 @@ def test_entities_whose_values_all_fit_are_the_same(data: st.DataObject, history
     _assert_same(fold(plan, log, history=True, errors="collect"), actual)
 
 
-@law
+@settings(law, max_examples=100)
 @given(st.data(), projections(), histories(max_size=20), st.integers(1, 3), _CHUNKS)
-def test_what_entities_are_right_after_marks_is_their_state_up_to_there(
+def test_marks_are_the_states_around_the_first_applied_event_that_is_pointed_at(
     data: st.DataObject, projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int]
 ) -> None:
     plan, log = plan_of(projection), frame(history)
-    lengths = {key: data.draw(st.integers(1, len(history))) for key in ("1", "2", "x") if history}
-    marks = pl.DataFrame(
-        [(key, history[length - 1].position, history[length - 1].prepare_position) for key, length in lengths.items()],
-        schema={"key": pl.String, "position": pl.Int64, "prepare_position": pl.Int64},
-        orient="row",
-    )
+    places = [(one.position, one.prepare_position) for one in history]
+    pointed = data.draw(st.sets(st.sampled_from(places))) if places else set()
+    layout = Layout.of(plan, key=None)
+    engine = Engine(plan, layout, key=None, keeps_history=False, errors="collect", timings=kernel.Timings())
+    marks = engine.mark()
     with _chunks_of(chunks[0], apart=chunks[1]):
-        found = kernel.marked(plan, timeline_of(log, runs=runs), marks, errors="collect")
-    prefixes = {key: fold(plan, frame(history[:length]), errors="collect").state for key, length in lengths.items()}
-    expected = [state.filter(key=key) for key, state in prefixes.items() if key not in found.unknown]
-    columns = found.at_marks.columns
-    known = found.at_marks.filter(~pl.col("key").is_in(found.unknown.implode())).sort("key")
-    assert _bits(known) == _bits(pl.concat([known.clear(), *(state.select(columns) for state in expected)]).sort("key"))
-    assert _bits(found.state) == _bits(fold(plan, log, errors="collect").state)
+        timeline = timeline_of(log, runs=runs)
+        for chunk in timeline.log.extract(timeline, layout.extraction).chunks():
+            rows = chunk.rows.select(["position", "prepare_position"]).to_pylist()
+            here = np.array([tuple(row.values()) in pointed for row in rows], dtype=np.bool_)
+            assert not list(engine.take(chunk, pointed=here))
+    whole = fold(plan, log, history=True, errors="collect")
+    assert whole.history is not None
+    assert _bits(engine.result(Counter()).state) == _bits(whole.state)
+    unknown, found = set(marks.unknown()), marks.found()
+    ours = log.filter(pl.col("category").is_in(plan.categories))
+    fields = [field.name for field in plan.fields]
+    for key in {*whole.history["key"], *found["key"]} - unknown:
+        mark = found.filter(key=key)
+        applied = [
+            (step.row[ROW.index("position")], step.row[ROW.index("prepare_position")])
+            for step in stepped(plan, [ours], key=key, is_all_ours=False, errors="collect")
+            if step.became == "applied"
+        ]
+        expected = [place for place in applied if place in pointed][:1]
+        assert mark.select("position", "prepare_position").rows() == expected
+        for place in expected:
+            assert plan.types[mark["code"][0]].type == history[places.index(place)].type
+            for name, length in (("before", places.index(place)), ("after", places.index(place) + 1)):
+                state = fold(plan, frame(history[:length]), errors="collect").state.filter(key=key).select(fields)
+                assert mark[f"there_{name}"].to_list() == [bool(state.height)]
+                if state.height and fields:
+                    assert _bits(mark[name].struct.unnest()) == _bits(state)
 
 
 @law

@@ -232,7 +232,9 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=8,
 )
-_SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (",", " :"), (" ,", ":"), ("\n,\t", ":")])
+_SEPARATORS = st.sampled_from(
+    [(",", ":"), (", ", ": "), (",", " :"), (" ,", ":"), ("\n,\t", ":"), (" , ", "\t:"), (" ,", " \n: "), ("\r,", "\r:")]
+)
 
 
 def _careful(text: str, puts: list[tuple[tuple[str, ...], str]], takes: list[tuple[str, ...]]) -> str | None:

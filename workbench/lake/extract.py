@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
+from typing import TypeVar
 
 import duckdb
 import polars as pl
@@ -40,6 +41,26 @@ _AHEAD = 2
 
 _WANTED, _AMONG = "_workbench_wanted", "_workbench_among"
 _MALFORMED = "Malformed JSON"
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def read_ahead(read: Callable[[Item], Answer], items: Iterable[Item]) -> Generator[Answer, None, None]:
+    """Yield what is read of items, one after the other, a few ahead of the caller."""
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="extract")
+    coming: deque[Future[Answer]] = deque()
+    try:
+        for item in items:
+            coming.append(ahead.submit(read, item))
+            if len(coming) > _AHEAD:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        # Without waiting: who gives up on the way may be the garbage collector, in which joining a thread can wait for ever.
+        ahead.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +99,7 @@ class Extractor:
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """Yield what is asked for, chunk by chunk; the next ones are read while the caller works on this one."""
-        ahead = ThreadPoolExecutor(1, thread_name_prefix="extract")
-        coming: deque[Future[Chunk]] = deque()
-        try:
-            for piece in self._pieces():
-                coming.append(ahead.submit(self._chunk, piece))
-                if len(coming) > _AHEAD:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            # Without waiting: who gives up on the way may be the garbage collector, in which joining a thread can wait for ever.
-            ahead.shutdown(wait=False, cancel_futures=True)
+        return read_ahead(self.chunk, self.pieces())
 
     def unwanted(self) -> dict[str, int]:
         """Count the events of other types; none of them where streams are many and named."""
@@ -111,42 +121,42 @@ class Extractor:
         """Whether edits put events where no file may be."""
         return self.layer is not None and self.layer.added.height > 0
 
-    def _pieces(self) -> Iterator[_Piece]:
-        """Give each piece its part of the layer: what lies behind the pieces before it, and up to its own last event."""
+    def pieces(self) -> Iterator[Piece]:
+        """Yield what is read at a time, each with its part of the layer: what lies behind those before it, up to its own last event."""
         if self.layer is None:
             yield from self._recorded_pieces()
             return
-        pieces = list(self._recorded_pieces()) or ([_Piece((), self.conditions)] if self._adds else [])
+        pieces = list(self._recorded_pieces()) or ([Piece((), self.conditions)] if self._adds else [])
         ends = [piece.last for piece in pieces]
         # Pieces of one epoch share a range of positions.
         later = [next((end for end in reversed(ends[:at]) if end < ends[at]), None) for at in range(len(pieces))]
         for piece, after in zip(pieces, later, strict=True):
             upto = piece.last if piece.last < ends[-1] else None
-            yield replace(piece, layer=self.layer.between(after, upto))
+            yield replace(piece, layer=self.layer.between(after, upto).of_streams(piece.after, piece.before))
 
-    def _recorded_pieces(self) -> Iterator[_Piece]:
+    def _recorded_pieces(self) -> Iterator[Piece]:
         """Put small neighbours together; cut an epoch by its streams, and what another program has made large by its positions."""
         named = (all(names.column == "stream" and names.exact for names in clause) for clause in self.conditions.clauses)
         if any(named):  # few rows, wherever they are
             if self.files:
-                yield _Piece(self.files, self.conditions)
+                yield Piece(self.files, self.conditions)
             return
         most = 2 * APART_ROWS if self.extraction.apart else CHUNK_ROWS
         together: tuple[DataFile, ...] = ()
         for group in in_log_order(self.files):
             rows = _rows(group)
             if together and _rows(together) + rows > most:
-                yield _Piece(together, self.conditions)
+                yield Piece(together, self.conditions)
                 together = ()
             if rows > 4 * CHUNK_ROWS:
-                yield from (_Piece(group, conditions) for conditions in self._cut(group))
+                yield from (Piece(group, conditions) for conditions in self._cut(group))
             elif self.extraction.apart and rows > 1.5 * APART_ROWS and (ends := self._stream_ends(group)):
                 for after, before in zip([None, *ends], [*ends, None], strict=True):
-                    yield _Piece(group, self.conditions, after, before)
+                    yield Piece(group, self.conditions, after, before)
             else:
                 together += group
         if together:
-            yield _Piece(together, self.conditions)
+            yield Piece(together, self.conditions)
 
     def _stream_ends(self, group: Sequence[DataFile]) -> list[str]:
         """Return names of streams that cut the files of an epoch into pieces of about the same size, as far as their statistics tell."""
@@ -172,7 +182,8 @@ class Extractor:
                 self.conditions, upto=end if upto is None else min(end, upto), after=start - 1 if after is None else max(start - 1, after)
             )
 
-    def _chunk(self, piece: _Piece) -> Chunk:
+    def chunk(self, piece: Piece, *, flag: str | None = None) -> Chunk:
+        """Extract one piece, with a condition of SQL, if there is one, as a further column ``flag``."""
         began = time.perf_counter()
         conditions = piece.conditions.unproven(piece.files)
         among = self.extraction.among
@@ -186,15 +197,15 @@ class Extractor:
         )
         with self.queries.translated(piece.files):
             try:
-                rows = relation(self._sql(piece, guarded=False)).to_arrow_table()
+                rows = relation(self._sql(piece, flag, guarded=False)).to_arrow_table()
             except duckdb.InvalidInputException as error:
                 if _MALFORMED not in str(error):
                     raise
-                rows = relation(self._sql(piece, guarded=True)).to_arrow_table()
-        fetch = partial(self._fetch, piece)
+                rows = relation(self._sql(piece, flag, guarded=True)).to_arrow_table()
+        fetch = partial(self.fetch, piece)
         return Chunk(rows.combine_chunks(), piece.before is None, fetch, time.perf_counter() - began)
 
-    def _fetch(self, piece: _Piece, wanted: pl.DataFrame) -> pl.DataFrame:
+    def fetch(self, piece: Piece, wanted: pl.DataFrame) -> pl.DataFrame:
         rows = wanted.select("position", "prepare_position").to_arrow()
         sql = f"SELECT * FROM events SEMI JOIN {_WANTED} USING (position, prepare_position) ORDER BY position, prepare_position"
         relation = self.queries.relation(
@@ -204,7 +215,7 @@ class Extractor:
             found: pa.Table = relation.to_arrow_table()
         return pl.DataFrame(found)
 
-    def _sql(self, piece: _Piece, *, guarded: bool) -> str:
+    def _sql(self, piece: Piece, flag: str | None, *, guarded: bool) -> str:
         """Return the query.
 
         What depends on a condition stands in a ``CASE``: in the columns of a query DuckDB works out both sides of an ``AND`` or ``OR``
@@ -235,6 +246,8 @@ class Extractor:
             columns.append(f"{_by_code(lists, otherwise='NULL')}::VARCHAR[] AS {root}")
         doubtful = [(code, " OR ".join(f"coalesce({doubt}, false)" for doubt in found)) for code, found in sorted(doubts.items())]
         columns.append(f"{_by_code(doubtful, otherwise='false')} AS doubtful")
+        if flag is not None:
+            columns.append(f"({flag}) AS flag")
         # A function of a type, unlike comparisons, is worked out once for each entry of a dictionary; null where a type is not wanted.
         # And `IN` with many constants becomes a hash join, which loses the order.
         place = f"list_position([{', '.join(quoted(one.type) for one in wanted)}]::VARCHAR[], type)"
@@ -251,7 +264,7 @@ class Extractor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """What one query looks at; ``after`` is the first of its streams, ``before`` the first that comes after them."""
 
     files: tuple[DataFile, ...]

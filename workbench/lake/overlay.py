@@ -43,6 +43,15 @@ class Layer:
         inside = _inside(after, upto)
         return replace(self, gone=self.gone.filter(inside), added=self.added.filter(inside))
 
+    def of_streams(self, after: str | None, before: str | None) -> Layer:
+        """Narrow to a range of streams: from the first one on, and before the second."""
+        parts = []
+        if after is not None:
+            parts.append(pl.col("stream") >= after)
+        if before is not None:
+            parts.append(pl.col("stream") < before)
+        return replace(self, added=self.added.filter(reduce(and_, parts))) if parts else self
+
     def drops(self, files: Sequence[DataFile], *, system: bool) -> tuple[Conditions, ...]:
         """Return what must not be fulfilled by events of some files; without ``system``, those of the system are left out anyway."""
         asked = self.dropped if system else tuple(replace(one, system=True) for one in self.dropped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,12 +15,13 @@ import polars as pl
 from workbench.edits import Effect
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
-from workbench.extraction import Extraction
+from workbench.extraction import Extraction, Pair
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
 from workbench.lake.forking import TOUCHED, extended
 from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of
 from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
+from workbench.lake.pairs import pairs
 from workbench.lake.place import Place, translated
 from workbench.lake.query import Queries
 from workbench.lake.scan import log_order
@@ -117,6 +118,23 @@ class Snapshot:
             overlay=self._overlay(timeline) if timeline.edits else None,
         )
 
+    def extract_beside(self, fork: Timeline, extraction: Extraction) -> Generator[Pair, None, None]:
+        return pairs(self.extract(replace(fork, edits=()), extraction), self.extract(fork, extraction))
+
+    def named(self, fork: Timeline, places: pl.DataFrame) -> pl.DataFrame:
+        added = self._overlay(fork).added.select(*KEY, "event_id").join(places, on=KEY, how="semi")
+        rest = places.join(added, on=KEY, how="anti")
+        if rest.is_empty():
+            return added
+        last = int(rest["position"].to_numpy().max())
+        conditions = Conditions.of(Timeline(log=self, last=last, system=True), rule=self.rule)
+        files = conditions.files(self.files)
+        sql = f"SELECT position, prepare_position, event_id FROM events SEMI JOIN {_GONE} USING (position, prepare_position)"
+        tables = {_GONE: rest.select(KEY).to_arrow()}
+        relation = self.queries.relation(sql, files=files, conditions=conditions.unproven(files), tables=tables)
+        with self.queries.translated(files):
+            return pl.concat([added, pl.DataFrame(relation.to_arrow_table())])
+
     def count(self, timeline: Timeline) -> int:
         conditions = Conditions.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
@@ -174,6 +192,10 @@ class Snapshot:
         if overlay.touched is None or overlay.added.height > TOUCHED:
             return None
         return pl.concat([overlay.touched, overlay.added.select(EVENT.names())])
+
+    def added(self, timeline: Timeline) -> pl.DataFrame:
+        """Return the events that edits put somewhere, or changed, as they stand then; whatever the cutoff and the selection."""
+        return self._overlay(timeline).added.select(EVENT.names()) if timeline.edits else pl.DataFrame(schema=EVENT)
 
     def first_touched(self, timeline: Timeline, types: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         conditions = Conditions.of(timeline.types(*types), rule=self.rule)

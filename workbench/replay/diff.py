@@ -197,7 +197,7 @@ def _named_streams(timeline: Timeline) -> bool:
 def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
     """Compare two states, and fold again only those entities of which these passes do not tell where they part."""
     fields = tuple(field.name for field in plan.fields)
-    states, parted = parted_at_first(plan, a, b, fields=fields, errors=errors)
+    states, parted = parted_at_first(plan, b, fields=fields, errors=errors)
     ends = (state.select("key", pl.struct(fields or ("key",)).alias("_fields")) for state in states)
     differing = _differing(_beside(*ends), fields)
     parted = parted.join(differing, on="key", how="semi")

@@ -1,7 +1,8 @@
 """Where what was recorded and a what-if part, for entities by the ten thousand, without every version of each of them.
 
-Before the first event of a stream that edits touch, both sides are the same. So the two states right after it mostly say all: if they
-differ, that event is where the two part. Entities for which they do not are left to be looked at version by version.
+What two histories of an entity share does the same to equal states. So they can only part at an event that edits touch, and the first one
+that is applied on either side mostly says all: if the states after it differ, that is where the two part. Entities for which they do not
+are left to be looked at version by version.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from workbench.extraction import Extracted, Extraction
 from workbench.projection.plan import Plan
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
-from workbench.replay.witness import with_witness
 from workbench.timeline import RecordedLog, Timeline
 
-_STREAM, _KEY = ("stream", "position", "prepare_position"), ("position", "prepare_position")
+_PLACE = ("position", "prepare_position")
 Answer = TypeVar("Answer")
 PARTED = ("key", "parted_position", "parted_event_id", "parted_event_type", "parted_at")
 
@@ -53,63 +53,53 @@ def among(timeline: Timeline, streams: pl.Series) -> Timeline:
 
 
 def parted_at_first(
-    plan: Plan, plain: Timeline, fork: Timeline, *, fields: Sequence[str], errors: OnError
+    plan: Plan, fork: Timeline, *, fields: Sequence[str], errors: OnError
 ) -> tuple[tuple[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """Return both states, and of the entities that part at the first event that edits touch, that event: a frame of ``PARTED``.
+    """Return both states, and of the entities that part at the first applied event that edits touch, that event: a frame of ``PARTED``.
 
     Parameters
     ----------
     plan
-        Of one category, keyed by the stream.
-    plain, fork
-        The same timeline without edits, and with them.
+        Keyed by the stream.
+    fork
+        A what-if of which nothing is hidden; the other side is the same timeline without edits.
     """
-    taken, put = fork.log.first_touched(fork, [handled.type for handled in plan.types])
-    prefix = f"{plan.categories[0]}-"
-    ours = pl.concat([taken, put]).select(_STREAM).filter(pl.col("stream").str.starts_with(prefix))
-    first = ours.sort(_KEY).unique("stream", keep="first").with_columns(key=pl.col("stream").str.slice(len(prefix)))
-    traced, witness = with_witness(plan, ["prepare_position"])
-    answers = both(lambda one: kernel.marked(traced, one, first, errors=errors), plain, fork)
-    unknown = pl.concat([answer.unknown for answer in answers])
-    first = first.filter(~pl.col("key").is_in(unknown.implode()))
-    sides = []
-    for answer, name in zip(answers, "ab", strict=True):
-        sides.append(
-            answer.at_marks.select(
-                "key",
-                pl.struct(fields or ("key",)).alias(f"_{name}"),
-                pl.col("position").alias(f"_position_{name}"),
-                pl.col(witness["prepare_position"]).alias(f"_prepare_{name}"),
-                pl.lit(value=True).alias(f"_there_{name}"),
-            )
-        )
-    found = first.join(sides[0], on="key", how="left").join(sides[1], on="key", how="left")
-    for rows, name in ((taken, "a"), (put, "b")):
-        marks = rows.select(*_STREAM, *(pl.col(one).alias(f"_{one}_{name}") for one in ("event_id", "type", "recorded_at")))
-        found = found.join(marks, on=_STREAM, how="left")
-    there_a, there_b = (pl.col(f"_there_{name}").fill_null(value=False) for name in "ab")
-    event_a, event_b = (pl.col(f"_event_id_{name}").is_not_null() for name in "ab")
-    applied_a, applied_b = (
-        ((pl.col(f"_position_{name}") == pl.col("position")) & (pl.col(f"_prepare_{name}") == pl.col("prepare_position"))).fill_null(
-            value=False
-        )
-        for name in "ab"
+    a, b = kernel.beside(plan, fork, errors=errors)
+    unknown = pl.concat([a.unknown, b.unknown])
+    sides = [
+        side.marks.select("key", pl.struct(_PLACE).alias(f"at_{name}"), pl.exclude("key", *_PLACE).name.suffix(f"_{name}"))
+        for side, name in ((a, "a"), (b, "b"))
+    ]
+    found = sides[0].join(sides[1], on="key", how="full", coalesce=True).filter(~pl.col("key").is_in(unknown.implode()))
+    (position_a, prepare_a), (position_b, prepare_b) = ([pl.col(f"at_{name}").struct.field(one) for one in _PLACE] for name in "ab")
+    earlier = (position_a < position_b) | ((position_a == position_b) & (prepare_a < prepare_b))
+    same = (position_a == position_b) & (prepare_a == prepare_b)
+    # Where only one side applies the event, the other still is what both were before it.
+    by_a = (earlier | pl.col("at_b").is_null()).fill_null(value=False)
+    by_b = ~by_a & ~same.fill_null(value=False)
+
+    found = found.with_columns(
+        _there_a=pl.when(by_b).then("there_before_b").otherwise("there_after_a"),
+        _there_b=pl.when(by_a).then("there_before_a").otherwise("there_after_b"),
+        _a=pl.when(by_b).then("before_b").otherwise("after_a"),
+        _b=pl.when(by_a).then("before_a").otherwise("after_b"),
+        _by_a=by_a,
     )
-    by_b = applied_b | (there_a & ~there_b & event_b & ~applied_a)
-    by_a = ~by_b & ((applied_a & (there_b | ~event_b)) | (there_b & ~there_a & event_a))
     differs = pl.any_horizontal(
-        there_a != there_b, *(pl.col("_a").struct.field(one).ne_missing(pl.col("_b").struct.field(one)) for one in fields)
+        pl.col("_there_a") != pl.col("_there_b"),
+        *(pl.col("_a").struct.field(one).ne_missing(pl.col("_b").struct.field(one)) for one in fields),
     )
-    found = found.with_columns(_by_a=by_a, _by_b=by_b).filter(differs & (pl.col("_by_a") | pl.col("_by_b")))
 
-    def named(column: str) -> pl.Expr:
-        return pl.when("_by_b").then(f"_{column}_b").otherwise(f"_{column}_a")
+    def of_side(column: str) -> pl.Expr:
+        return pl.when("_by_a").then(f"{column}_a").otherwise(f"{column}_b")
 
-    parted = found.select(
-        "key",
-        parted_position="position",
-        parted_event_id=named("event_id"),
-        parted_event_type=named("type"),
-        parted_at=named("recorded_at"),
+    types = pl.Series([handled.type for handled in plan.types], dtype=pl.String)
+    parted = (
+        found.filter(differs)
+        .select("key", of_side("at").struct.unnest(), parted_at=of_side("recorded_at"), code=of_side("code"))
+        .with_columns(parted_event_type=pl.col("code").map_batches(types.gather, return_dtype=pl.String))
     )
-    return (answers[0].state, answers[1].state), parted
+    named = fork.log.named(fork, parted.select(_PLACE))
+    return (a.state, b.state), parted.join(named, on=_PLACE, how="left").select(
+        "key", "parted_event_type", "parted_at", parted_position="position", parted_event_id="event_id"
+    ).select(PARTED)

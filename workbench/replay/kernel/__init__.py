@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from workbench.replay.kernel.layout import Layout
 from workbench.replay.results import FoldResult, history_schema, state_of_versions
 from workbench.timeline import Timeline
 
-__all__ = ["Marked", "Replay", "Timings", "history", "marked", "state", "supports", "versions"]
+__all__ = ["Replay", "Side", "Timings", "beside", "history", "state", "supports", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,19 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
-    """The state in the end, and at marks.
+class Side:
+    """What was recorded, or a what-if of it: the state in the end, and where edits first show.
 
     Attributes
     ----------
-    at_marks
-        ``key``, the fields and ``position`` of the marked entities that are there right after their marks, in no order.
+    marks
+        Of each entity the first applied event that edits took away from this side, or put there: see ``marks.Marks.found``.
     unknown
-        Keys of marked entities of which that is not known.
+        Keys of entities of which that is not known.
     """
 
     state: pl.DataFrame
-    at_marks: pl.DataFrame
+    marks: pl.DataFrame
     unknown: pl.Series
 
 
@@ -97,20 +98,29 @@ def state(
     return Replay(result, timings)
 
 
-def marked(plan: Plan, timeline: Timeline, marks: pl.DataFrame, *, errors: OnError = "raise") -> Marked:
-    """Fold a timeline into the state of every entity, and take down on the way what some are right after given events.
+def beside(plan: Plan, fork: Timeline, *, errors: OnError = "raise") -> tuple[Side, Side]:
+    """Fold what was recorded and a what-if of it into the state of every entity, side by side, and extract only once what both share."""
+    layout = Layout.of(plan, key=None)
+    engines = [Engine(plan, layout, key=None, keeps_history=False, errors=errors, timings=Timings()) for _ in range(2)]
+    marks = [engine.mark() for engine in engines]
+    # Numpy works in one thread: where the one side has work for one processor only, the other takes the rest.
+    with closing(fork.log.extract_beside(fork, layout.extraction)) as pairs, ThreadPoolExecutor(1, thread_name_prefix="side") as other:
+        for pair in pairs:
+            forked = other.submit(_exhaust, engines[1].take(pair.forked, pointed=pair.put))
+            try:
+                _exhaust(engines[0].take(pair.recorded, pointed=pair.gone))
+            finally:
+                wait([forked])
+            forked.result()
+    recorded, forked_side = (
+        Side(engine.result(Counter()).state, found.found(), found.unknown()) for engine, found in zip(engines, marks, strict=True)
+    )
+    return recorded, forked_side
 
-    Parameters
-    ----------
-    marks
-        ``key``, each once, ``position`` and ``prepare_position``.
-    """
-    timings = Timings()
-    extracted, engine = _engine(plan, timeline, key=None, keeps_history=False, errors=errors, timings=timings)
-    taken = engine.mark(marks)
-    for _ in _folded(extracted, engine, timings):
+
+def _exhaust(batches: Iterator[pl.DataFrame]) -> None:
+    for _ in batches:
         pass
-    return Marked(engine.result(Counter()).state, taken.states(), taken.unknown())
 
 
 def versions(

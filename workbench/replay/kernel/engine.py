@@ -85,9 +85,9 @@ class Engine:
         self._counts = Counts()
         self._marks: Marks | None = None
 
-    def mark(self, marks: pl.DataFrame) -> Marks:
-        """Take down what entities are right after given events, too; before anything is folded, and not with histories."""
-        self._marks = Marks(self._carry, marks)
+    def mark(self) -> Marks:
+        """Take down too what entities are at the first event that is pointed at; before anything is folded, and not with histories."""
+        self._marks = Marks(self._carry)
         return self._marks
 
     def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
@@ -100,8 +100,14 @@ class Engine:
             self._carry.code[entities] = versions["event_type"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
             self._open = versions.filter(unfit)
 
-    def take(self, chunk: Chunk) -> Iterator[pl.DataFrame]:
-        """Fold a chunk; yield the versions that its events ended, if versions are kept."""
+    def take(self, chunk: Chunk, *, pointed: Mask | None = None) -> Iterator[pl.DataFrame]:
+        """Fold a chunk; yield the versions that its events ended, if versions are kept.
+
+        Parameters
+        ----------
+        pointed
+            Of each row, whether it counts for marks; see ``mark``.
+        """
         rows = chunk.rows
         with self._timings.stage("decode"):
             decisions, scopes = self._decider.decide(chunk)
@@ -111,7 +117,7 @@ class Engine:
         doubtful = rows.column("doubtful").to_numpy()
         bad = self._carry.slow.copy()
         bad[ordered.entities[doubtful[ordered.rows]]] = True
-        yield from self._fold(rows, decisions, scopes, ordered, bad)
+        yield from self._fold(rows, decisions, scopes, ordered, bad, pointed=pointed)
         with self._timings.stage("fold"):
             slow = bad[ordered.entities]
             if slow.any() or len(strays):
@@ -174,7 +180,9 @@ class Engine:
         numbers[wanted] = self._carry.entities(keys.filter(pl.Series(wanted)))
         return numbers
 
-    def _fold(self, rows: pa.Table, decisions: Decisions, scopes: list[Scope], ordered: Ordered, bad: Mask) -> Iterator[pl.DataFrame]:
+    def _fold(
+        self, rows: pa.Table, decisions: Decisions, scopes: list[Scope], ordered: Ordered, bad: Mask, *, pointed: Mask | None
+    ) -> Iterator[pl.DataFrame]:
         timings, carry = self._timings, self._carry
         with timings.stage("order"):
             at, handlers = self._steps(rows.num_rows, decisions, ordered)
@@ -208,8 +216,8 @@ class Engine:
             yield ended
         else:
             with timings.stage("fold"):
-                if self._marks is not None:
-                    self._marks.go_past(steps, ordered, rows, held=held, bad=bad)
+                if self._marks is not None and pointed is not None:
+                    self._marks.go_past(steps, ordered, rows, pointed, held=held, bad=bad)
                 self._commit(held, versions)
 
     def _steps(self, count: int, decisions: Decisions, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
