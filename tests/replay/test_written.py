@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,8 @@ def test_columns_are_chosen_and_a_fold_is_written_too(tmp_path: Path) -> None:
     timeline = timeline_in(tmp_path / "lake", HISTORY)
     assert wb.write_history(Thing, timeline, tmp_path / "h.parquet", fields=["size"]) == 3
     assert pl.read_parquet(tmp_path / "h.parquet").columns == ["key", "size", "event_type", "valid_from_position", "valid_from"]
+    # Whatever reads Parquet knows these.
+    assert list(map(str, pq.read_schema(tmp_path / "h.parquet").types)) == ["string", "int64", "string", "int64", "timestamp[us, tz=UTC]"]
     assert wb.write_history(wb.Fold(lambda state, _: state + 1, category=CATEGORY, initial=0), timeline, tmp_path / "h.parquet") == 3
     assert pl.read_parquet(tmp_path / "h.parquet").sort("valid_from_position")["key"].to_list() == ["1", "2", "1"]
     with pytest.raises(UsageError, match="no 'colour' in a history; there are key, size"):

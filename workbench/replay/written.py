@@ -23,6 +23,8 @@ from workbench.timeline import Timeline
 _TYPE = "event_type"
 _RISING = ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to")
 """Columns of which neighbours differ little."""
+_VIEWS = pl.CompatLevel.newest()
+"""Texts go to Arrow as Polars holds them, without a copy; the file does not say so, since not all of its readers know such columns."""
 _LOOK, _FEW = 20_000, 500
 """A column has a dictionary if there are no more different values than these in so many rows: a large one costs more than it saves."""
 
@@ -91,7 +93,7 @@ def write_versions(
     """Write batches; a thread of its own compresses one while the next one is folded."""
     names = schema.names() if names is None else names
     nothing = pl.DataFrame(schema={name: schema[name] for name in names})
-    arrow = nothing.to_arrow().schema
+    arrow = nothing.to_arrow(compat_level=_VIEWS).schema
     rising = {name: "DELTA_BINARY_PACKED" for name in _RISING if name in names}
     rows = 0
     with ExitStack() as held:
@@ -101,8 +103,10 @@ def write_versions(
             nonlocal writer
             if writer is None:
                 repeating = _repeating(batch.drop(rising))
-                writer = held.enter_context(pq.ParquetWriter(file, arrow, use_dictionary=repeating, column_encoding=rising))
-            writer.write_table(batch.to_arrow().cast(arrow))
+                writer = held.enter_context(
+                    pq.ParquetWriter(file, arrow, use_dictionary=repeating, column_encoding=rising, store_schema=False)
+                )
+            writer.write_table(batch.to_arrow(compat_level=_VIEWS))
 
         with ThreadPoolExecutor(1, thread_name_prefix="write") as beside:
             written = None
