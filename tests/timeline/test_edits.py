@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.forks import Call, bounds, cut, edited, edits, lake_in_runs, seen, shown, told
+from tests.forks import EPOCH, Call, bounds, cut, edited, edits, lake_in_runs, seen, shown, told
 from tests.lake.histories import COMPLETE, Row, lake_of, open_writer, row, tombstone
 from tests.strategies import Recorded, histories
 from workbench.edits import span_of
@@ -327,6 +327,16 @@ def test_an_inserted_event_stands_behind_what_had_been_recorded_by_then(now: Tim
     assert fork.upto(at(50) + timedelta(seconds=1)).events().collect()["type"].to_list()[-2:] == ["first", "early"]
     assert fork.upto(moment).upto(at(50) + timedelta(seconds=1)).events().collect()["type"].to_list()[-1] == "early"
     assert fork.upto(position=50).count() == 8
+
+
+def test_an_event_inserted_into_a_transaction_that_two_exports_hold_stands_behind_all_of_it() -> None:
+    begun = 1_700_000_000_000_000
+    history = [Recorded("thing-1", at, "thing.begun", 0, at, begun + at, data="{}", metadata=None) for at in range(7)]
+    with lake_in_runs(history) as timeline:
+        fork = timeline.insert(stream="thing-1", type="thing.ended", data={}, at=EPOCH + timedelta(microseconds=begun + 3))
+        rows = fork.events().select("type", "prepare_position").collect()
+    assert rows["type"].to_list() == ["thing.begun"] * 7 + ["thing.ended"]
+    assert rows["prepare_position"].is_unique().all()
 
 
 def test_ids_of_inserted_events_follow_from_the_lake_and_the_edit(now: Timeline) -> None:

@@ -26,6 +26,9 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     near = [file for file in files if file.last_position >= sure and file.first_ticks // 10 <= greatest]
     if not near:
         return nowhere, nowhere
+    # A transaction stands at one position, and an export may have parted it.
+    reach = max(file.last_position for file in near)
+    near = [file for file in files if file in near or sure <= file.first_position <= reach]
     everything = Conditions((), upto=None, after=sure - 1 if sure >= 0 else None, system=True, rule=snapshot.rule)
     relation = snapshot.queries.relation(
         "SELECT position, prepare_position, epoch_us(recorded_at) AS at FROM events", files=near, conditions=everything.unproven(near)
