@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.bench.users import PATHS, PROJECTIONS, TYPES, User, batch
+from tests.bench.users import PATHS, PROJECTIONS, TYPES, Person, User, batch
 from workbench.projection import plan_of
 
 
@@ -66,6 +66,47 @@ def one_history(lake: str, key: str) -> dict[str, Any]:
     from workbench.replay import kernel
 
     return _twice(lake, lambda timeline: kernel.history(plan_of(User), timeline, key=key))
+
+
+def one_first_asked(lake: str, key: str) -> dict[str, Any]:
+    """The state of one entity, keyed by a payload path: the first question, which makes the index of keys. What was kept is removed."""
+    import workbench as wb
+
+    opened = wb.open(lake)
+    wb.state(User, opened.timeline, key=key)  # what is measured is neither imports nor the first check of a file's checksums
+    for kept in wb.materialised(opened):
+        kept.remove()
+    began = time.perf_counter()
+    wb.state(Person, opened.timeline, key=f"u{key}")
+    took = time.perf_counter() - began
+    [made] = wb.materialised(opened)
+    return {"seconds": took, "bytes": made.bytes}
+
+
+def one_keyed(lake: str, key: str) -> dict[str, Any]:
+    """The state of one entity, keyed by a payload path, with the index of keys."""
+    import workbench as wb
+
+    return _twice(lake, lambda timeline: wb.state(Person, timeline, key=f"u{key}"))
+
+
+def one_keyed_history(lake: str, key: str) -> dict[str, Any]:
+    """The history of one entity, keyed by a payload path, with the index of keys."""
+    import workbench as wb
+
+    return _twice(lake, lambda timeline: wb.history(Person, timeline, key=f"u{key}"))
+
+
+def fork_of_one_keyed(lake: str) -> dict[str, Any]:
+    """What differs if one user had moved elsewhere, keyed by a payload path: first of one user, then, measured, of another."""
+    import workbench as wb
+
+    now = wb.open(lake).timeline
+    for user in (41, 42):
+        began = time.perf_counter()
+        found = wb.diff(Person, now, now.patch(stream=f"user-{user}", type="user.moved", set={"address.city": "Rome"}))
+        took = time.perf_counter() - began
+    return {"seconds": took, "rows": found.height}
 
 
 def rebuild(lake: str) -> dict[str, Any]:
@@ -317,6 +358,7 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     for task in (
         *(state, history, rebuild, fork_of_one, fork_of_all),
         *(one, one_history, materialise, forget, kept, one_kept, one_history_kept),
+        *(one_first_asked, one_keyed, one_keyed_history, fork_of_one_keyed),
         *(select, bare, plain, lean, eventsourcing),
     )
 }

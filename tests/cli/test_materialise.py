@@ -15,6 +15,7 @@ from tests.replay.asking import event as recorded
 from tests.replay.asking import timeline_in
 from workbench.events import Selection
 from workbench.lake import LakeWriter
+from workbench.replay import shelf
 
 PROJECTIONS = """
 from workbench import Fold, Projection, event, on, upcast
@@ -28,6 +29,11 @@ class User(Projection, category="user"):
         on("user.logged_in").add(logins=event.data["count"]),
         on("user.deleted").delete(),
     )
+
+
+class Named(Projection, category="user", key=event.data["name"]):
+    created: int = 0
+    handlers = (on("user.created").add(created=1),)
 
 
 def names(state, event):
@@ -94,6 +100,18 @@ def test_what_is_materialised_answers_as_before_until_it_is_removed_and_after(pl
     assert run("materialise", "--remove", "--lake", place / "lake").exit_code == 0
     assert listed(place) == []
     assert before == answers()
+
+
+def test_the_index_that_questions_for_one_entity_make_is_listed_and_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "WORTH_KEEPING", 5)
+    first = run("state", "--key", "Ann", *asked(place, "Named"), "--json")
+    [row] = listed(place)
+    assert (row["projection"], row["kind"], row["position"], row["rows"]) == ("Named", "keys", 50, 2)
+    assert listed(place, *asked(place, "Named")) == [row]
+    assert first.stdout == run("state", "--key", "Ann", *asked(place, "Named"), "--json").stdout
+    assert listed(place, *asked(place, "User")) == []
+    assert run("materialise", "--remove", *asked(place, "Named")).exit_code == 0
+    assert listed(place) == []
 
 
 def test_a_state_from_before_the_end_of_what_is_kept_says_where_it_came_from(place: Path) -> None:

@@ -34,7 +34,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Keep the history of a projection, or a snapshot of a fold, in the lake, so that questions about it need no replay.
 
-        It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once.
+        It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once. An
+        index of keys, which questions for one entity keep by themselves, is listed and removed too.
         """
         from workbench.lake import open_lake
         from workbench.replay import materialised as kept

@@ -1,4 +1,4 @@
-"""What is kept beside the events of a lake: materialised histories and snapshots, each a folder that its manifest describes.
+"""What is kept beside the events of a lake: histories, snapshots and indexes of keys, each a folder that its manifest describes.
 
 ``LAKE/materialised/<key>/manifest.json`` names the files that count. A writer writes new files aside, swaps in a new manifest, and leaves
 the files of the manifest before it to readers until the next swap. Whatever is killed, the old manifest stands. All that is read is
@@ -15,7 +15,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -36,8 +36,10 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """Raised when an older workbench could misread what a newer one keeps."""
 
+Kind = Literal["history", "snapshots", "keys"]
+
 _LOCK = ".lock"
-_VERSIONS, _OTHER = ".parquet", ".bin"
+_ROWS, _OTHER = ".parquet", ".bin"
 _ROWS_OF_A_GROUP = 16_384
 """Little enough that one entity costs little, and enough that reading all of a column costs no more."""
 
@@ -55,7 +57,7 @@ class Part:
     digest
         CRC-32 of a Parquet file's footer, whose pages have sums of their own, or of the whole of another file.
     first_from, last_from, first_to, last_to
-        The positions at which versions begin and end. Of versions that no event has ended yet the latter are None.
+        The positions at which versions begin and end. Of versions that no event has ended yet the latter are None; an index has none.
     """
 
     path: str
@@ -86,7 +88,7 @@ class Moment:
     first_failure, failures
         The position of the first event with a value that did not fit, if such events were left out; and the file that has them all.
     counts, unhandled
-        What became of the events that were folded, and of which types those are that nobody handles.
+        What became of the events that were folded, and of which types those are that nobody handles; empty of an index.
     is_asked_for
         Whether the moment was named by who asked; one that was the end of the log gives way to a later end.
     """
@@ -120,12 +122,12 @@ class Manifest:
     table
         The id of the lake's table: another table is another history.
     moments
-        A history has one; snapshots have several, in log order.
+        A history has one, and so has an index; snapshots have several, in log order.
     """
 
     key: str
     name: str
-    kind: Literal["history", "snapshots"]
+    kind: Kind
     table: str
     made_at: datetime
     moments: tuple[Moment, ...]
@@ -195,7 +197,7 @@ class Materials:
         finally:
             os.close(handle)
 
-    def swap(self, key: str, *, name: str, kind: Literal["history", "snapshots"], moments: tuple[Moment, ...]) -> Manifest:
+    def swap(self, key: str, *, name: str, kind: Kind, moments: tuple[Moment, ...]) -> Manifest:
         """Make a manifest, whose files are written, the one that counts. Needs the right to write."""
         folder, before = self.root / key, self.find(key)
         manifest = Manifest(key, name, kind, self.table, datetime.now(UTC), moments)
@@ -236,6 +238,17 @@ class Materials:
 
     def write_versions(self, key: str, rows: pl.DataFrame) -> Part:
         """Write versions, sorted by key, of which either all or none are ended."""
+        part = self._write_rows(key, rows, statistics=["key", "valid_from_position", "valid_to_position"])
+        first_from, last_from = _bounds(rows["valid_from_position"])
+        ended = rows["valid_to_position"].null_count() == 0
+        first_to, last_to = _bounds(rows["valid_to_position"]) if ended else (None, None)
+        return replace(part, first_from=first_from, last_from=last_from, first_to=first_to, last_to=last_to)
+
+    def write_keys(self, key: str, rows: pl.DataFrame) -> Part:
+        """Write what else belongs to keys, sorted by key."""
+        return self._write_rows(key, rows, statistics=["key"])
+
+    def _write_rows(self, key: str, rows: pl.DataFrame, *, statistics: list[str]) -> Part:
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         strings = [name for name, dtype in rows.schema.items() if dtype == pl.String]
 
@@ -246,18 +259,15 @@ class Materials:
                 compression="zstd",
                 compression_level=1,
                 use_dictionary=[name for name in strings if not name.endswith("event_id")],
-                write_statistics=["key", "valid_from_position", "valid_to_position"],
+                write_statistics=statistics,
                 write_page_checksum=True,
             ) as writer:
                 writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
             return _footer_digest(file)
 
-        path, size, digest = self._write(key, _VERSIONS, write)
-        first_from, last_from = _bounds(rows["valid_from_position"])
-        ended = rows["valid_to_position"].null_count() == 0
-        first_to, last_to = _bounds(rows["valid_to_position"]) if ended else (None, None)
+        path, size, digest = self._write(key, _ROWS, write)
         keys = rows["key"]
-        return Part(path, size, digest, rows.height, first_from, last_from, first_to, last_to, str(keys[0]), str(keys[-1]))
+        return Part(path, size, digest, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
 
     def write_bytes(self, key: str, content: bytes, *, rows: int) -> Part:
         """Write a file of another kind."""
@@ -269,10 +279,10 @@ class Materials:
         path, size, digest = self._write(key, _OTHER, write)
         return Part(path, size, digest, rows)
 
-    def read_versions(
+    def read_rows(
         self, key: str, parts: Sequence[Part], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
     ) -> pl.DataFrame:
-        """Read columns of versions that fulfil a condition, in no order.
+        """Read columns of rows that fulfil a condition, in no order.
 
         Raises
         ------
@@ -320,7 +330,7 @@ class Materials:
             One is missing or damaged.
         """
         for part in parts:
-            if not part.path.endswith(_VERSIONS):
+            if not part.path.endswith(_ROWS):
                 self.read_bytes(key, part)
                 continue
             file = self._verify(key, part)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from workbench.projection import plan
-from workbench.projection.fields import fits_int64, microseconds_of
+from workbench.projection.fields import fits_int64, microseconds_of, storable
 from workbench.projection.payloads import ABSENT
 from workbench.projection.rows import ROW, Row
 from workbench.projection.values import converted, instant_of
@@ -98,7 +98,7 @@ def keying(key: plan.Value | None) -> Read:
     def found(row: Row, data: Any, metadata: Any) -> str | None:
         value = read(row, data, metadata)
         if type(value) is str:
-            return value or None
+            return value if value and storable(value) else None
         return str(value) if type(value) is int and fits_int64(value) else None
 
     return found

@@ -308,7 +308,7 @@ class Branch:
     """What becomes of the events of a recorded type that upcasters lift to ``type``; ``condition`` is None for all of them.
 
     ``key`` is None if the key is the stream's name behind the category and ``-``, and is an error where nothing is left. Otherwise text
-    is the key, and an integer of int64 its decimal digits; anything else, and empty text, is no key.
+    is the key, and an integer of int64 its decimal digits; anything else, empty text, and text with half a surrogate pair, is no key.
     """
 
     condition: Condition | None

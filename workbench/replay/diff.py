@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.errors import UsageError
-from workbench.events import Selection
 from workbench.projection.evaluation import keying
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
@@ -15,10 +14,10 @@ from workbench.projection.rows import ROW, rows_of
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
-from workbench.replay.mentions import streams_about
 from workbench.replay.parting import PARTED, among, both, parted_at_first
 from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.replay.versions import versions
+from workbench.replay.whereabouts import narrowed, only, streams_about
 from workbench.timeline import Timeline
 
 _POINT = ("key", "_position", "_prepare_position")
@@ -29,8 +28,11 @@ _OWN = (*_POINT, "_event_id", "_event_type", "_at", "_there")
 _FEW = 100
 """So many streams are looked up by themselves; where edits touch more, everything is folded."""
 
-_FEW_KEYS = 2
-"""The same for keys that stand in events, each of which takes a look at all of them."""
+_FEW_KEYS = 10
+"""The same for entities whose keys stand in events."""
+
+_FEW_SEARCHED = 2
+"""The same where it takes a look at all events to find those about each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,7 @@ def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Tim
     if not streams:
         # Nothing differs, and nothing has to be read to know it.
         return replace(a, cutoff=None, last=-1, edits=()), replace(b, cutoff=None, last=-1, edits=())
-    chosen = Selection(streams=tuple(sorted(streams)))
-    return replace(a, selections=(*a.selections, chosen)), replace(b, selections=(*b.selections, chosen))
+    return only(a, streams), only(b, streams)
 
 
 def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str], Timeline, Timeline] | None:
@@ -169,12 +170,11 @@ def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str]
             keys.update(key for find in finds[row[ROW.index("type")]] if (key := find(row, data, metadata)))
         if len(keys) > _FEW_KEYS:
             return None
-    recorded = streams_about(subject, replace(a, edits=()), keys) if keys else None
+    plain = replace(a, edits=())
+    recorded = streams_about(subject, plain, sorted(keys), searches=len(keys) <= _FEW_SEARCHED) if keys else None
     if recorded is None or len(streams | recorded) > _FEW:
-        return sorted(keys), a, b
-    chosen = Selection(streams=tuple(sorted(streams | recorded)))
-    narrowed_a, narrowed_b = (replace(side, selections=(*side.selections, chosen)) for side in (a, b))
-    return sorted(keys), narrowed_a, narrowed_b
+        return (sorted(keys), a, b) if len(keys) <= _FEW_SEARCHED else None
+    return sorted(keys), only(a, streams | recorded), only(b, streams | recorded)
 
 
 def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:
@@ -233,7 +233,8 @@ def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnEr
     )
     if ended.height:
         # First: an event that ends an entity and begins it anew leaves it there.
-        steps = pl.concat([_endings(ended, subject, timeline), steps], how="diagonal")
+        about = timeline if key is None else narrowed(subject, timeline, key)
+        steps = pl.concat([_endings(ended, subject, about), steps], how="diagonal")
     return _Side(steps.sort(_POINT, maintain_order=True), {name: rows.schema[name] for name in found.fields})
 
 

@@ -14,6 +14,7 @@ from workbench.replay.fold import OnError, fold
 from workbench.replay.function import Fold, fold_function
 from workbench.replay.results import FoldResult, history_schema
 from workbench.replay.subject import Subject, keyed_by_stream
+from workbench.replay.whereabouts import narrowed
 from workbench.timeline import Timeline
 
 
@@ -41,6 +42,8 @@ def replay(
     counted
         Whether the counts are looked at: without, those of types that nobody handles may be left out.
     """
+    if key is not None:
+        timeline = narrowed(subject, timeline, key)
     if isinstance(subject, Fold):
         assert initial is None
         result, _ = fold_function(subject, events_of(subject, timeline, key=key).collect(), errors=errors)

@@ -124,6 +124,18 @@ def stepped(plan: ir.Plan, events: Iterable[pl.DataFrame], *, key: str, is_all_o
         return [step for batch in events for step in folding.steps(batch, key, is_all_ours=is_all_ours)]
 
 
+def keyed(plan: ir.Plan, events: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield of each batch the events of handled types that are about an entity, or may be: ``key``, which is empty where it cannot be told.
+
+    What a user's function raises is not raised: its event does not say.
+    """
+    folding = _Folding(plan, keeps_history=False, collects=True)
+    for batch in events:
+        ours = folding.ours(batch)
+        keys = pl.Series("key", [folding.key(row) for row in rows_of(ours, needed=folding.needed)], dtype=pl.String)
+        yield ours.with_columns(keys).filter(pl.col("key").is_not_null())
+
+
 class _Entity:
     """An entity that is there: its fields, the last event that was applied to it, and its last version in the history."""
 
@@ -186,7 +198,7 @@ class _Folding:
         self._handled = {handled.type: _compiled(handled, plan) for handled in plan.types}
         compiled = self._handled.values()
         read = {"data": any(one.data for one in compiled), "metadata": any(one.metadata for one in compiled)}
-        self._needed = _ALWAYS | columns(plan.types) | {name for name, is_read in read.items() if is_read}
+        self.needed = _ALWAYS | columns(plan.types) | {name for name, is_read in read.items() if is_read}
         self._begin = beginning(plan)
         self._sets = [index for index, field in enumerate(plan.fields) if field.kind.name == "set"]
         self._entities: dict[str, _Entity] = {}
@@ -224,20 +236,23 @@ class _Folding:
 
     def take(self, batch: pl.DataFrame) -> None:
         """Fold a batch of events."""
-        ours = batch.filter(pl.col("category").is_in(self._plan.categories))
-        handled = pl.col("type").is_in(list(self._handled))
-        for name, count in ours.filter(~handled)["type"].value_counts().iter_rows():
+        others = batch.filter(pl.col("category").is_in(self._plan.categories), ~pl.col("type").is_in(list(self._handled)))
+        for name, count in others["type"].value_counts().iter_rows():
             self._unhandled[name] += count
-        self._take_rows(rows_of(ours.filter(handled), needed=self._needed))
+        self._take_rows(rows_of(self.ours(batch), needed=self.needed))
+
+    def ours(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Return the events of handled types."""
+        return batch.filter(pl.col("category").is_in(self._plan.categories), pl.col("type").is_in(list(self._handled)))
 
     def steps(self, batch: pl.DataFrame, key: str, *, is_all_ours: bool) -> Iterator[Step]:
         """Fold a batch of events, and say of each that is about an entity what it did; ``is_all_ours`` if every one is."""
-        for row in rows_of(batch, needed=self._needed):
+        for row in rows_of(batch, needed=self.needed):
             if row[_TYPE] not in self._handled:
                 if is_all_ours:
                     yield self._step(row, key, "unhandled", 0)
                 continue
-            if not (is_all_ours or self._is_about(row, key)):
+            if not (is_all_ours or self.key(row) in (key, "")):
                 continue
             failed = len(self._failures)
             self._became.clear()
@@ -252,13 +267,13 @@ class _Folding:
         values = None if entity is None else tuple(self._frozen(entity.values))
         return Step(row, became, values, 0 if entity is None else entity.count, took, failures[0] if failures else None)
 
-    def _is_about(self, row: Row, key: str) -> bool:
-        """Whether an event of a handled type is about an entity; one that cannot be lifted does not say, and may be."""
+    def key(self, row: Row) -> str | None:
+        """Return which entity an event of a handled type is about; empty text if that cannot be told, as it cannot be lifted."""
         try:
             branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
         except (Misfit, RecursionError):
-            return True
-        return branch is not None and branch.key(row, data, metadata) == key
+            return ""
+        return None if branch is None else branch.key(row, data, metadata)
 
     def _take_rows(self, rows: Iterable[Row]) -> None:
         became, undo = self._became, self._undo

@@ -4,6 +4,9 @@
 what came after, and bring them up to date when that has become much. The state of a fold goes on from its last snapshot before the end, its
 history from the last one before ``after``. They stand for one lake, one meaning of a projection with its upcasters, and one version of the
 engines; whatever else is asked is replayed, as if they were not there. Answers are the same bit for bit.
+
+Indexes of keys, which questions for one entity make by themselves (``workbench.replay.whereabouts``), are kept beside them, and listed and
+removed here too.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -22,8 +24,9 @@ from workbench.display import card, in_bytes
 from workbench.errors import LakeError, UsageError
 from workbench.events import Cutoff
 from workbench.lake.lake import Lake
-from workbench.lake.materials import Manifest, Materials, Moment, Part, Unusable
+from workbench.lake.materials import Kind, Manifest, Materials, Moment, Part, Unusable
 from workbench.lake.snapshot import Snapshot
+from workbench.projection.fields import storable
 from workbench.projection.plan import Plan
 from workbench.replay import kernel
 from workbench.replay.engine import replay
@@ -33,9 +36,11 @@ from workbench.replay.results import history_schema, state_of_versions
 from workbench.replay.shelf import Answer, Shelf, is_plain, may_be_kept
 from workbench.replay.snapshots import continued, kept_snapshot
 from workbench.replay.subject import Source, Subject, folded_from_the_start, subject_of
+from workbench.replay.whereabouts import shelf_of
 from workbench.replay.witness import with_witness
 from workbench.timeline import Timeline
 
+_ROWS: dict[Kind, str] = {"history": "Versions", "snapshots": "States", "keys": "Keys and streams"}
 _SMALL = 250_000
 """Versions below which a file is written anew, together with those that came after, so that there are never many."""
 
@@ -49,15 +54,16 @@ class Materialised:
     name
         Of the projection or fold.
     kind
-        ``"history"``: every version of every entity; ``"snapshots"``: the states of a fold at some moments.
+        ``"history"``: every version of every entity; ``"snapshots"``: the states of a fold at some moments; ``"keys"``: an index of the
+        streams in which events with a key stand, which the first question for one entity makes where it saves looking through many.
     positions
-        Up to which events of the log: one position of a history, of snapshots each.
+        Up to which events of the log: one position of a history or an index, of snapshots each.
     rows, bytes
-        Versions or states, and what they take on the disk.
+        Versions, states, or keys with a stream each, and what they take on the disk.
     """
 
     name: str
-    kind: Literal["history", "snapshots"]
+    kind: Kind
     positions: tuple[int, ...]
     rows: int
     bytes: int
@@ -67,7 +73,7 @@ class Materialised:
 
     def _repr_html_(self) -> str:
         values = {
-            "Versions" if self.kind == "history" else "States": self.rows,
+            _ROWS[self.kind]: self.rows,
             "Position": str(self.positions[-1]) if self.positions else None,
             "On disk": in_bytes(self.bytes),
             "Made (UTC)": self.made_at,
@@ -124,7 +130,10 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
 
 
 def materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
-    """Return what is kept in a lake, or of one projection, by name; each can be removed."""
+    """Return what is kept in a lake, or of one projection, by name; each can be removed.
+
+    An index of keys bears the name of the projection that made it, and belongs to all that find their keys in the same way.
+    """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
     snapshot = timeline.log
     materials = Materials.of(snapshot) if isinstance(snapshot, Snapshot) else None
@@ -133,8 +142,9 @@ def materialised(lake: Lake | Timeline, projection: Source | None = None) -> lis
     found = materials.all()
     if projection is not None:
         subject = subject_of(projection, timeline)
-        shelf = Shelf.of(subject, Timeline(log=timeline.log))
-        found = [one for one in found if shelf is not None and one.key == shelf.key]
+        plain = Timeline(log=timeline.log)
+        shelves = [Shelf.of(subject, plain), None if isinstance(subject, Fold) else shelf_of(subject, plain)]
+        found = [one for one in found if one.key in {shelf.key for shelf in shelves if shelf is not None}]
     return [_described(one, materials) for one in found]
 
 
@@ -172,9 +182,9 @@ def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None,
 
 
 def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> Answer | None:
-    if not may_be_kept(timeline):
-        return None
     plain = replace(timeline, edits=())
+    if not _is_kept(subject, plain):  # before it is worked out what the edits touch
+        return None
     touched = pl.concat(timeline.log.first_touched(timeline, ["*"]))["position"]
     if touched.is_empty():  # no edit is about an event of this timeline
         return kept_answer(subject, plain, key=key, errors=errors)
@@ -189,6 +199,14 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
     counts = None if found.counts is None else found.counts + result.counts
     failures = None if found.failures is None else pl.concat([found.failures, result.failures])
     return Answer(result.state, counts, failures)
+
+
+def _is_kept(subject: Subject, timeline: Timeline) -> bool:
+    """Whether anything is kept of a subject."""
+    if not may_be_kept(timeline):
+        return False
+    shelves = [Shelf.of(subject, timeline), None if isinstance(subject, Fold) else Shelf.of(subject, timeline, traced=True)]
+    return any(shelf is not None and shelf.find() is not None for shelf in shelves)
 
 
 def kept_versions(
@@ -290,16 +308,16 @@ class _History:
 
     def _about(self, key: str | None) -> list[Part]:
         parts = self._moment.parts
-        return [one for one in parts if key is None or one.least_key <= key <= one.greatest_key]
+        return [one for one in parts if key is None or (storable(key) and one.least_key <= key <= one.greatest_key)]
 
     def _read(
         self, parts: list[Part], key: str | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
     ) -> pl.DataFrame:
         schema = history_schema(self.traced)
-        if key is not None:
+        if key is not None and parts:
             mine = pc.field("key") == pa.scalar(key, pa.large_string())
             where = mine if where is None else mine & where
-        return self.shelf.materials.read_versions(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
+        return self.shelf.materials.read_rows(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
 
 
 def _kept_history(
@@ -331,12 +349,12 @@ def _written(shelf: Shelf, traced: Plan, timeline: Timeline, *, before: Moment |
     large = [one for one in kept if not one.is_open and one.rows >= _SMALL]
     small = [one for one in kept if not one.is_open and one.rows < _SMALL]
     with _Writing.into(materials, key) as writing:
-        writing.take(materials.read_versions(key, small, columns=schema.names(), schema=schema))
+        writing.take(materials.read_rows(key, small, columns=schema.names(), schema=schema))
         tail, initial = timeline, None
         if before is not None:
             going_on = [one for one in kept if one.is_open]
             tail = replace(timeline, beyond=before.position)
-            initial = materials.read_versions(key, going_on, columns=schema.names(), schema=schema)
+            initial = materials.read_rows(key, going_on, columns=schema.names(), schema=schema)
         if kernel.supports(traced):
             found = kernel.versions(traced, tail, initial=initial, errors=errors)
             for batch in found:

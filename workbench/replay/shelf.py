@@ -55,12 +55,17 @@ class Shelf:
             Whether a plan has its witness already: see ``workbench.replay.witness``.
         """
         snapshot = timeline.log
-        materials = Materials.of(snapshot) if isinstance(snapshot, Snapshot) and is_plain(timeline) else None
+        if not isinstance(snapshot, Snapshot) or not is_plain(timeline):
+            return None
+        plan = subject if isinstance(subject, Fold) or traced else with_witness(subject)[0]
+        return cls.named(plan.fingerprint() if isinstance(plan, Fold) else fingerprint(plan), snapshot)
+
+    @classmethod
+    def named(cls, meaning: str | None, snapshot: Snapshot) -> Shelf | None:
+        """Return the place for what has a meaning, which is None if it cannot be told; None for a lake in which nothing can be kept."""
+        materials = Materials.of(snapshot)
         if materials is None:
             return None
-        assert isinstance(snapshot, Snapshot)
-        plan = subject if isinstance(subject, Fold) or traced else with_witness(subject)[0]
-        meaning = plan.fingerprint() if isinstance(plan, Fold) else fingerprint(plan)
         if meaning is None:
             return cls(snapshot, materials, None)
         text = "\n".join([str(KEPT_VERSION), snapshot.rule, meaning])
@@ -84,7 +89,7 @@ class Shelf:
         """
         assert self.key is not None
         assert timeline.position is not None
-        moment = self._moment(timeline.position)
+        moment = self.moment_at(timeline.position)
         assert moment is not None
         first, file = (None, None) if before is None else (before.first_failure, before.failures)
         counts = result.counts if before is None else counted(before) + result.counts
@@ -136,8 +141,8 @@ class Shelf:
         """Whether so many events of the log came after a moment that it should be brought up to date."""
         return sum(file.rows for file in self.snapshot.files) - moment.events >= WORTH_KEEPING
 
-    def _moment(self, position: int) -> Moment | None:
-        """Return up to which event the log goes at a position."""
+    def moment_at(self, position: int) -> Moment | None:
+        """Return up to which event the log goes at a position, and nothing else of a moment; None before the first event."""
         asked = (self.snapshot.path, self.snapshot.table, self.snapshot.version, position)
         if asked not in _MOMENTS:
             _MOMENTS[asked] = moment_at(self.snapshot, position)
@@ -147,7 +152,7 @@ class Shelf:
         last = self.snapshot.last_position()
         if last is not None and moment.position > last:
             return True  # this reader opened the lake before; the table's id says that it is the same
-        found = self._moment(moment.position)
+        found = self.moment_at(moment.position)
         # An event that was added at the very position, of a transaction that an export had parted, shows in their number.
         return found is not None and (found.position, found.event_id, found.events) == (moment.position, moment.event_id, moment.events)
 

@@ -18,6 +18,7 @@ from workbench.replay.function import Fold, RecordedEvent, columns_of, keyed_eve
 from workbench.replay.mentions import may_be_about
 from workbench.replay.results import frame_of, polars_type
 from workbench.replay.subject import Source, folded, keyed_by_stream, subject_of
+from workbench.replay.whereabouts import narrowed
 from workbench.timeline import Timeline
 
 _EVENT = {
@@ -66,7 +67,7 @@ def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline
     """Fold the events of one entity one by one, and return what each did: one row for each, in log order.
 
     All events of the entity are there, also those that did nothing. Where the key stands in the events, those are that say so, of types
-    that are handled. Nothing that is materialised is read.
+    that are handled; the index of keys finds them. Nothing else that is kept is read.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline
 def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError) -> pl.DataFrame:
     """Fold the events of an entity, and return the rows that ``steps`` gives of one history."""
     subject = subject_of(projection, timeline)
-    whole = folded(timeline, subject, question="steps")
+    whole = narrowed(subject, folded(timeline, subject, question="steps"), key)
     events = events_of(subject, whole, key=key)
     if isinstance(subject, Fold):
         walk, fields = _of_fold(subject, events.collect(), key=key, errors=errors)

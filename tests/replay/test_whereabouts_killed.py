@@ -1,0 +1,150 @@
+"""An index of keys whose writer is killed, meets others, or finds no room: answers stay those without it, and nothing half is left."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import pytest
+
+import workbench as wb
+from tests.replay.test_materialised import bits, write
+from tests.replay.test_materialised_killed import files, last_number, room_for
+from tests.strategies import Recorded, frame
+from workbench.lake import Lake, open_lake
+from workbench.projection import Projection, event, on, plan_of
+from workbench.replay import shelf, whereabouts
+from workbench.replay.materialised import materialised
+from workbench.replay.whereabouts import streams_about
+
+_FIRST = "00000000-0000-0000-0000-000000000010"
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Group(Projection, category="user", key=event.data["group"]):
+    size: int = 0
+    handlers = (on("joined").add(size=1), on("left").subtract(size=1))
+
+
+def events(first: int, count: int) -> pl.DataFrame:
+    """Return events of 97 streams in 13 groups."""
+    return frame(
+        [
+            Recorded(
+                stream=f"user-{number % 97}",
+                revision=number // 97,
+                type="left" if number % 5 == 0 else "joined",
+                position=10 * number,
+                prepare_position=10 * number,
+                recorded_at=1_700_000_000_000_000 + number,
+                data=f'{{"group": "{number % 97 // 8}"}}',
+                metadata=None,
+            )
+            for number in range(first, first + count)
+        ]
+    )
+
+
+@contextmanager
+def always() -> Iterator[None]:
+    """Let an index be worth it however few events there are, and its files be small."""
+    with mock.patch.object(shelf, "WORTH_KEEPING", 1), mock.patch.object(whereabouts, "_ROWS", 40):
+        yield
+
+
+def agree(lake: Lake) -> None:
+    """Hold questions for one entity against the state of all."""
+    expected = wb.state(Group, lake.timeline)
+    for key in ("0", "7", "12", "13"):
+        assert bits(expected.filter(pl.col("key") == key)) == bits(wb.state(Group, lake.timeline, key=key))
+
+
+def ask_on(path: str, ready: Any, rounds: int) -> None:
+    """Export and ask in turns, removing what is kept now and then."""
+    place, ready_at = Path(path), rounds
+    with always():
+        while rounds:
+            lake = write(place, events(last_number(place) + 1, 100), first=_FIRST)
+            for one in materialised(lake) if rounds % 3 == 0 else []:
+                one.remove()
+            agree(lake)
+            if rounds == ready_at:
+                ready.set()
+            rounds -= 1
+
+
+def look_on(path: str, rounds: int) -> None:
+    """Ask beside whoever else does."""
+    with always():
+        for number in range(rounds):
+            agree(open_lake(path))
+            for one in materialised(open_lake(path)) if number % 3 == 2 else []:
+                one.remove()
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_while_writing_it_leaves_answers_as_they_were_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "lake"
+    write(path, events(1, 1000), first=_FIRST)
+    for delay in (0.01, 0.08, 0.21):
+        ready = _SPAWN.Event()
+        process = _SPAWN.Process(target=ask_on, args=(str(path), ready, 10_000))
+        process.start()
+        assert ready.wait(60)
+        time.sleep(delay)
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        with always():
+            agree(open_lake(path))
+            for count in (1, 1):  # what the killed one left lies there until the next two manifests: one is for readers of the old
+                agree(write(path, events(last_number(path) + 1, count), first=_FIRST))
+            lake = open_lake(path)
+            assert streams_about(plan_of(Group), lake.timeline, ["0"]) == {f"user-{number}" for number in range(8)}
+        [made] = materialised(lake)
+        assert made.positions == (10 * last_number(path),)
+        assert {entry.suffix for entry in (path / "materialised" / made.folder).iterdir()} == {".json", ".parquet"}
+
+
+@pytest.mark.slow
+def test_several_processes_ask_and_remove_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "lake"
+    write(path, events(1, 1000), first=_FIRST)
+    started = _SPAWN.Event()
+    processes = [
+        _SPAWN.Process(target=ask_on, args=(str(path), started, 6)),
+        *(_SPAWN.Process(target=look_on, args=(str(path), 8)) for _ in range(2)),
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    with always():
+        agree(open_lake(path))
+
+
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_full_disk_is_not_met_by_who_asks(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "lake"
+    lake = write(path, events(1, 1000), first=_FIRST)
+    with always():
+        with room_for(size):
+            agree(lake)
+        assert files(path) == set()
+        agree(lake)
+        before = files(path)
+        assert before
+        lake = write(path, events(1001, 300), first=_FIRST)
+        with room_for(size):
+            agree(lake)
+        assert before == files(path)
+        agree(lake)
+        assert materialised(lake)[0].positions == (13_000,)
