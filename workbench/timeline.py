@@ -77,11 +77,8 @@ class RecordedLog(Protocol):
     def touched(self, timeline: Timeline) -> pl.DataFrame | None:
         """Return the events that the timeline's edits touch, as they were recorded and as they are now; None if there are many."""
 
-    def first_touched(self, timeline: Timeline, types: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return of each stream the first event of some types that the timeline's edits took away, and the first that they put there.
-
-        The columns are ``stream``, ``position``, ``prepare_position``, ``event_id``, ``type`` and ``recorded_at``.
-        """
+    def first_touched(self, timeline: Timeline) -> int | None:
+        """Return the position of the first event that the timeline's edits took away or put there; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

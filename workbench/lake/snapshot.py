@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,7 +32,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COUNT = "SELECT count(*) FROM events"
 _GONE = "_workbench_taken"
-_MARKS = ("stream", "position", "prepare_position", "event_id", "type", "recorded_at")
 _TOMBSTONES, _METASTREAMS = Names("type", TOMBSTONE), Names("stream", "$$*")
 _TOMBSTONED = f"SELECT DISTINCT stream FROM events WHERE type = '{TOMBSTONE}' AND revision = {MAX_POSITION}"
 _METADATA = """
@@ -197,22 +196,21 @@ class Snapshot:
         """Return the events that edits put somewhere, or changed, as they stand then; whatever the cutoff and the selection."""
         return self._overlay(timeline).added.select(EVENT.names()) if timeline.edits else pl.DataFrame(schema=EVENT)
 
-    def first_touched(self, timeline: Timeline, types: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        conditions = Conditions.of(timeline.types(*types), rule=self.rule)
+    def first_touched(self, timeline: Timeline) -> int | None:
+        conditions = Conditions.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
         layer = self._over(timeline, conditions)
-        marks = ", ".join(f"'{name}': {name}" for name in _MARKS)
-        first = f"SELECT unnest(arg_min({{{marks}}}, (position, prepare_position))) FROM events"
-        asked = [f"{first} WHERE {one.sql()} GROUP BY stream" for one in layer.drops(files, system=conditions.system)]
+        first = "SELECT min(position) FROM events"
+        asked = [f"{first} WHERE {one.sql()}" for one in layer.drops(files, system=conditions.system)]
         if layer.gone.height:
-            asked.append(f"{first} SEMI JOIN {_GONE} USING ({', '.join(KEY)}) GROUP BY stream")
-        found = [pl.DataFrame(schema=EVENT).select(_MARKS)]
+            asked.append(f"{first} SEMI JOIN {_GONE} USING ({', '.join(KEY)})")
+        found = layer.added["position"].to_list()
         for sql in asked:
-            relation = self.queries.relation(sql, files=files, conditions=conditions.unproven(files), tables={_GONE: layer.gone.to_arrow()})
+            tables = {_GONE: layer.gone.to_arrow()}
+            relation = self.queries.relation(sql, files=files, conditions=conditions.unproven(files), tables=tables)
             with self.queries.translated(files):
-                found.append(pl.DataFrame(relation.to_arrow_table()).select(_MARKS))
-        taken, put = (rows.sort(KEY).unique("stream", keep="first") for rows in (pl.concat(found), layer.added.select(_MARKS)))
-        return taken, put
+                found += [position for (position,) in relation.fetchall()]
+        return min((position for position in found if position is not None), default=None)
 
     def _overlay(self, timeline: Timeline) -> Overlay:
         return self.overlays.of(timeline.edits, partial(extended, self))

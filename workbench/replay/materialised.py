@@ -185,10 +185,10 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
     plain = replace(timeline, edits=())
     if not _is_kept(subject, plain):  # before it is worked out what the edits touch
         return None
-    touched = pl.concat(timeline.log.first_touched(timeline, ["*"]))["position"]
-    if touched.is_empty():  # no edit is about an event of this timeline
+    touched = timeline.log.first_touched(timeline)
+    if touched is None:  # no edit is about an event of this timeline
         return kept_answer(subject, plain, key=key, errors=errors)
-    last = min(touched.to_list()) - 1
+    last = touched - 1
     before = replace(plain, cutoff=Cutoff(position=max(last, 0)), last=last)
     if isinstance(subject, Fold):
         return continued(subject, timeline, upto=last, key=key, errors=errors)
