@@ -34,10 +34,13 @@ CHUNK_ROWS = 1_000_000
 
 APART_ROWS = 500_000
 """The same where chunks may hold ranges of streams: smaller ones keep two cores busy from the beginning to the end. Whole epochs are put
-together up to twice as many, since several are ordered together as fast as one."""
+together up to a few more, since several are ordered together as fast as one."""
 
 _AHEAD = 2
 """How many chunks are read ahead: with one, the reader would wait for the caller whenever that takes longer, and the caller in the end."""
+
+_BATCH = 32_768
+"""Rows that DuckDB puts into Arrow at a time: with as many as it would itself, each batch takes memory that was never touched before."""
 
 _WANTED, _AMONG = "_workbench_wanted", "_workbench_among"
 _MALFORMED = "Malformed JSON"
@@ -141,7 +144,7 @@ class Extractor:
             if self.files:
                 yield Piece(self.files, self.conditions)
             return
-        most = 2 * APART_ROWS if self.extraction.apart else CHUNK_ROWS
+        most = 1.2 * APART_ROWS if self.extraction.apart else CHUNK_ROWS
         together: tuple[DataFile, ...] = ()
         for group in in_log_order(self.files):
             rows = _rows(group)
@@ -197,11 +200,11 @@ class Extractor:
         )
         with self.queries.translated(piece.files):
             try:
-                rows = relation(self._sql(piece, flag, guarded=False)).to_arrow_table()
+                rows = relation(self._sql(piece, flag, guarded=False)).to_arrow_table(_BATCH)
             except duckdb.InvalidInputException as error:
                 if _MALFORMED not in str(error):
                     raise
-                rows = relation(self._sql(piece, flag, guarded=True)).to_arrow_table()
+                rows = relation(self._sql(piece, flag, guarded=True)).to_arrow_table(_BATCH)
         fetch = partial(self.fetch, piece)
         return Chunk(rows.combine_chunks(), piece.before is None, fetch, time.perf_counter() - began)
 
