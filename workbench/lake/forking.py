@@ -41,6 +41,9 @@ TOUCHED = 10_000
 _BATCH = 500_000
 """About how many rows of the log are read at a time where a condition is asked of each."""
 
+_ROWS = 32_768
+"""Rows that DuckDB puts into Arrow at a time: fewer than it would itself, so that they do not all take memory anew."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NAMES = "_workbench_names"
@@ -456,7 +459,7 @@ class _Forking:
             tables=None if names is None else {_NAMES: names.to_arrow()},
         )
         with self.snapshot.queries.translated(asked):
-            return pl.DataFrame(relation.to_arrow_table())
+            return pl.DataFrame(relation.to_arrow_table(_ROWS))
 
 
 def _said(overlay: Overlay, edit: Edit, matched: int, *notes: str, cascaded: int = 0) -> Overlay:

@@ -50,7 +50,7 @@ def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: 
     with duckdb.connect() as connection:
         table = pl.DataFrame({"text": texts}).with_row_index("number").to_arrow()
         connection.register("texts", pa.Table.from_batches(table.to_batches(max_chunksize=_BATCH), table.schema))
-        found = pl.DataFrame(connection.sql(sql).to_arrow_table())
+        found = pl.DataFrame(connection.sql(sql).to_arrow_table(_BATCH))
     return found.sort("number")["text"]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +56,11 @@ class Timings:
         finally:
             setattr(self, name, getattr(self, name) + time.perf_counter() - began)
 
+
+Answer = TypeVar("Answer")
+
+_MUCH = 50_000
+"""Versions from which on threads are worth their beginning."""
 
 _STRAY, _KEYLESS, _OTHER = -2, -3, -4
 """What stands for the entity of a row: a stream that should have a key and has none, no key, and one that is not asked for."""
@@ -256,11 +263,13 @@ class Engine:
         carried = versions.entity[first]
         before = carry.versions(carried, ends=versions.position[first], end_times=versions.recorded_at[first])
         ended = np.flatnonzero(versions.alive & ~versions.last)
+        points = versions.points[ended]
+        values = _beside({name: partial(found.at, points) for name, found in held.items()}, size=len(points))
         after = version_frame(
             self._plan,
             carry.columns,
             keys=carry.keys(versions.entity[ended]),
-            held={name: found.at(versions.points[ended]) for name, found in held.items()},
+            held=values,
             code=versions.code[ended],
             revision=versions.revision[ended],
             count=versions.count[ended],
@@ -329,3 +338,12 @@ class Engine:
         ended = pl.col("valid_to_position").is_not_null()
         self._open = versions.filter(~ended)
         yield versions.filter(ended)
+
+
+def _beside(asked: Mapping[str, Callable[[], Answer]], *, size: int) -> dict[str, Answer]:
+    """Answer for several fields at once, where there is much to do: numpy works in one thread, and others wait for the engine."""
+    if size < _MUCH:
+        return {name: ask() for name, ask in asked.items()}
+    with ThreadPoolExecutor(2, thread_name_prefix="fields") as threads:
+        coming = {name: threads.submit(ask) for name, ask in asked.items()}
+        return {name: answer.result() for name, answer in coming.items()}
