@@ -18,6 +18,9 @@ from workbench.lake.overlay import KEY, Layer
 
 Mask = NDArray[np.bool_]
 
+_PLACED = frozenset({*KEY, "stream", "revision", "recorded_at"})
+"""Columns that no edit changes of an event that stays in its place."""
+
 
 def pairs(recorded: Extractor, forked: Extractor) -> Generator[Pair, None, None]:
     """Yield the chunks of a timeline without edits and with them, both of the same files and nothing of them hidden."""
@@ -56,11 +59,17 @@ def _forked(rows: pa.Table, added: pa.Table, *, dropped: Mask, taken: pl.DataFra
         gone[at] = True
         index[at] = rows.num_rows + by.astype(np.int64)
         besides[by] = False
-        rows = pa.concat_tables([rows, added]).combine_chunks()
     index = np.concatenate([index[index >= 0], len(gone) + np.flatnonzero(besides)])
+    put = index >= len(gone)
     if not added.num_rows and len(index) == len(gone):
-        return gone, rows, np.zeros(len(index), dtype=np.bool_)
-    return gone, rows.take(pa.array(index)), index >= len(gone)
+        return gone, rows, put
+    # Where all that changed stands in its place, these columns are as they were.
+    same = [name for name in rows.column_names if name in _PLACED] if len(index) == len(gone) and not besides.any() else []
+    both = pa.concat_tables([rows, added]).drop_columns(same).combine_chunks() if added.num_rows else rows
+    changed = both.take(pa.array(index))
+    for name in same:
+        changed = changed.append_column(rows.schema.field(name), rows.column(name))
+    return gone, changed.select(rows.column_names), put
 
 
 def _places(rows: pa.Table) -> pl.DataFrame:
