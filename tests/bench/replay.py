@@ -34,6 +34,9 @@ from typing import Any
 
 from tests.bench.users import STEP, write_lake
 
+ONE = "28"
+"""A user who is there at the end of 5,000,000 events, and has moved."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,11 +80,11 @@ def _compare(lake: str, events: int, *, repeat: int) -> dict[str, float]:
         "plain": ("plain", lake, half),
         "lean": ("lean", lake, half),
         "rebuild": ("rebuild", lake),
-        "fork of one": ("fork_of_one", lake),
+        "fork of one": ("fork_of_one", lake, "stream"),
         "fork, dropped": ("fork_of_all", lake, "drop"),
         "fork, patched": ("fork_of_all", lake, "patch"),
-        "one": ("one", lake, "42"),
-        "one history": ("one_history", lake, "42"),
+        "one": ("one", lake, ONE),
+        "one history": ("one_history", lake, ONE),
         "history, stream": ("history", lake, "stream"),
         "history, payload": ("history", lake, "payload"),
     }
@@ -89,12 +92,12 @@ def _compare(lake: str, events: int, *, repeat: int) -> dict[str, float]:
     for _ in range(repeat):
         for name, arguments in tasks.items():
             runs.setdefault(name, []).append(_run(*arguments))
-    made_index = _run("one_first_asked", lake, "42")
+    made_index = _run("one_first_asked", lake, ONE)
     for _ in range(repeat):
         for name, arguments in {
-            "one, keyed": ("one_keyed", lake, "42"),
-            "one history, keyed": ("one_keyed_history", lake, "42"),
-            "fork of one, keyed": ("fork_of_one_keyed", lake),
+            "one, keyed": ("one_keyed", lake, ONE),
+            "one history, keyed": ("one_keyed_history", lake, ONE),
+            "fork of one, keyed": ("fork_of_one", lake, "payload"),
         }.items():
             runs.setdefault(name, []).append(_run(*arguments))
     _run("forget", lake)
@@ -103,8 +106,8 @@ def _compare(lake: str, events: int, *, repeat: int) -> dict[str, float]:
         for name, arguments in {
             "kept": ("kept", lake, half),
             "select": ("select", lake, half),
-            "one, kept": ("one_kept", lake, "42"),
-            "one history, kept": ("one_history_kept", lake, "42"),
+            "one, kept": ("one_kept", lake, ONE),
+            "one history, kept": ("one_history_kept", lake, ONE),
         }.items():
             runs.setdefault(name, []).append(_run(*arguments))
     _run("forget", lake)
