@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import resource
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +13,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.replay.processes import killed, side_by_side
 from tests.replay.test_materialised import User, bits, seen, write
 from tests.strategies import Recorded, frame
 from workbench.errors import StorageFull
@@ -29,7 +26,6 @@ from workbench.replay.function import Fold
 from workbench.replay.materialised import kept_answer, materialise, materialised
 
 FOLD = Fold(seen, category="user", version=1)
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 def events(first: int, count: int) -> pl.DataFrame:
@@ -126,13 +122,7 @@ def test_whoever_is_killed_while_materialising_leaves_answers_as_they_were_and_t
     path = tmp_path / "lake"
     write(path, events(1, 3000), first=_id(10))
     for delay in (0.02, 0.13, 0.29):
-        ready = _SPAWN.Event()
-        process = _SPAWN.Process(target=keep_on, args=(str(path), ready, 10_000))
-        process.start()
-        assert ready.wait(60)
-        time.sleep(delay)
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
+        killed(keep_on, path, after=delay)
         lake = open_lake(path)
         agree(lake)
         # What the killed one left lies there until the next two manifests: one is for readers of the old.
@@ -153,16 +143,7 @@ def test_whoever_is_killed_while_materialising_leaves_answers_as_they_were_and_t
 def test_several_processes_keep_ask_and_remove_at_once(tmp_path: Path) -> None:
     path = tmp_path / "lake"
     write(path, events(1, 1000), first=_id(10))
-    started = _SPAWN.Event()
-    processes = [
-        _SPAWN.Process(target=keep_on, args=(str(path), started, 6)),
-        *(_SPAWN.Process(target=look_on, args=(str(path), 4)) for _ in range(2)),
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    side_by_side(keep_on, look_on, path, rounds=(6, 4))
     agree(open_lake(path))
 
 

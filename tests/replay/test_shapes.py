@@ -60,7 +60,7 @@ def test_signatures_tell_the_same_shapes(listed: int, history: list[tuple[str, s
         timeline = timeline_of(folder, history)
         expected = shapes(timeline, by=by)
         with (
-            patch.object(shapes_module, "MANY", 0),
+            patch.object(shapes_module, "_MANY", 0),
             patch.object(shapes_module, "_SAMPLES", 2),
             patch.object(shapes_module, "_SAMPLE", sample),
             patch.object(shapes_module, "_MANY_SIGNATURES", listed),
@@ -104,7 +104,7 @@ def test_many_events_are_told_by_signatures(tmp_path: Path) -> None:
     history: list[tuple[str, str | None, bool]] = [("t", json.dumps({"a": at, "b": {"c": "x"}}), False) for at in range(40)]
     timeline = timeline_of(str(tmp_path), [*history, ("t", '{"late": true}', False)])
     with (
-        patch.object(shapes_module, "MANY", 41),
+        patch.object(shapes_module, "_MANY", 41),
         patch.object(shapes_module, "_SAMPLE", 2),
         patch.object(shapes_module, "_counted", wraps=shapes_module._counted) as counted,
     ):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +12,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.replay.processes import killed, side_by_side
 from tests.replay.test_materialised import bits, write
 from tests.replay.test_materialised_killed import files, last_number, room_for
 from tests.strategies import Recorded, frame
@@ -26,7 +23,6 @@ from workbench.replay.materialised import materialised
 from workbench.replay.whereabouts import streams_about
 
 _FIRST = "00000000-0000-0000-0000-000000000010"
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 class Group(Projection, category="user", key=event.data["group"]):
@@ -95,13 +91,7 @@ def test_whoever_is_killed_while_writing_it_leaves_answers_as_they_were_and_the_
     path = tmp_path / "lake"
     write(path, events(1, 1000), first=_FIRST)
     for delay in (0.01, 0.08, 0.21):
-        ready = _SPAWN.Event()
-        process = _SPAWN.Process(target=ask_on, args=(str(path), ready, 10_000))
-        process.start()
-        assert ready.wait(60)
-        time.sleep(delay)
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
+        killed(ask_on, path, after=delay)
         with always():
             agree(open_lake(path))
             for count in (1, 1):  # what the killed one left lies there until the next two manifests: one is for readers of the old
@@ -117,16 +107,7 @@ def test_whoever_is_killed_while_writing_it_leaves_answers_as_they_were_and_the_
 def test_several_processes_ask_and_remove_at_once(tmp_path: Path) -> None:
     path = tmp_path / "lake"
     write(path, events(1, 1000), first=_FIRST)
-    started = _SPAWN.Event()
-    processes = [
-        _SPAWN.Process(target=ask_on, args=(str(path), started, 6)),
-        *(_SPAWN.Process(target=look_on, args=(str(path), 8)) for _ in range(2)),
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    side_by_side(ask_on, look_on, path, rounds=(6, 8))
     with always():
         agree(open_lake(path))
 

@@ -77,7 +77,6 @@ def parted_at_first(
     # Where only one side applies the event, the other still is what both were before it.
     by_a = (earlier | pl.col("at_b").is_null()).fill_null(value=False)
     by_b = ~by_a & ~same.fill_null(value=False)
-
     found = found.with_columns(
         _there_a=pl.when(by_b).then("there_before_b").otherwise("there_after_a"),
         _there_b=pl.when(by_a).then("there_before_a").otherwise("there_after_b"),

@@ -27,7 +27,7 @@ ELEMENT = "\0[]"
 MOST_KEYS = 500
 """An object with more different keys than this, over all events of a type, is taken for a map, whose keys are data."""
 
-MANY = 100_000
+_MANY = 100_000
 """With fewer events, each shape is worked out at once."""
 _SAMPLES, _SAMPLE = 8, 4_000
 _MANY_SIGNATURES = 2_000
@@ -99,7 +99,7 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
 def _learned(timeline: Timeline, root: Root) -> Signatures | None:
     """Learn signatures from events of different times; None where there are so few events that it would not pay."""
     [(events, first, last)] = timeline.sql("SELECT count(*), min(position), max(position) FROM events").fetchall()
-    if events < MANY:
+    if events < _MANY:
         return None
     starts = [first + (last - first) * part // _SAMPLES for part in range(_SAMPLES)]
     parts = (f"(SELECT type, {root} AS payload FROM events WHERE position >= {start} LIMIT {_SAMPLE})" for start in starts)
