@@ -64,6 +64,14 @@ def test_columns_are_chosen_and_a_fold_is_written_too(tmp_path: Path) -> None:
         wb.write_history(Thing, timeline, tmp_path / "none" / "h.parquet")
 
 
+def test_statistics_stand_where_a_reader_can_leave_something_out_by_them(tmp_path: Path) -> None:
+    wb.write_history(Thing, timeline_in(tmp_path / "lake", HISTORY), tmp_path / "h.parquet")
+    metadata = pq.ParquetFile(tmp_path / "h.parquet").metadata.row_group(0)
+    with_them = {column.path_in_schema for at in range(metadata.num_columns) if (column := metadata.column(at)).is_stats_set}
+    rising = {"revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to"}
+    assert with_them == {"key", *rising}
+
+
 def test_what_stood_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "h.parquet"
     target.write_text("as it was")

@@ -104,7 +104,14 @@ def write_versions(
             if writer is None:
                 repeating = _repeating(batch.drop(rising))
                 writer = held.enter_context(
-                    pq.ParquetWriter(file, arrow, use_dictionary=repeating, column_encoding=rising, store_schema=False)
+                    pq.ParquetWriter(
+                        file,
+                        arrow,
+                        use_dictionary=repeating,
+                        column_encoding=rising,
+                        write_statistics=["key", *rising],
+                        store_schema=False,
+                    )
                 )
             writer.write_table(batch.to_arrow(compat_level=_VIEWS))
 
