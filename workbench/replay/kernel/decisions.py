@@ -58,9 +58,7 @@ class Decider:
         """Decide about all rows of a chunk; return also, for each type, a scope to read its values from."""
         rows = chunk.rows
         lists: dict[Root, Lists] = {"data": _lists(rows.column("data")), "metadata": _lists(rows.column("metadata"))}
-        columns = {
-            name: pl.Series(name, rows.column(name)) for name in rows.column_names if name not in ("data", "metadata", "code", "doubtful")
-        }
+        columns = {name: pl.Series(name, rows.column(name)) for name in self._layout.columns}
         codes = rows.column("code").to_numpy()
         doubtful = rows.column("doubtful").to_numpy()
         any_doubt = bool(doubtful.any())

@@ -12,10 +12,19 @@ from workbench.projection.evaluation import columns, places
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The extraction of a plan, and of each of its types where the extracted places stand in their list."""
+    """The extraction of a plan, and where in it the plan's values stand.
+
+    Attributes
+    ----------
+    slots
+        Of each type, where the extracted places stand in their list.
+    columns
+        The columns of events that values, conditions and keys read.
+    """
 
     extraction: Extraction
     slots: tuple[Mapping[ir.Path, tuple[Root, int]], ...]
+    columns: frozenset[str]
 
     @classmethod
     def of(cls, plan: ir.Plan, *, key: str | None) -> Layout:
@@ -27,7 +36,8 @@ class Layout:
             wanted.append(Wanted(handled.type, tuple(Place(path.root, path.steps, digits=path in exact) for path in found)))
             by_root = {root: [path for path in found if path.root == root] for root in ("data", "metadata")}
             slots.append({path: (path.root, by_root[path.root].index(path)) for path in found})
-        own = {"revision", "recorded_at"} | columns(plan.types)
+        read = frozenset(columns(plan.types))
+        own = {"revision", "recorded_at", *read}
         streams = None
         if key is not None and keyed_by_stream(plan):
             streams = tuple(f"{category}-{key}" for category in plan.categories)
@@ -45,6 +55,7 @@ class Layout:
                 within=roots,
             ),
             tuple(slots),
+            read,
         )
 
 

@@ -174,14 +174,14 @@ class Held:
 
 def _latest(done: npt.NDArray[np.int64], steps: Steps, dtype: Any = np.int64) -> npt.NDArray[Any]:
     """Return for each step the index of the last of some done at or before it, in its life; behind those, that of its life."""
-    marks = np.zeros(len(steps.at), dtype=np.uint8)
-    marks[steps.starts] = 1
-    marks[done] |= 2
+    marks = np.zeros(len(steps.at), dtype=np.bool_)
+    marks[steps.starts] = True
+    marks[done] = True
+    index = np.empty(len(marks), dtype=dtype)
+    index[steps.starts] = np.arange(len(done), len(done) + len(steps.starts), dtype=dtype)
+    index[done] = np.arange(len(done), dtype=dtype)  # of one step, several operations may be on the field: the last one stays
     bounds = np.flatnonzero(marks)
-    kinds = marks[bounds]
-    last = np.flatnonzero(np.append(done[1:] != done[:-1], True))  # of one step, several operations may be on the field
-    index = np.where(kinds >= 2, last[np.cumsum(kinds >= 2) - 1], np.cumsum(kinds & 1, dtype=np.int64) - 1 + len(done))
-    return np.repeat(index.astype(dtype, copy=False), np.diff(np.append(bounds, len(marks))))
+    return np.repeat(index[bounds], np.diff(bounds, append=len(marks)))
 
 
 def in_order(entity: Entities, rows: pa.Table) -> Ordered:
