@@ -37,6 +37,9 @@ from tests.bench.users import STEP, write_lake
 ONE = "28"
 """A user who is there at the end of 5,000,000 events, and has moved."""
 
+_OTHERS = ("plain", "lean", "bare", "bare, key too", "select")
+"""What the workbench is measured against."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,11 +145,11 @@ def _compare(lake: str, events: int, *, repeat: int) -> dict[str, float]:
     for name, edit in (("fork, dropped", "every user's logins dropped"), ("fork, patched", "every user's moves patched")):
         ratio = seconds[name] / (2 * seconds["rebuild"])
         _say(f"what if, {edit}", f"{seconds[name]:.2f} s", f"{ratio:.2f} times two rebuilds (wanted: at most 1.5)")
-    _say("peak memory", f"{_peak(runs):,.0f} MB", "wanted: below 2,000")
+    forks = {name: found for name, found in runs.items() if name.startswith("fork")}
+    replays = {name: found for name, found in runs.items() if name not in {*forks, *_OTHERS}}
+    _say("peak memory", f"{_peak(replays):,.0f} MB", f"wanted: below 2,000; of what-ifs: {_peak(forks):,.0f} MB")
     print()
-    return {name: events / seconds[task] for name, task in (("state", "state, stream"), ("history", "history, stream"))} | {
-        "peak": _peak(runs)
-    }
+    return {name: events / seconds[task] for name, task in (("state", "state, stream"), ("history", "history, stream"))}
 
 
 def _long(lake: str, events: int, *, than: dict[str, float]) -> None:
@@ -170,8 +173,7 @@ def _library(place: Path, *, rate: float) -> None:
 
 
 def _peak(runs: dict[str, list[dict[str, Any]]]) -> float:
-    others = ("plain", "lean", "bare", "bare, key too", "select")
-    return max(float(run["peak_mb"]) for name, found in runs.items() if name not in others for run in found)
+    return max(float(run["peak_mb"]) for found in runs.values() for run in found)
 
 
 def _stages(found: list[dict[str, Any]]) -> None:
