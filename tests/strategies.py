@@ -61,6 +61,8 @@ _TEXTS = ["", "Ann", "Zoë", "a b c", "true", "7", "1.50", "\u0000", "日本", '
 _INTEGERS = ["0", "1", "-1", "7", "42", "-0", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "123456789012345678901"]
 _NUMBERS = ["0.5", "1.0", "1e3", "1.10", "-0.0", "2.50", "0.1", "9007199254740993.0", "1e16", "5e-324", "1E+2", "0.1000000000000000055"]
 _BEYOND = ["1e999", "-1e400"]
+_HALVES = ['"\\ud800"', '"a\\udc00b"']
+"""Texts with half a surrogate pair, which JSON can hold and UTF-8 cannot."""
 _INSTANTS = [
     "2026-03-01T09:00:00Z",
     "2026-03-01T09:00:00.1234567+01:30",
@@ -91,7 +93,7 @@ _CONSTANTS: dict[str, Sequence[Any]] = {
 def scalars() -> st.SearchStrategy[str]:
     """JSON texts of scalars."""
     texts = st.builds(json.dumps, st.sampled_from(_TEXTS + _INSTANTS), ensure_ascii=st.booleans())
-    return st.one_of(st.sampled_from([*_INTEGERS, *_NUMBERS, *_BEYOND, "true", "false", "null"]), texts)
+    return st.one_of(st.sampled_from([*_INTEGERS, *_NUMBERS, *_BEYOND, "true", "false", "null", *_HALVES]), texts)
 
 
 @cache

@@ -282,6 +282,7 @@ class Odd(Projection, category="odd"):
     ("kind", "payloads"),
     [
         ("changed", ['{"text":"a"}', '{"other":"\\ud800","text":"b"}']),
+        ("changed", ['{"text":"a"}', '{"text":"b\\ud800"}']),
         ("changed", ['{"amount":0.1}', '{"amount":0.1000000000000000055}']),
         ("changed", ['{"deep":{"amount":0.1},"amount":0.1000000000000000055}']),
         ("changed", ['{"\\u0061mount":0.1000000000000000055}']),
@@ -299,6 +300,42 @@ def test_what_the_extraction_cannot_tell_is_read_from_the_payload(kind: str, pay
     plan, log = plan_of(Odd), _events(rows)
     actual = kernel.history(plan, timeline_of(log), errors="collect").result
     _assert_same(fold(plan, log, history=True, errors="collect"), actual)
+
+
+class Deep(Projection, category="odd", key=event.data["key"]):
+    total: int = 0
+    handlers = (on("added").add(total=event.data["n"]),)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize("projection", [Odd, Deep])
+def test_a_payload_that_is_nested_too_deeply_to_be_read_is_an_error(projection: type[Projection]) -> None:
+    # By itself depth is no matter, as what is wanted is extracted; half a surrogate pair makes the whole of it be read.
+    rows = [
+        row(10, "odd-1", type="added", data='{"key":1,"n":1}'),
+        row(20, "odd-1", revision=1, type="added", data=f'{{"key":1,"n":2,"half":"\\ud800","deep":{DEEP}}}'),
+        row(30, "odd-1", revision=2, type="added", data='{"key":1,"n":4}'),
+    ]
+    log = _events(rows)
+    with pytest.raises(ValueDoesNotFit, match="nested too deeply; in event 1 of stream 'odd-1'"):
+        kernel.state(plan_of(projection), timeline_of(log))
+    for key in (None, "1"):
+        actual = kernel.history(plan_of(projection), timeline_of(log), key=key, errors="collect").result
+        assert actual.state["total"].to_list() == [5]
+        _assert_same(fold(plan_of(projection), log, history=True, errors="collect"), actual)
+
+
+def test_only_what_is_read_of_an_event_has_to_be_readable() -> None:
+    class Noted(Projection, category="odd"):
+        total: int = 0
+        handlers = (on("noted").add(total=event.metadata["n"]),)
+
+    log = _events([row(10, "odd-1", type="noted", data=f'{{"half":"\\ud800","deep":{DEEP}}}', metadata='{"n":3,"half":"\\ud800"}')])
+    actual = kernel.history(plan_of(Noted), timeline_of(log)).result
+    assert actual.state["total"].to_list() == [3]
+    _assert_same(fold(plan_of(Noted), log, history=True), actual)
 
 
 def test_a_sum_that_leaves_int64_is_an_error() -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from workbench.projection.fields import canonical, fits_int64, float_of, scaled
+from workbench.projection.fields import canonical, fits_int64, float_of, scaled, storable
 from workbench.projection.plan import Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +99,7 @@ def converted(value: Any, to: Literal["number", "text", "boolean"]) -> Any:
 def fitting(kind: Kind) -> Fit:
     """Return what makes a JSON value fit a kind.
 
-    - text takes text; boolean takes true and false;
+    - text takes text that can be written as UTF-8 (it holds no half of a surrogate pair); boolean takes true and false;
     - integer takes integers of int64, and other numbers (1.0, 1e3) whose nearest double is whole and at most 2**53 in size;
     - float takes any number whose nearest double is finite; -0.0 becomes 0.0;
     - decimal takes any number that has its digits, as recorded, within precision and scale: nothing is rounded;
@@ -134,6 +134,7 @@ def shown(value: object) -> str:
             text = value.text
         else:
             text = str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+            text = text if storable(text) else json.dumps(value)
     except (TypeError, ValueError):
         text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
@@ -146,9 +147,11 @@ def _elements(values: list[Any], fit: Fit) -> list[Any]:
 
 
 def _text(value: Any) -> Any:
-    if type(value) is str:
-        return value
-    raise Misfit("it is no text", value=value)
+    if type(value) is not str:
+        raise Misfit("it is no text", value=value)
+    if not storable(value):
+        raise Misfit("it holds half a surrogate pair, which is no character", value=value)
+    return value
 
 
 def _boolean(value: Any) -> Any:

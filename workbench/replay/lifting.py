@@ -8,7 +8,6 @@ from typing import Any
 
 from workbench.projection import plan
 from workbench.projection.evaluation import asking, part, walk
-from workbench.projection.fields import storable
 from workbench.projection.payloads import ABSENT
 from workbench.projection.rows import Row
 from workbench.projection.values import Misfit, converted
@@ -68,9 +67,9 @@ def _move(data: dict[str, Any], source: tuple[str | int, ...], target: str) -> N
 
 def _is_json(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(storable(key) and _is_json(inner) for key, inner in value.items())
+        return all(isinstance(key, str) and _is_json(inner) for key, inner in value.items())
     if isinstance(value, list):
         return all(map(_is_json, value))
     if isinstance(value, float):
         return not math.isnan(value)  # a number beyond the doubles is JSON, and infinite here
-    return value is None or isinstance(value, (bool, int)) or storable(value)
+    return value is None or isinstance(value, (bool, int, str))

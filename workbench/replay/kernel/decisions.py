@@ -35,6 +35,8 @@ class Decisions:
     """The same, with the keys as JSON text: see ``keys_of``."""
     keyed_by_stream: list[Rows] = field(default_factory=list)
     """Rows that match a handler and whose key the stream says."""
+    unreadable: list[int] = field(default_factory=list)
+    """Rows whose payloads cannot be decoded."""
     unmatched: int = 0
     unhandled: Counter[str] = field(default_factory=Counter)
 
@@ -72,7 +74,7 @@ class Decider:
             if any_doubt:
                 sure = ~doubtful[here]
                 if not sure.all():
-                    self._ask(handled, first, here[~sure], chunk, found)
+                    self._ask(code, first, here[~sure], chunk, found)
                     here = here[sure]
             self._answer(handled, first, scope.at(here), found)
             first += sum(len(branch.handlers) for branch in handled.branches)
@@ -111,8 +113,9 @@ class Decider:
         if len(scope.rows):
             found.unhandled[handled.type] += len(scope.rows)
 
-    def _ask(self, handled: ir.HandledType, first: int, here: Rows, chunk: Chunk, found: Decisions) -> None:
+    def _ask(self, code: int, first: int, here: Rows, chunk: Chunk, found: Decisions) -> None:
         """Decide about events one by one, by the functions of the event-by-event engine."""
+        handled, roots = self._plan.types[code], {root for root, _ in self._layout.slots[code].values()}
         branches, number = [], first
         for branch in handled.branches:
             asked = [None if handler.where is None else asking(handler.where) for handler in branch.handlers]
@@ -121,8 +124,12 @@ class Decider:
         places = pl.DataFrame(chunk.rows.select(["position", "prepare_position"]).take(pa.array(here))).with_columns(row=pl.Series(here))
         whole = chunk.fetch(places).join(places, on=["position", "prepare_position"], how="left", maintain_order="left")
         for row, index in zip(rows_of(whole), whole["row"].to_list(), strict=True):
-            data = ABSENT if row[7] is None else DECODE(row[7])
-            metadata = ABSENT if row[8] is None else DECODE(row[8])
+            try:
+                data = DECODE(row[7]) if "data" in roots else ABSENT
+                metadata = DECODE(row[8]) if "metadata" in roots else ABSENT
+            except RecursionError:
+                found.unreadable.append(index)
+                continue
             for condition, asked, keyed, key, number in branches:
                 if condition is not None and condition(row, data, metadata) is not True:
                     continue

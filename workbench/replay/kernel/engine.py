@@ -151,7 +151,10 @@ class Engine:
         return FoldResult(pl.concat([state, self._slow]).sort("key"), None, counts, failures)
 
     def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
-        """Put the matching rows in order; also return how many have no key, and the rows whose stream should give one and does not."""
+        """Put the matching rows in order.
+
+        Also return how many have no key, and which rows fail for want of one: their stream gives none, or their payload cannot be decoded.
+        """
         entity = np.full(rows.num_rows, _OTHER, dtype=np.int64)
         if decisions.keyed_by_stream:
             by_stream = np.zeros(rows.num_rows, dtype=np.bool_)
@@ -164,7 +167,7 @@ class Engine:
                 keys = names.str.slice(pl.Series(rows.column("category")).gather(starts).str.len_chars() + 1)
             numbers = self._entities(keys)
             entity = np.where(by_stream, np.repeat(numbers, np.diff(np.append(starts, rows.num_rows))), _OTHER)
-        strays = np.flatnonzero(entity == _STRAY)
+        strays = np.concatenate([np.flatnonzero(entity == _STRAY), np.array(decisions.unreadable, dtype=np.int64)])
         for matching, keys in decisions.keys:
             entity[matching] = self._entities(keys)
         if decisions.json_keys:
@@ -297,7 +300,7 @@ class Engine:
         carry.code[entities] = versions.code[last]
 
     def _hand_over(self, rows: pa.Table, slow: Rows, entities: Entities, strays: Rows) -> None:
-        """Give entities to the event-by-event engine, and events whose stream has no key; they wait for the end of the epoch."""
+        """Give entities to the event-by-event engine, and events that have none and fail there; they wait for the end of the epoch."""
         carry = self._carry
         touched = np.unique(entities)
         fresh = touched[~carry.slow[touched] & carry.alive[touched]]
