@@ -327,6 +327,16 @@ def test_a_payload_that_is_nested_too_deeply_to_be_read_is_an_error(projection: 
         _assert_same(fold(plan_of(projection), log, history=True, errors="collect"), actual)
 
 
+def test_what_is_retyped_may_be_nested_deeply() -> None:
+    class Retyped(Projection, category="odd"):
+        total: int = 0
+        upcasters = (upcast("added").retype(n=int),)
+        handlers = (on("added").where(event.data["n"] == 1).add(total=event.data["n"]),)
+
+    log = _events([row(10, "odd-1", type="added", data='{"n":"1"}'), row(20, "odd-1", revision=1, type="added", data=f'{{"n":{DEEP}}}')])
+    assert kernel.state(plan_of(Retyped), timeline_of(log)).result.state["total"].to_list() == [1]
+
+
 def test_only_what_is_read_of_an_event_has_to_be_readable() -> None:
     class Noted(Projection, category="odd"):
         total: int = 0

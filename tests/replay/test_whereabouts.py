@@ -23,7 +23,7 @@ from tests.lake.s3 import object_store
 from tests.replay.test_materialised import UNTIL, bits, write
 from tests.replay.told import mixed
 from tests.strategies import Recorded, frame, histories, projections
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.extraction import Extraction
 from workbench.lake import Lake, LakeWriter, open_lake
@@ -558,3 +558,12 @@ def test_a_key_with_half_a_surrogate_pair_is_none(tmp_path: Path) -> None:
     agree(Person, lake.timeline, ["\ud800", "ann"])
     materialise(Seen, lake)
     assert wb.state(Seen, lake.timeline, key="\ud800").height == wb.history(Seen, lake.timeline, key="\ud800").height == 0
+
+
+def test_an_event_that_cannot_be_read_may_be_about_any_entity(tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    lake = write(tmp_path, mixed(("user-a", "in", f'{{"userId":"ann","half":"\\ud800","deep":{deep}}}'), ("user-b", "in", said("bob"))))
+    agree(Person, lake.timeline, ["ann", "bob", "nobody"])
+    assert kinds(lake) == ["keys"]
+    with pytest.raises(ValueDoesNotFit, match="nested too deeply; in event 0 of stream 'user-a'"):
+        wb.state(Person, lake.timeline, key="bob")

@@ -54,7 +54,7 @@ _ROWS = 1_000_000
 """About how many rows a file has at most."""
 
 _UNDECIDED = ""
-"""What stands for the key of events that do not say it, as they cannot be lifted: they may be about any entity. No key is empty."""
+"""What stands for the key of events that do not say it, as they cannot be lifted or read: they may be about any entity. No key is empty."""
 
 _SCHEMA = pl.Schema({"key": pl.String(), "stream": pl.String()})
 
@@ -196,8 +196,7 @@ class _Index:
 
     def _brought_up_to_date(self, *, anew: bool) -> Moment | None:
         """Write the index, or what it lacks, as far as there are the right, the room and the quiet to write."""
-        # A payload that is nested too deeply to be decoded is met by who asks for it.
-        with suppress(LakeError, OSError, RecursionError), self.shelf.materials.writing(wait=False):
+        with suppress(LakeError, OSError), self.shelf.materials.writing(wait=False):
             last = self.snapshot.last_position()
             assert last is not None
             before = None if anew else self._there()  # another process may have written meanwhile
@@ -311,7 +310,8 @@ def _decided(chunk: Chunk, decisions: Decisions) -> pl.DataFrame:
     streams = pl.Series("stream", chunk.rows.column("stream"))
     texts = _distinct(streams, decisions.json_keys)
     named = texts.with_columns(keys_of(texts["key"]).alias("key"))
-    return pl.concat([named, _distinct(streams, decisions.keys)]).drop_nulls()
+    unread = pl.DataFrame({"stream": streams.gather(decisions.unreadable)}).select(pl.lit(_UNDECIDED).alias("key"), "stream")
+    return pl.concat([named, _distinct(streams, decisions.keys), unread]).drop_nulls()
 
 
 def _distinct(streams: pl.Series, found: list[tuple[Rows, pl.Series]]) -> pl.DataFrame:

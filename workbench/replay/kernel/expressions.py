@@ -89,9 +89,9 @@ class Scope:
                     chosen = self.texts(then).zip_with(holds, chosen)
                 return chosen
             case ir.Converted(inner, to):
-                return mapped(self.texts(inner), lambda text: _written(converted(DECODE(text), to), text))
+                return mapped(self.texts(inner), lambda text: _written(converted(_outline(text), to), text))
             case ir.Part(inner, separator, index, count):
-                return mapped(self.texts(inner), lambda text: _written(part(DECODE(text), separator, index, count), text))
+                return mapped(self.texts(inner), lambda text: _written(part(_outline(text), separator, index, count), text))
 
     def escapes(self, value: ir.Value) -> bool:
         """Whether there may be escapes in a value's JSON text."""
@@ -176,6 +176,11 @@ class Scope:
             beyond = known & ~exact & (np.abs(numbers) >= 2.0**63) & ~mask(texts.str.contains(r"[.eE]"))
             held = np.where(beyond, compare(np.where(numbers > 0, np.inf, -np.inf), float(constant)), held)
         return Answer(known & held, known & ~held)
+
+
+def _outline(text: str) -> Any:
+    """Return the value of JSON text; of an array or object, however deep, an empty one."""
+    return [] if text[0] == "[" else {} if text[0] == "{" else DECODE(text)
 
 
 def _written(value: Any, text: str) -> str | None:
