@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 import workbench as wb
+from tests.replay.test_materialised import write
+from tests.replay.told import mixed
 from workbench import errors
+from workbench.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
+
+
+class Someone(wb.Projection, category="user"):
+    name: str | None
+    handlers = (wb.on("created").create("name"),)
 
 
 def test_every_public_name_is_there_and_all_is_sorted() -> None:
@@ -36,6 +47,43 @@ def test_importing_the_workbench_loads_nothing_heavy() -> None:
     code = f"import sys, workbench, workbench.cli; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_whatever_is_asked_of_a_timeline_says_so_when_it_is_given_a_lake(tmp_path: Path) -> None:
+    lake = wb.open(write(tmp_path / "lake", mixed(("user-a", "created", {"name": "Ann"}))).path)
+    given: dict[str, Any] = {
+        "actor": wb.event.data["name"],
+        "category": "user",
+        "correlation_id": "c",
+        "field": "name",
+        "file": tmp_path / "file",
+        "frame": pl.DataFrame({"key": ["a"]}),
+        "key": "a",
+        "named": pl.len(),
+        "on": "key",
+        "path": tmp_path / "file",
+        "projection": Someone,
+        "rule": pl.lit(value=True),
+        "scenario": wb.Scenario("Nothing", edits=()),
+        "workflow": wb.Workflow(start="created", done="done"),
+    }
+    asked = 0
+    for function in (getattr(wb, name) for name in wb.__all__):
+        parameters = inspect.signature(function).parameters if inspect.isfunction(function) else {}
+        ours = {name for name, parameter in parameters.items() if parameter.annotation in ("Timeline", "Timeline | None")}
+        if not ours:
+            continue
+        needed = {name for name, one in parameters.items() if one.default is one.empty and one.kind != one.VAR_POSITIONAL}
+        with pytest.raises(UsageError, match=r"asked of a timeline, and a Lake was given: write lake\.timeline"):
+            function(**dict.fromkeys(ours, lake), **{name: given[name] for name in needed - ours})
+        asked += 1
+    assert asked > 20
+    for name in ("upto", "drop", "events"):
+        with pytest.raises(AttributeError, match=rf"A Lake has no '{name}', but its timeline has: write lake\.timeline\.{name}\."):
+            getattr(lake, name)
+    with pytest.raises(AttributeError, match=r"A Lake has no 'uptown'\.$"):
+        lake.uptown  # type: ignore[attr-defined]  # noqa: B018  # the access is the test
+    assert [one.name for one in tmp_path.iterdir()] == ["lake"]
 
 
 def test_the_tree_in_the_docstring_of_errors_names_every_error() -> None:

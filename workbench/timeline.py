@@ -555,3 +555,19 @@ def _names(method: str, names: tuple[str, ...]) -> tuple[str, ...]:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise UsageError(f"{name!r} has half a surrogate pair in it, which no name can have.")
     return names
+
+
+def ensure_timelines(*given: object) -> None:
+    """See to it that a question is asked of timelines.
+
+    Raises
+    ------
+    UsageError
+        Something else was given; most often it is the lake.
+    """
+    for one in given:
+        if not isinstance(one, Timeline):
+            raise UsageError(
+                f"A question is asked of a timeline, and a {type(one).__name__} was given: write lake.timeline, where lake = wb.open(…), "
+                "or what upto(), drop() and the like make of it."
+            )

@@ -17,7 +17,7 @@ from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
 from workbench.projection import plan
 from workbench.projection.expressions import Value
-from workbench.timeline import Some, Timeline
+from workbench.timeline import Some, Timeline, ensure_timelines
 
 Days = Literal["1d", "1w", "1mo", "1q", "1y"]
 Cohort = Literal["1d", "1w", "1mo"]
@@ -129,6 +129,7 @@ def activity(
     --------
     >>> activity(lake.timeline, actor=event.metadata["userId"], tz="Europe/Berlin").days  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     periods.check_every(every, among=_DAYS)
     if cohorts not in _COHORTS:
         raise UsageError(f"cohorts={cohorts!r} is unknown: cohorts are by {periods.either(_COHORTS)}.")

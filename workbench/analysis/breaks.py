@@ -13,7 +13,7 @@ from workbench.projection.declaration import Projection, plan_of
 from workbench.projection.evaluation import places as places_of
 from workbench.replay.questions import rebuild
 from workbench.replay.shapes import ELEMENT, Path, places, shapes
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _SCHEMA = {
     "type": pl.String(),
@@ -52,6 +52,7 @@ def breaks(projection: type[Projection], timeline: Timeline) -> pl.DataFrame:
     UsageError
         It is no declared projection; or as ``rebuild`` does.
     """
+    ensure_timelines(timeline)
     given: object = projection
     if not (isinstance(given, type) and issubclass(given, Projection)):
         raise UsageError(f"{projection!r} declares no places: breaks() takes a class that extends Projection.")

@@ -10,7 +10,7 @@ import polars.selectors as cs
 from workbench.analysis import periods
 from workbench.analysis.periods import PERIOD, UNITS, Every, Extent
 from workbench.errors import UsageError
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 By = Literal["type", "category", "stream"]
 
@@ -69,6 +69,7 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
     --------
     >>> distribution(lake.timeline, by="category", every="1mo", tz="Europe/Berlin")  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     _check(by, every, tz)
     if every is None:
         return timeline.sql(_total_query(by)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
@@ -109,6 +110,7 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
     --------
     >>> lifespans(lake.timeline, every="1mo").filter("is_vanished")  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     _check(by, every, tz)
     settled = Extent.of(timeline).settle(every)
     began, ended = (periods.instant_of(periods.start(f"{which}_recorded_at", settled, tz), settled, tz) for which in ("first", "last"))

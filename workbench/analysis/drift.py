@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from workbench.analysis.distribution import By, check_by
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _FATE = pl.Enum(["new", "vanished", "grown", "shrunk", "same"])
 
@@ -82,6 +82,7 @@ def drift(before: Timeline, after: Timeline, *, by: By = "type") -> Drift:
     --------
     >>> drift(now.upto("2026-02-01"), now.after("2026-02-01")).terms.head(3)  # doctest: +SKIP
     """
+    ensure_timelines(before, after)
     check_by(by)
     counted = [
         timeline.sql(f"SELECT {by}, count(*) AS {side} FROM events GROUP BY {by}").pl()

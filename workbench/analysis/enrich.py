@@ -9,7 +9,7 @@ from workbench.errors import UsageError
 from workbench.replay.fold import OnError
 from workbench.replay.subject import Source, folded, subject_of
 from workbench.replay.versions import versions
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _KEY, _POSITION, _SEQUENCE = "key", "position", "sequence"
 _NOBODY, _LAST = -1, 2**63 - 1
@@ -72,6 +72,7 @@ def enrich(
     --------
     >>> enrich(payments, User, timeline=now, on="user_id")  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     if timeline.hides:
         raise UsageError("enrich() cannot say what the store hid at each event: leave visible() out; state() takes it, at one moment.")
     given = frame.collect() if isinstance(frame, pl.LazyFrame) else frame

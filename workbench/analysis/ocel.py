@@ -15,7 +15,7 @@ import polars as pl
 
 from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, Log, LogEvent, LogObject
 from workbench.errors import UsageError, WorkbenchError
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _MOST_ATTRIBUTES = 100
 """Of one event type; SQLite has room for 2,000 columns, and nobody looks at so many."""
@@ -78,6 +78,7 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     WorkbenchError
         The file cannot be written.
     """
+    ensure_timelines(timeline)
     file = Path(path)
     write = FORMATS.get(file.suffix)
     if write is None:

@@ -17,7 +17,7 @@ from workbench.lake.json_paths import is_reachable, json_path
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.replay.shapes import ELEMENT, Known, Path, places, shapes, shown
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _INSTANT = pl.Datetime("us", "UTC")
 _FIELDS = {
@@ -100,6 +100,7 @@ def schemas(timeline: Timeline, *, version: Value | None = None, every: Every | 
     UsageError
         ``version`` is no place of an event, or ``every`` or ``tz`` is unknown.
     """
+    ensure_timelines(timeline)
     by = {} if version is None else {"version": place_sql(version, name="version")}
     settled: Every | None = None
     if every is not None:

@@ -13,7 +13,7 @@ from workbench.analysis.periods import PERIOD, Every
 from workbench.analysis.times import Times, edges_of, rates
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
-from workbench.timeline import Some, Timeline
+from workbench.timeline import Some, Timeline, ensure_timelines
 
 _LISTED = 1000
 _MOST_PERIODS = 1_000_000
@@ -122,6 +122,7 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
     --------
     >>> store(lake.timeline, snapshots="*.snapshot").lengths  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     periods.check_every(every)
     periods.check_zone(tz)
     times = Times.of(timeline)

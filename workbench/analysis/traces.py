@@ -10,7 +10,7 @@ import polars as pl
 from workbench.display import spelled
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _COLUMNS = ("position", "prepare_position", "recorded_at", "stream", "revision", "type", "event_id", "causation_id")
 
@@ -84,6 +84,7 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
     --------
     >>> print(trace(lake.timeline, "c45af724-b3fa-416e-ac31-1940a8b1bb5e"))  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     found = timeline.events().filter(pl.col("correlation_id") == correlation_id).select(_COLUMNS).collect()
     if found.is_empty():
         raise UsageError(

@@ -12,7 +12,7 @@ import polars as pl
 from workbench.edits import span_of
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.timeline import Some, Timeline
+from workbench.timeline import Some, Timeline, ensure_timelines
 
 OUTCOMES = ("completed", "compensated", "failed", "stuck", "running")
 _OUTCOME = pl.Enum(OUTCOMES)
@@ -176,6 +176,7 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
     >>> registration = Workflow(start="registration.started", done="registration.completed", stuck_after="1h")
     >>> workflows(registration, lake.timeline).outcomes  # doctest: +SKIP
     """
+    ensure_timelines(timeline)
     until = _until(timeline)
     types = [name for (name,) in timeline.sql("SELECT DISTINCT type FROM events").fetchall()]
     roles = {name: role for name in types if (role := workflow.role_of(name)) is not None}

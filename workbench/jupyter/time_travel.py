@@ -10,7 +10,7 @@ from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
 from workbench.replay.steps import steps
 from workbench.replay.subject import Source
-from workbench.timeline import Bound, Timeline
+from workbench.timeline import Bound, Timeline, ensure_timelines
 
 if TYPE_CHECKING:
     from workbench.jupyter.widget import Travel
@@ -57,6 +57,7 @@ def travel(
     UsageError
         There is no event of the entity, or none by then; or as ``steps`` does.
     """
+    ensure_timelines(timeline)
     try:
         from workbench.jupyter.widget import Travel  # noqa: PLC0415  # an extra, and heavy
     except ModuleNotFoundError as error:

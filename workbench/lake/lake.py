@@ -140,6 +140,14 @@ class Lake:
         }
         return card("Lake", values, place=self.path, notes=[f"A copy of {snapshot.identity.store.address}"])._repr_html_()
 
+    if not TYPE_CHECKING:  # a type checker knows by itself that there is no such name
+
+        def __getattr__(self, name: str) -> object:
+            said = f"A Lake has no {name!r}"
+            if not name.startswith("_") and hasattr(Timeline, name):
+                said += f", but its timeline has: write lake.timeline.{name}"
+            raise AttributeError(f"{said}.", name=name, obj=self)
+
     def __repr__(self) -> str:
         return f"<Lake {self.path}: {self._summary()}>"
 

@@ -9,7 +9,7 @@ import re
 from workbench.projection.declaration import RESERVED
 from workbench.projection.plan import Kind
 from workbench.replay.survey import Found, Seen, Survey, survey
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 _ENDS = re.compile(r"(?i)(deleted|removed|purged|erased|destroyed|closed|terminated)$")
 _SNAPSHOT = re.compile(r"(?i)snapshot")
@@ -31,6 +31,7 @@ def infer(category: str, timeline: Timeline) -> str:
     UsageError
         The lake has no such category.
     """
+    ensure_timelines(timeline)
     found = survey(category, timeline)
     told = {name: seen for name, seen in found.types.items() if not _SNAPSHOT.search(name)}
     key = _key(told) if found.without_key else None

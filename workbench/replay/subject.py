@@ -11,7 +11,7 @@ from workbench.projection.plan import Plan
 from workbench.replay.function import Fold
 from workbench.replay.kernel import layout
 from workbench.replay.merging import merging_plan
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 Source = type[Projection] | Fold | str
 """A projection, a fold, or the name of a category, whose payloads are then merged: see ``merging``."""
@@ -26,8 +26,9 @@ def subject_of(source: Source, *timelines: Timeline) -> Subject:
     InvalidProjection
         It is none of the three, or is about events of the system, which never become state.
     UsageError
-        The lake has no category of that name.
+        The lake has no category of that name, or something else than a timeline was given.
     """
+    ensure_timelines(*timelines)
     given: object = source
     subject: Subject
     if isinstance(given, Fold):

@@ -22,7 +22,7 @@ from workbench.replay.results import PROVENANCE
 from workbench.replay.subject import Source
 from workbench.scenarios.measures import measured
 from workbench.scenarios.scenario import Scenario, Watched
-from workbench.timeline import Timeline
+from workbench.timeline import Timeline, ensure_timelines
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,7 @@ def whatif(scenario: Scenario, timeline: Timeline, *, errors: OnError = "raise")
         There is no such projection.
     """
     # All are loaded first: a name that is wrong in the last one is said before the first takes its time.
+    ensure_timelines(timeline)
     watched = [(one, _source(one)) for one in scenario.projections]
     fork = scenario.on(timeline)
     return WhatIf(
