@@ -29,6 +29,7 @@ from tests.lake.histories import (
     table,
     write,
 )
+from tests.replay.asking import event, timeline_in
 from workbench.errors import LakeDamaged, LakeError, LakeNotFound, QueryError, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Selection, category_of
 from workbench.lake import Lake, open_lake
@@ -376,3 +377,11 @@ def test_any_number_of_processes_read_while_an_export_writes_and_clusters(tmp_pa
     for process in readers:
         process.join(60)
     assert [process.exitcode for process in readers] == [0, 0]
+
+
+@pytest.mark.parametrize("more", range(3))
+def test_a_complaint_of_duckdb_that_is_cut_within_a_character_is_told_all_the_same(tmp_path: Path, more: int) -> None:
+    timeline_in(tmp_path / "lake", [event(10, "grown", f'{{"other":"{"日本" * 100}{"x" * more}\\ud800"}}')])
+    lake = open_lake(tmp_path / "lake")
+    with pytest.raises(QueryError, match="Malformed JSON"), lake.reading():
+        lake.sql("select data::json from events").fetchall()

@@ -283,6 +283,9 @@ class Odd(Projection, category="odd"):
     [
         ("changed", ['{"text":"a"}', '{"other":"\\ud800","text":"b"}']),
         ("changed", ['{"text":"a"}', '{"text":"b\\ud800"}']),
+        # DuckDB's complaint quotes the payload, cut within a character.
+        *(("changed", [f'{{"other":"\\ud800{"x" * more}{"日本" * 100}"}}']) for more in range(3)),
+        *(("changed", [f'{{"other":"{"日本" * 100}{"x" * more}\\ud800"}}']) for more in range(3)),
         ("changed", ['{"amount":0.1}', '{"amount":0.1000000000000000055}']),
         ("changed", ['{"deep":{"amount":0.1},"amount":0.1000000000000000055}']),
         ("changed", ['{"\\u0061mount":0.1000000000000000055}']),

@@ -26,7 +26,7 @@ from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.format import DataFile, in_log_order
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.overlay import Layer, Overlay
-from workbench.lake.query import Queries
+from workbench.lake.query import Queries, told
 from workbench.timeline import Timeline
 
 CHUNK_ROWS = 1_000_000
@@ -201,8 +201,8 @@ class Extractor:
         with self.queries.translated(piece.files):
             try:
                 rows = relation(self._sql(piece, flag, guarded=False)).to_arrow_table(_BATCH)
-            except duckdb.InvalidInputException as error:
-                if _MALFORMED not in str(error):
+            except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
+                if _MALFORMED not in str(told(error)):
                     raise
                 rows = relation(self._sql(piece, flag, guarded=True)).to_arrow_table(_BATCH)
         fetch = partial(self.fetch, piece)

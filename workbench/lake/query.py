@@ -109,8 +109,8 @@ class Queries:
         """Turn DuckDB's errors into those of the workbench; where it could not read, look for the file that is at fault."""
         try:
             yield
-        except duckdb.Error as error:
-            raise query_error(error, place=self._place, files=files) from error
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            raise query_error(told(error), place=self._place, files=files) from error
 
     def select(
         self,
@@ -191,6 +191,11 @@ _UNREADABLE = (duckdb.IOException, duckdb.SerializationException, duckdb.HTTPExc
 _MISSING_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found|does not have a column named "(?P<other>[^"]*)"')
 _MISSING_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist")
 _KIND = re.compile(r"^[A-Za-z -]+ (Error|Exception): ")
+
+
+def told(error: duckdb.Error | UnicodeDecodeError) -> duckdb.Error:
+    """Return what DuckDB said: where it quotes a payload it cuts by bytes, and of half a character Python knows only that it is no text."""
+    return error if isinstance(error, duckdb.Error) else duckdb.InvalidInputException(error.object.decode(errors="replace"))
 
 
 def query_error(error: duckdb.Error, *, place: Place, files: Sequence[DataFile]) -> WorkbenchError:
