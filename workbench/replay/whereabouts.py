@@ -27,7 +27,7 @@ from workbench.lake.materials import Moment, Part, Unusable
 from workbench.lake.runs import ROW_GROUP_ROWS
 from workbench.lake.snapshot import Snapshot
 from workbench.projection import plan as ir
-from workbench.projection.evaluation import columns, places
+from workbench.projection.evaluation import places
 from workbench.projection.fields import storable
 from workbench.projection.fingerprint import fingerprint
 from workbench.projection.rows import ROW
@@ -298,7 +298,7 @@ def streams_by_key(plan: ir.Plan, timeline: Timeline, *, key: str | None = None)
         yield from (batch.select(_SCHEMA.names()).unique() for batch in keyed(plan, batches))
         return
     layout = Layout.of(plan, key=key)
-    asked = replace(layout.extraction, columns=tuple(sorted({"stream"} | columns(plan.types))))
+    asked = replace(layout.extraction, columns=tuple(sorted({"stream", *layout.columns})))
     decider = Decider(plan, layout)
     with closing(timeline.log.extract(timeline, asked).chunks()) as chunks:
         for chunk in chunks:
