@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 
 from tests.oracle import Row, fill, lake_rows, log_of, new_events
-from workbench import export as module
 from workbench.embedded import Clock, EmbeddedStore, NewEvent
 from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, ReadInterrupted, SourceBehind, WorkbenchError
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, Progress, export_log
+from workbench.export import copy as module
 from workbench.kurrent import Batch, Connection, LogEnd, connect, reader
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter, open_lake

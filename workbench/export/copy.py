@@ -1,27 +1,23 @@
-"""Copy the log of a KurrentDB into a lake: exactly once, whatever happens on the way.
-
-A batch of events and the checkpoint behind it are one commit of the lake, so that a crash anywhere leaves the last commit, and the next
-export goes on from there. The log that answers must be the log that was copied: the event at the checkpoint proves it.
-"""
+"""Copy what is new in a log: read on one thread, write and commit on another."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.export.progress import ExportSummary, Progress
+from workbench.export.selecting import chosen
 from workbench.kurrent import Batch, LogEnd, connect
-from workbench.lake import ClusterResult, LakeWriter
+from workbench.lake import LakeWriter
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
 """A commit holds at most about this much; it bounds the memory, and what a crash can lose of the work done."""
@@ -43,65 +39,6 @@ class Source(Protocol):
     def start(self) -> LogEnd | None: ...
     def end(self) -> LogEnd | None: ...
     def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an export is; handed to the caller after each batch that was read."""
-
-    events: int
-    seconds: float
-    done: float
-
-    @property
-    def rate(self) -> float:
-        """Events read per second, so far."""
-        return self.events / self.seconds if self.seconds else 0.0
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds that are left if the log goes on as it did, or None while nothing can be said."""
-        return self.seconds * (1 - self.done) / self.done if self.done > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class ExportSummary:
-    """What an export did.
-
-    Attributes
-    ----------
-    source, lake
-        The address without credentials, and the lake's path.
-    events_read, events_kept
-        New events that were seen in the log, and those of them that the selection let into the lake.
-    checkpoint
-        The last event seen, or None of a log without events. The lake is complete until ``checkpoint.complete_until``.
-    resumed_after
-        The checkpoint that this export went on from, or None where it began at the start of the log.
-    scavenged
-        Whether the event at that checkpoint was gone, removed by a scavenge, so that the next survivor had to vouch for the log.
-    seconds
-        The time for reading and committing.
-    cluster, cluster_seconds
-        What clustering did thereafter, or None without it; and its own time.
-    """
-
-    source: str
-    lake: str
-    events_read: int
-    events_kept: int
-    commits: int
-    checkpoint: Checkpoint | None
-    resumed_after: Checkpoint | None
-    scavenged: bool
-    seconds: float
-    cluster: ClusterResult | None
-    cluster_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Events read and committed per second, clustering left out."""
-        return self.events_read / self.seconds if self.seconds else 0.0
 
 
 def export_log(
@@ -284,11 +221,11 @@ class _Copy:
                 return thread.submit(self._writer.append, table, Checkpoint(last.position, last.prepare_position, last.event_id, until))
 
             for batch in batches:
-                chosen = _chosen(batch.events, self._selection)
+                kept = chosen(batch.events, self._selection)
                 self.read += batch.events.num_rows
-                self.kept += chosen.num_rows
-                held.append(chosen)
-                rows, size = rows + chosen.num_rows, size + chosen.nbytes
+                self.kept += kept.num_rows
+                held.append(kept)
+                rows, size = rows + kept.num_rows, size + kept.nbytes
                 # Within a run the lake is complete as far as it was copied, and more events may carry the last one's time; only the
                 # last commit knows of the time asked.
                 complete = max(complete, batch.events["recorded_at"][-1].as_py() - _TICK)
@@ -300,28 +237,3 @@ class _Copy:
                     progress(Progress(self.read, time.perf_counter() - began, done))
             pending = commit(end, max(asked, complete))
             pending.result()
-
-
-def _chosen(events: pa.RecordBatch, selection: Selection) -> pa.RecordBatch:
-    """Keep the events of a selection, and the system events that govern whether those are visible."""
-    if not selection:
-        return events
-    stream, type_ = events["stream"], events["type"]
-    mask = pa.scalar(value=True)
-    if selection.types:
-        # Tombstones and stream metadata decide what of the chosen streams is visible, whatever types were chosen.
-        governs = pc.or_(pc.equal(type_, "$streamDeleted"), pc.starts_with(stream, "$$"))
-        mask = pc.or_(_like(type_, selection.types), governs)
-    governed = pc.replace_substring_regex(stream, r"^\$\$", "")
-    if selection.streams:
-        mask = pc.and_(mask, pc.or_(_like(stream, selection.streams), _like(governed, selection.streams)))
-    if selection.categories:
-        category = pc.replace_substring_regex(governed, r"(?s)-.*$", "")
-        wanted = pa.array(selection.categories, pa.string())
-        mask = pc.and_(mask, pc.or_(pc.is_in(events["category"], wanted), pc.is_in(category, wanted)))
-    return events.filter(mask)
-
-
-def _like(names: pa.Array, patterns: tuple[str, ...]) -> pa.Array:
-    alternatives = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
-    return pc.match_substring_regex(names, f"(?s)^(?:{alternatives})$")

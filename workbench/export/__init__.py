@@ -1,0 +1,13 @@
+"""Copy the log of a KurrentDB into a lake, exactly once.
+
+A connection (:class:`Source`) and the path of a lake come in; a lake that holds every event up to the log's end goes out, with a summary.
+Each batch of events is committed together with its checkpoint, so a crash leaves the last commit, and the next export goes on from there.
+The log that answers must be the one that was copied, and the event at the checkpoint proves that.
+Nothing here knows gRPC or Parquet: :mod:`workbench.kurrent` reads, and :mod:`workbench.lake` writes.
+Begin reading at :func:`export_log` in ``copy.py``.
+"""
+
+from workbench.export.copy import Source, export_log
+from workbench.export.progress import ExportSummary, Progress
+
+__all__ = ["ExportSummary", "Progress", "Source", "export_log"]
