@@ -29,6 +29,7 @@ class FaultPlan:
     leader: tuple[str, int] | None = None
     interruptions: list[Interruption] = field(default_factory=list)
     lost_replies: int = 0
+    date_header: bool = True
 
     def lose_reply(self) -> None:
         """Lose the reply to an append that was recorded, if one is to be lost.
@@ -46,9 +47,9 @@ class FaultPlan:
 class Faults:
     """Switches for faults of a running store; ``store.faults``.
 
-    Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``not_leader``) hold until ``clear`` or
-    until they were used up, and touch nothing that is recorded. Faults of the *log* (``scavenge``, ``restore``, ``redact``,
-    ``transaction``) change what is recorded, for good. Both act on calls that are under way.
+    Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``date_header``, ``not_leader``) hold
+    until ``clear`` or until they were used up, and touch nothing that is recorded. Faults of the *log* (``scavenge``, ``restore``,
+    ``redact``, ``transaction``) change what is recorded, for good. Both act on calls that are under way.
 
     Some need no switch. A dangling link is an event of type ``$>`` whose data names what is not there: ``b"7@no-such-stream"``.
     An invalid position is any that no event has.
@@ -74,6 +75,7 @@ class Faults:
         self._plan.lag = 0
         self._plan.delay = 0.0
         self._plan.leader = None
+        self._plan.date_header = True
         self._notify()
 
     def interrupt_reads(self, *, after: int, times: int = 1, quietly: bool = False) -> None:
@@ -105,6 +107,15 @@ class Faults:
     @delay.setter
     def delay(self, seconds: float) -> None:
         self._plan.delay = seconds
+
+    @property
+    def date_header(self) -> bool:
+        """Whether answers carry the header ``date``, the store's time to the second below; on unless it is switched off."""
+        return self._plan.date_header
+
+    @date_header.setter
+    def date_header(self, sent: bool) -> None:
+        self._plan.date_header = sent
 
     def not_leader(self, *, host: str, port: int) -> None:
         """Refuse writes, and reads that want the leader, and name another leader instead, in gossip too."""

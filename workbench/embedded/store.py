@@ -20,6 +20,7 @@ from workbench.embedded import loop
 from workbench.embedded.accounts import Account, Accounts
 from workbench.embedded.clock import Clock
 from workbench.embedded.faults import FaultPlan, Faults
+from workbench.embedded.headers import DateHeader
 from workbench.embedded.log import ANY, Appended, Log
 from workbench.embedded.node import Node
 from workbench.embedded.records import NewEvent
@@ -266,7 +267,8 @@ class EmbeddedStore:
 
     async def _serve(self, log: Log, own: grpc.ServerCredentials | None) -> _Running:
         node = Node(log, accounts=Accounts(self._users), plan=self._plan, now=self.clock, accept_timestamps=self._accept_timestamps)
-        server = grpc.aio.server(options=_OPTIONS)
+        dates = DateHeader(self.clock, is_on=lambda: self._plan.date_header)
+        server = grpc.aio.server(interceptors=[dates], options=_OPTIONS)
         server.add_generic_rpc_handlers(handlers(node))
         where = f"{self._host}:{self._requested_port}"
         try:
