@@ -1,7 +1,10 @@
 """Each fault looks to a client as it does on a real server, and goes away when it is cleared."""
 
+import math
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
@@ -11,8 +14,8 @@ from esdbclient import EventStoreDBClient, StreamState
 from esdbclient.exceptions import GrpcDeadlineExceeded, NodeIsNotLeader, ServiceUnavailable, UnknownError
 from esdbclient.protos.Grpc import streams_pb2_grpc
 
-from tests.embedded.wire import batch, events, proposed, read_all, recorded
-from workbench.embedded import EmbeddedStore, NewEvent
+from tests.embedded.wire import batch, events, proposed, read_all, read_stream, recorded
+from workbench.embedded import Clock, EmbeddedStore, NewEvent
 
 
 def test_a_read_is_cut_after_so_many_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:
@@ -75,6 +78,35 @@ def test_a_head_that_lags_comes_later(store: EmbeddedStore, client: EventStoreDB
     assert list(client.read_all(backwards=True)) == []
     store.faults.clear()
     assert len(list(client.read_all())) == 5
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_an_event_is_stamped_before_it_can_be_read(tmp_path: Path, *, on_disk: bool) -> None:
+    clock = Clock(datetime(2026, 3, 1, tzinfo=UTC))
+    with EmbeddedStore(tmp_path if on_disk else None, clock=clock) as store, grpc.insecure_channel(store.address) as channel:
+        stub = streams_pb2_grpc.StreamsStub(channel)
+        store.append("s", events(1))
+        store.faults.visibility_delay = math.inf
+        store.append("s", events(2))
+        appending = stub.BatchAppend(iter([batch("s", events(1))]), timeout=20)
+        clock.advance(timedelta(hours=1))
+        assert len(recorded(stub.Read(read_all(), timeout=10))) == 1
+        assert len(recorded(stub.Read(read_stream("s"), timeout=10))) == 1
+        assert not appending.done()
+        store.faults.visibility_delay = 0
+        assert next(iter(appending)).success.current_revision == 3
+        seen = recorded(stub.Read(read_all(), timeout=10))
+        assert [event.metadata["created"] for event in seen][:3] == [str(clock() - 36_000_000_000)] * 3
+        assert len(seen) == 4
+
+
+def test_an_event_becomes_visible_by_itself(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.faults.visibility_delay = 0.05
+    client.append_event("s", current_version=StreamState.ANY, event=proposed())
+    assert len(client.get_stream("s")) == 1  # the writer was answered when it could be read
+    store.append("s", events(1))
+    with client.subscribe_to_all(timeout=10) as subscription:
+        assert len(list(islice(subscription, 2))) == 2
 
 
 def test_a_node_that_is_not_the_leader_names_it(store: EmbeddedStore, client: EventStoreDBClient) -> None:

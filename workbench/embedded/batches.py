@@ -57,7 +57,7 @@ class BatchAppender:
         try:
             while (answer := await call.answers.get()) is not None:
                 count, reply = answer
-                if count > self._node.log.published:
+                if count > self._node.visible:
                     await self._node.published(count)
                 if self._node.plan.delay:
                     await asyncio.sleep(self._node.plan.delay)

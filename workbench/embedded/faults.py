@@ -26,6 +26,7 @@ class FaultPlan:
 
     lag: int = 0
     delay: float = 0.0
+    visibility_delay: float = 0.0
     leader: tuple[str, int] | None = None
     interruptions: list[Interruption] = field(default_factory=list)
     lost_replies: int = 0
@@ -47,9 +48,9 @@ class FaultPlan:
 class Faults:
     """Switches for faults of a running store; ``store.faults``.
 
-    Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``date_header``, ``not_leader``) hold
-    until ``clear`` or until they were used up, and touch nothing that is recorded. Faults of the *log* (``scavenge``, ``restore``,
-    ``redact``, ``transaction``) change what is recorded, for good. Both act on calls that are under way.
+    Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``visibility_delay``, ``date_header``,
+    ``not_leader``) hold until ``clear`` or until they were used up, and touch nothing that is recorded. Faults of the *log*
+    (``scavenge``, ``restore``, ``redact``, ``transaction``) change what is recorded, for good. Both act on calls that are under way.
 
     Some need no switch. A dangling link is an event of type ``$>`` whose data names what is not there: ``b"7@no-such-stream"``.
     An invalid position is any that no event has.
@@ -74,6 +75,7 @@ class Faults:
         self._plan.lost_replies = 0
         self._plan.lag = 0
         self._plan.delay = 0.0
+        self._plan.visibility_delay = 0.0
         self._plan.leader = None
         self._plan.date_header = True
         self._notify()
@@ -107,6 +109,20 @@ class Faults:
     @delay.setter
     def delay(self, seconds: float) -> None:
         self._plan.delay = seconds
+
+    @property
+    def visibility_delay(self) -> float:
+        """How many seconds after it was stamped an event can be read, and its writer is answered.
+
+        A busy server needs up to 145 ms, and a cluster with a slow follower seconds. ``math.inf`` holds events back until the delay
+        is lowered, which counts for those that wait already too.
+        """
+        return self._plan.visibility_delay
+
+    @visibility_delay.setter
+    def visibility_delay(self, seconds: float) -> None:
+        self._plan.visibility_delay = seconds
+        self._notify()
 
     @property
     def date_header(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -67,6 +69,8 @@ class Node:
         """What gossip tells clients to dial."""
         self._staged = asyncio.Event()
         self._watches: set[Watch] = set()
+        self._held: deque[tuple[int, float]] = deque()  # numbers from which records are held back, and since when
+        self._release_timer: asyncio.TimerHandle | None = None
         self._writing = asyncio.Lock()
         self._broken: Exception | None = None
         self._stopping = False
@@ -74,9 +78,14 @@ class Node:
         self._writer: asyncio.Task[None] | None = None
 
     @property
+    def visible(self) -> int:
+        """How many records are acknowledged: what is published, less what was recorded too recently."""
+        return self._held[0][0] if self._held else self.log.published
+
+    @property
     def head(self) -> int:
-        """How many records readers may see: what is published, less what the faults hold back."""
-        return max(0, self.log.published - self.plan.lag)
+        """How many records readers may see: the visible ones, less those by which the node lags."""
+        return max(0, self.visible - self.plan.lag)
 
     def start(self) -> None:
         """Begin to write what is staged."""
@@ -86,6 +95,8 @@ class Node:
         """Write what is staged, and no more."""
         self._stopping = True
         self._staged.set()
+        if self._release_timer is not None:
+            self._release_timer.cancel()
         if self._writer is not None:
             await self._writer
         if self._broken is None:
@@ -99,21 +110,36 @@ class Node:
         if self.log.blocking:
             self._staged.set()
         else:
+            first = self.log.published
             self.log.flush()
+            self._hold(first)
             self.notify()
 
-    async def published(self, count: int) -> None:
-        """Wait until so many records are published.
+    async def written(self, count: int) -> None:
+        """Wait until so many records are published, whether or not readers see them yet.
 
         Raises
         ------
         Failure
             They never will be: the storage cannot be written.
         """
-        if self.log.published >= count:
+        await self._until(lambda: self.log.published >= count)
+
+    async def published(self, count: int) -> None:
+        """Wait until so many records are visible, so that a client may be told.
+
+        Raises
+        ------
+        Failure
+            They never will be: the storage cannot be written.
+        """
+        await self._until(lambda: self.visible >= count)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        if reached():
             return
         with self.watching() as watch:
-            while self.log.published < count:
+            while not reached():
                 if self._broken is not None:
                     raise _unwritable(self._broken)
                 await watch.growth()
@@ -145,6 +171,8 @@ class Node:
 
     def notify(self) -> None:
         """Wake all who watch."""
+        if self._held:
+            self._release()
         for watch in self._watches:
             watch.wake()
 
@@ -153,7 +181,24 @@ class Node:
         async with self._writing:
             await self._write_now()
             change(self.log)
+            self._held.clear()
         self.notify()
+
+    def _hold(self, first: int) -> None:
+        """Hold back the records from a number on, if what was just published becomes visible later."""
+        if self.plan.visibility_delay and first < self.log.published:
+            self._held.append((first, asyncio.get_running_loop().time()))
+
+    def _release(self) -> None:
+        """Show the records that were held back long enough, and come again for the next."""
+        loop, held = asyncio.get_running_loop(), self._held
+        while held and held[0][1] + self.plan.visibility_delay <= loop.time():
+            held.popleft()
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+        if held and math.isfinite(self.plan.visibility_delay):
+            self._release_timer = loop.call_at(held[0][1] + self.plan.visibility_delay, self.notify)
 
     async def _write_staged(self) -> None:
         while self._broken is None and not self._stopping:
@@ -172,6 +217,7 @@ class Node:
             self._broken = error  # so nothing may build on it any more, and nobody may wait for it
         else:
             self.log.publish(len(staged))
+            self._hold(first)
         self.notify()
 
 

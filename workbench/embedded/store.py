@@ -215,6 +215,8 @@ class EmbeddedStore:
     def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> Appended:
         """Append events without a client, and return where they went once they are safely recorded.
 
+        Faults that delay or lose the answer to a client do not touch this.
+
         Raises
         ------
         WrongRevision, Tombstoned
@@ -228,7 +230,7 @@ class EmbeddedStore:
         async def recorded() -> Appended:
             done = append(node.log)
             node.settle()
-            await node.published(done.count)
+            await node.written(done.count)
             return done
 
         return loop.run(recorded())
