@@ -7,28 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import grpc
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
-
-from workbench.embedded import EmbeddedStore, NewEvent
+from tests.stores import NewEvent, Store, read_all
 from workbench.lake import open_lake
 
 Row = tuple[Any, ...]
 
 
-def log_of(store: EmbeddedStore) -> list[Row]:
+def log_of(store: Store) -> list[Row]:
     """Return every event of ``$all`` in log order, as rows of what was recorded."""
-    options = streams_pb2.ReadReq.Options
-    request = streams_pb2.ReadReq(
-        options=options(
-            all=options.AllOptions(start=shared_pb2.Empty()),
-            count=2**62,
-            no_filter=shared_pb2.Empty(),
-            uuid_option=options.UUIDOption(string=shared_pb2.Empty()),
-        )
-    )
-    with grpc.insecure_channel(store.address) as channel:
-        events = [answer.event.event for answer in streams_pb2_grpc.StreamsStub(channel).Read(request) if answer.HasField("event")]
     return [
         (
             event.commit_position,
@@ -42,7 +28,7 @@ def log_of(store: EmbeddedStore) -> list[Row]:
             event.data,
             event.custom_metadata,
         )
-        for event in events
+        for event in read_all(store.address)
     ]
 
 
@@ -88,7 +74,7 @@ PAYLOADS = (
 TRACES = (b"", b'{"$correlationId":"c-1","$causationId":"e-1"}', b"\x00\x01", b"[]", b'{"$correlationId":5}')
 
 
-def fill(store: EmbeddedStore, events: int, *, begin: int = 0) -> None:
+def fill(store: Store, events: int, *, begin: int = 0) -> None:
     """Append events of every make: many streams, JSON and not, system streams, a dangling link, a deletion now and then."""
     for i in range(begin, begin + events):
         stream = f"user-{i % 7}" if i % 5 else f"{('room', 'users', '$settings', 'order-eu')[i % 4]}-{i % 3}"
