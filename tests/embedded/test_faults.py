@@ -16,6 +16,7 @@ from esdbclient.protos.Grpc import streams_pb2_grpc
 
 from tests.embedded.wire import batch, events, proposed, read_all, read_stream, recorded
 from workbench.embedded import Clock, EmbeddedStore, NewEvent
+from workbench.embedded.log import CHUNK
 
 
 def test_a_read_is_cut_after_so_many_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:
@@ -173,6 +174,57 @@ def test_a_read_goes_on_behind_a_record_that_was_scavenged(store: EmbeddedStore,
     assert [event.commit_position for event in client.read_all(commit_position=positions[1])] == positions[3:]
     back = client.read_all(commit_position=positions[2], backwards=True)
     assert [event.commit_position for event in back] == positions[:1]
+
+
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_any_position_is_accepted_where_the_log_was_scavenged_and_nowhere_else(tmp_path: Path, *, on_disk: bool) -> None:
+    with EmbeddedStore(tmp_path if on_disk else None) as store, grpc.insecure_channel(store.address) as channel:
+        stub = streams_pb2_grpc.StreamsStub(channel)
+
+        def positions(commit: int, *, backwards: bool = False) -> list[int]:
+            found = recorded(stub.Read(read_all(position=(commit, commit), backwards=backwards), timeout=10))
+            return [event.commit_position for event in found]
+
+        first, second, third = (store.append("s", events(1)).commit for _ in range(3))
+        with pytest.raises(grpc.RpcError, match="InvalidPosition"):
+            positions(second + 1)
+        assert store.faults.scavenge([second]) == 1
+        for commit in (first + 1, second - 1, second, second + 1, third - 1):
+            assert positions(commit) == [third]
+            assert positions(commit, backwards=True) == [first]
+        assert positions(0) == [first, third]
+        assert positions(third + 1) == []
+        assert positions(CHUNK - 1, backwards=True) == [third, first]
+        fourth, fifth = (store.append("s", events(1)).commit for _ in range(2))
+        assert fourth == CHUNK
+        assert positions(third + 1) == [fourth, fifth]
+        assert positions(fourth) == [fourth, fifth]
+        with pytest.raises(grpc.RpcError, match="InvalidPosition"):
+            positions(fourth + 1)
+
+
+def test_a_scavenge_closes_the_chunk_though_it_removes_nothing(store: EmbeddedStore) -> None:
+    store.append("s", events(1))
+    assert store.faults.scavenge() == 0
+    assert store.append("s", events(1)).commit == CHUNK
+    assert store.faults.scavenge() == 0
+    assert store.append("s", events(1)).commit == 2 * CHUNK
+
+
+def test_a_backup_is_scavenged_if_it_was_made_after_the_scavenge(store: EmbeddedStore, stub: streams_pb2_grpc.StreamsStub) -> None:
+    old, lost = store.append("s", events(1)), store.append("s", events(1))
+    store.faults.scavenge()
+    new, later = store.append("s", events(1)), store.append("s", events(1))
+    store.faults.restore(upto=new.commit)
+    inside = read_all(position=(lost.commit + 1, lost.commit + 1))
+    assert [event.commit_position for event in recorded(stub.Read(inside, timeout=10))] == [new.commit]
+    store.faults.restore(upto=lost.commit)
+    assert store.append("s", events(1)).commit == new.commit < later.commit
+    store.faults.restore(upto=old.commit)
+    assert store.append("s", [NewEvent(uuid4(), "t", b"x" * 500)]).commit == lost.commit
+    store.append("s", events(1))
+    with pytest.raises(grpc.RpcError, match="InvalidPosition"):
+        list(stub.Read(inside, timeout=10))
 
 
 def test_a_restored_backup_gives_positions_to_other_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from grpc import StatusCode
 
 from workbench.embedded.failures import Failure
-from workbench.embedded.log import Appended, Log
+from workbench.embedded.log import CHUNK, Appended, Log
 from workbench.embedded.records import NewEvent, Record, redacted
 
 
@@ -141,7 +141,11 @@ class Faults:
         """Take records away for good, and return how many.
 
         Without positions those that a scavenge would take: what ``$tb``, ``$maxCount``, ``$maxAge`` and deletions hide, and all
-        but the tombstone of a tombstoned stream. A read from a position whose record is gone goes on at the next one.
+        but the tombstone of a tombstoned stream.
+
+        A scavenge closes the chunk that is being written, so the next event takes the next multiple of ``CHUNK`` as its position.
+        Below that the server then accepts *any* position, also one at which no record ever began, and goes on at the next record
+        that is left; backwards at the one before.
         """
         removed = 0
 
@@ -150,7 +154,8 @@ class Faults:
             gone = set(positions) if positions else log.hidden_positions()
             kept = [record for record in log.all_records() if record.commit not in gone]
             removed = log.published - len(kept)
-            log.rewrite(kept, scavenged=log.end)
+            closed = -(-log.end // CHUNK) * CHUNK
+            log.rewrite(kept, scavenged=closed, end=closed)
 
         self._rewrite(change)
         return removed
@@ -158,13 +163,16 @@ class Faults:
     def restore(self, *, upto: int) -> None:
         """Go back to how the log was when its last event was the one at a position, as a restored backup does.
 
-        Later events are gone, and other ones take their positions. ``upto=-1`` leaves an empty log, as of another cluster. Calls
-        that are under way end with UNAVAILABLE.
+        Later events are gone, and other ones take their positions. Where one of them was in a scavenged chunk, the backup is older
+        than the scavenge, and only records that begin somewhere are accepted there again. ``upto=-1`` leaves an empty log, as of
+        another cluster. Calls that are under way end with UNAVAILABLE.
         """
 
         def change(log: Log) -> None:
             kept = [record for record in log.all_records() if record.commit <= upto]
-            log.rewrite(kept, end=0)
+            lost = log.commits[len(kept)] if len(kept) < log.published else log.end
+            scavenged = log.scavenged if lost >= log.scavenged else 0
+            log.rewrite(kept, scavenged=scavenged, end=scavenged)
             log.history += 1
 
         self._rewrite(change)

@@ -135,6 +135,11 @@ class Log:
         """Whether writing waits for a disk."""
         return self._storage.blocking
 
+    @property
+    def scavenged(self) -> int:
+        """Below this position the log was scavenged: records may be missing, and a read may start anywhere."""
+        return self._storage.scavenged
+
     def load(self) -> None:
         """Build the index from what the storage holds."""
         self._fill(self._storage.load())
@@ -469,7 +474,7 @@ class Log:
         the read goes on at the next record that is left.
         """
         number = bisect_left(self.commits, commit, hi=head)
-        if number == head or self.commits[number] == commit or commit % CHUNK == 0 or commit < self._storage.scavenged:
+        if number == head or self.commits[number] == commit or commit % CHUNK == 0 or commit < self.scavenged:
             return True
         # The events of an explicit transaction begin before the commit that is their position.
         last = self.commits[number]
@@ -540,7 +545,7 @@ class Log:
             raise ValueError("appends wait to be written")
         self._storage.replace_all(
             kept,
-            scavenged=self._storage.scavenged if scavenged is None else scavenged,
+            scavenged=self.scavenged if scavenged is None else scavenged,
             end=self.end if end is None else end,
         )
         self.generation += 1
