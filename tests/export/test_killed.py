@@ -21,12 +21,12 @@ from workbench.kurrent import connect
 # Small steps, so that there are many moments between them.
 EXPORT = """
 import sys
-from workbench import export
+from workbench.export import copy, export_log
 from workbench.kurrent import connect, reader
-reader.CHUNK_EVENTS, export.COMMIT_EVENTS = 50, 100
+reader.CHUNK_EVENTS, copy.COMMIT_EVENTS = 50, 100
 print("ready", flush=True)
 with connect(sys.argv[1]) as source:
-    export.export_log(source, sys.argv[2])
+    export_log(source, sys.argv[2])
 """
 
 
