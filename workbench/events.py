@@ -62,6 +62,26 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class EventAt:
+    """One event of a log, by its place and its names, without its payload."""
+
+    position: int
+    prepare_position: int
+    stream: str
+    revision: int
+    event_id: str
+    type: str
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands in log order."""
+        return self.position, self.prepare_position
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} ({self.type}, revision {self.revision} of stream {self.stream!r}, position {self.position})"
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """Which event store a lake is a copy of.
 

@@ -2,6 +2,7 @@
 
 from workbench.kurrent.address import Address
 from workbench.kurrent.connection import Connection, Transport, connect
+from workbench.kurrent.point_reads import PointReader, StreamMetadata
 from workbench.kurrent.reader import Batch, LogEnd
 from workbench.kurrent.writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, Expected, NewEvent, Pending, StreamState, Writer
 
@@ -17,6 +18,8 @@ __all__ = [
     "LogEnd",
     "NewEvent",
     "Pending",
+    "PointReader",
+    "StreamMetadata",
     "StreamState",
     "Transport",
     "Writer",

@@ -20,6 +20,7 @@ from workbench.events import Checkpoint
 from workbench.kurrent.address import Address
 from workbench.kurrent.errors import translate_client_error, translate_rpc_error
 from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.point_reads import PointReader
 from workbench.kurrent.reader import Batch, LogEnd, Reader
 from workbench.kurrent.writer import Writer
 
@@ -209,6 +210,11 @@ class Connection:
             ``after`` names no record of this log.
         """
         return self._reader.batches(after=after, upto=upto)
+
+    @property
+    def points(self) -> PointReader:
+        """Reads of single events, each with a deadline."""
+        return PointReader(self._channel, address=self.address, metadata=self._client.metadata, credentials=self._client.credentials)
 
     def writer(self) -> Writer:
         """Return a writer that keeps many appends in flight over one call; a context manager."""

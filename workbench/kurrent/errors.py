@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import esdbclient.exceptions as client
@@ -125,7 +126,7 @@ def translate_rpc_error(error: grpc.RpcError, *, address: str, reading: bool = F
             f"this node is not the leader, {leader} is. Connect there, or use +discover",
             "",
         )
-    elif "InvalidPosition" in details or "invalid position" in details.lower():
+    elif _refuses_position(details):
         kind, sentence = InvalidPosition, "no record of the log begins at the position that was asked for"
     elif reason == "access-denied":
         kind, sentence = CODES[_Code.PERMISSION_DENIED]
@@ -139,6 +140,15 @@ def translate_rpc_error(error: grpc.RpcError, *, address: str, reading: bool = F
             "the connection broke in the middle of the read. Run it again: it goes on from what is stored",
         )
     return kind(_message(address, sentence, details))
+
+
+def _refuses_position(details: str) -> bool:
+    """Tell whether a server said that no record begins at a position: 25.0 names the reason, 23.10 only the call that failed."""
+    return (
+        "InvalidPosition" in details
+        or "invalid position" in details.lower()
+        or re.fullmatch(r"Unexpected (Filtered)?ReadAllResult: Error", details) is not None
+    )
 
 
 def translate_client_error(error: Exception, *, address: str) -> SourceError | UsageError:

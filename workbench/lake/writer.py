@@ -31,7 +31,10 @@ from workbench.lake.format import (
     same_selection,
 )
 from workbench.lake.place import Place, discard, translated
+from workbench.lake.query import Queries
+from workbench.lake.recorded import RecordedEvents
 from workbench.lake.runs import run_name, runs_of, write_run
+from workbench.lake.snapshot import Snapshot
 
 REOPEN_AFTER = 100
 """Commits after which the table is opened anew: a long-lived DeltaTable gets slower with each."""
@@ -115,6 +118,10 @@ class LakeWriter:
     def checkpoint(self) -> Checkpoint | None:
         """How far the log has been copied; None before the first commit."""
         return self._checkpoint
+
+    def recorded(self) -> RecordedEvents:
+        """Return the events that the lake holds now."""
+        return RecordedEvents(Snapshot.newest(self._place, rule="first", queries=Queries(self._place, rule="first")))
 
     def append(self, batch: pa.Table, checkpoint: Checkpoint) -> None:
         """Add events and move the checkpoint, in one commit: both are kept, or neither.

@@ -1,0 +1,156 @@
+"""Read single events: one at a position of ``$all``, a few before it, or one of a stream.
+
+The bulk reader copies the log; this answers the questions by which an export makes sure that the log is the one that it copied. Each
+answer is small, has a deadline, and goes over the gRPC channel whatever the transport of the bulk reads is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import msgspec
+import pyarrow as pa
+from esdbclient.protos.Grpc import shared_pb2, streams_pb2
+
+from workbench.errors import InvalidPosition
+from workbench.events import EVENT_SCHEMA, EventAt
+from workbench.kurrent import wire
+from workbench.kurrent.errors import translate_rpc_error
+from workbench.kurrent.reader import READ, events_of
+
+DEADLINE_SECONDS = 10.0
+"""How long an answer may take."""
+
+_Options = streams_pb2.ReadReq.Options
+_FORWARDS, _BACKWARDS = _Options.ReadDirection.Forwards, _Options.ReadDirection.Backwards
+
+
+LIMITS: Final = ("$maxAge", "$maxCount", "$tb")
+"""The fields of a stream's metadata that hide events of it; what is hidden, a scavenge may take away."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMetadata:
+    """The newest metadata of a stream: its revision in the metadata stream, and whether it may hide events of the stream."""
+
+    revision: int
+    may_hide: bool
+
+
+class PointReader:
+    """Reads single events over a channel that someone else opens and closes; ``connection.points`` gives one.
+
+    All of its methods raise what a call to the server can raise: ``SourceUnavailable``, ``AccessDenied``, ``ReadInterrupted``.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        address: str,
+        metadata: tuple[tuple[str, str], ...] = (),
+        credentials: grpc.CallCredentials | None = None,
+    ) -> None:
+        self._address = address
+        self._login = {"metadata": metadata, "credentials": credentials}
+        self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
+
+    def event_at(self, position: int, prepare_position: int) -> EventAt | None:
+        """Return the first event of ``$all`` at or behind a position, system events included; None if the log ends before it.
+
+        The event is another than the one that was asked for where that one is gone: in a chunk that was scavenged a server accepts any
+        position, and answers with the next event that is left.
+
+        Raises
+        ------
+        InvalidPosition
+            The server refused the position: no record begins there.
+        """
+        events = self._events(self._at(position, prepare_position, direction=_FORWARDS, count=1))
+        return _event(events, 0) if events.num_rows else None
+
+    def events_before(self, position: int, prepare_position: int, *, count: int) -> pa.RecordBatch:
+        """Return up to ``count`` events of ``$all`` before a position, the newest first, in ``EVENT_SCHEMA``.
+
+        Raises
+        ------
+        InvalidPosition
+            The server refused the position: no record begins there.
+        """
+        return self._events(self._at(position, prepare_position, direction=_BACKWARDS, count=count))
+
+    def event_in_stream(self, stream: str, revision: int) -> EventAt | None:
+        """Return the first event of a stream at or behind a revision that readers of the stream see; None if there is none.
+
+        A stream read hides what ``$maxAge``, ``$maxCount``, ``$tb`` and a deletion hide, whether it was scavenged or not.
+
+        Raises
+        ------
+        StreamDeleted
+            The stream was tombstoned.
+        """
+        options = _Options.StreamOptions(stream_identifier=_named(stream), revision=revision)
+        events = self._events(_request(direction=_FORWARDS, count=1, stream=options))
+        return _event(events, 0) if events.num_rows else None
+
+    def stream_metadata(self, stream: str) -> StreamMetadata | None:
+        """Return the newest metadata of a stream; None where there is none.
+
+        Raises
+        ------
+        StreamDeleted
+            The stream was tombstoned.
+        """
+        options = _Options.StreamOptions(stream_identifier=_named(f"$${stream}"), end=shared_pb2.Empty())
+        events = self._events(_request(direction=_BACKWARDS, count=1, stream=options))
+        if not events.num_rows:
+            return None
+        text, raw = events["data"][0].as_py(), events["data_bytes"][0].as_py()
+        return StreamMetadata(events["revision"][0].as_py(), _may_hide(text.encode() if raw is None else raw))
+
+    def _at(self, position: int, prepare_position: int, *, direction: Any, count: int) -> streams_pb2.ReadReq:
+        if prepare_position > position:
+            # A record is prepared before it is committed. Servers fail here without a reason ("Exception was thrown by handler.").
+            raise InvalidPosition(f"{self._address}: no record can have position {position} and prepare position {prepare_position}.")
+        place = _Options.Position(commit_position=position, prepare_position=prepare_position)
+        return _request(direction=direction, count=count, all=_Options.AllOptions(position=place))
+
+    def _events(self, request: streams_pb2.ReadReq) -> pa.RecordBatch:
+        try:
+            messages = list(self._read(request, timeout=DEADLINE_SECONDS, **self._login))
+        except grpc.RpcError as error:
+            raise translate_rpc_error(error, address=self._address) from error
+        decoded = wire.decode(wire.Messages.of(messages)) if messages else None
+        return events_of(decoded) if decoded is not None else pa.RecordBatch.from_pylist([], schema=EVENT_SCHEMA)
+
+
+def _may_hide(metadata: bytes) -> bool:
+    """Tell whether metadata can hide events. Servers read it leniently, so what cannot be parsed counts wherever it names a limit."""
+    try:
+        values = msgspec.json.decode(metadata)
+    except (msgspec.DecodeError, RecursionError):
+        return any(name.encode() in metadata for name in LIMITS)
+    return isinstance(values, dict) and any(name in values for name in LIMITS)
+
+
+def _named(stream: str) -> shared_pb2.StreamIdentifier:
+    return shared_pb2.StreamIdentifier(stream_name=stream.encode())
+
+
+def _request(*, direction: Any, count: int, **what: Any) -> streams_pb2.ReadReq:
+    return streams_pb2.ReadReq(
+        options=_Options(
+            read_direction=direction,
+            resolve_links=False,
+            count=count,
+            no_filter=shared_pb2.Empty(),
+            uuid_option=_Options.UUIDOption(string=shared_pb2.Empty()),
+            **what,
+        )
+    )
+
+
+def _event(events: pa.RecordBatch, row: int) -> EventAt:
+    return EventAt(**{name: events[name][row].as_py() for name in EventAt.__dataclass_fields__})
