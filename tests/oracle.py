@@ -74,8 +74,9 @@ PAYLOADS = (
 TRACES = (b"", b'{"$correlationId":"c-1","$causationId":"e-1"}', b"\x00\x01", b"[]", b'{"$correlationId":5}')
 
 
-def fill(store: Store, events: int, *, begin: int = 0) -> None:
-    """Append events of every make: many streams, JSON and not, system streams, a dangling link, a deletion now and then."""
+def fill(store: Store, events: int, *, begin: int = 0) -> list[str]:
+    """Append events of every make, and return their ids: many streams, JSON and not, system streams, a dangling link now and then."""
+    ids = []
     for i in range(begin, begin + events):
         stream = f"user-{i % 7}" if i % 5 else f"{('room', 'users', '$settings', 'order-eu')[i % 4]}-{i % 3}"
         link = i % 50 == 49
@@ -87,6 +88,8 @@ def fill(store: Store, events: int, *, begin: int = 0) -> None:
             is_json=bool(i % 3),
         )
         store.append("$ce-user" if link else stream, [event])
+        ids.append(str(event.id))
+    return ids
 
 
 def new_events(count: int) -> Sequence[NewEvent]:

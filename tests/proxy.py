@@ -19,7 +19,7 @@ from typing import Any, Literal, Self, TypeVar
 
 T = TypeVar("T")
 
-CutBy = Literal["reset", "fin"]
+CutBy = Literal["reset", "fin", "stall"]
 
 _PIECE = 16 * 1024  # no larger than the pipes between, so that a link that is paused soon blocks the server
 _SECONDS = 10.0  # for anything that is asked of the proxy's own thread
@@ -91,7 +91,7 @@ class Proxy:
         """Cut a connection once the server has sent so many bytes over it, counted from now or from its beginning.
 
         The bytes before the cut reach the client, those behind it do not. ``by="fin"`` closes in good order instead, as a server
-        does whose process was killed. Replaces the rule before.
+        does whose process was killed, and ``by="stall"`` leaves the connection open and silent. Replaces the rule before.
         """
         self._ask(self._set_rule(_Rule(count, times, by)))
 
@@ -216,6 +216,8 @@ class Proxy:
                         if rule.left <= 0 and self._rule is rule:
                             self._rule = None
                     await _delivered(link.client)
+                    if rule.by == "stall":
+                        await asyncio.Event().wait()  # until the link is closed
                     self._cut(link, rule.by)
                     return
             link.client.write_eof()

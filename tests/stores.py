@@ -28,6 +28,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -182,14 +183,23 @@ class _Foreign:
         self.uri = uri
         self.address = uri.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/")
         self._stop = stop
+        self._connection: kurrent.Connection | None = None
+        self._writing = threading.Lock()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def append(self, stream: str, events: Sequence[NewEvent], /) -> None:
         proposed = [
             kurrent.NewEvent(event.type, event.data, event.metadata, event_id=str(event.id), is_json=event.is_json, ticks=event.created)
             for event in events
         ]
-        with kurrent.connect(self.uri) as connection, connection.writer() as writer:
-            writer.append(stream, proposed, expected=kurrent.ANY)
+        with self._writing:
+            if self._connection is None:
+                self._connection = kurrent.connect(self.uri)
+            with self._connection.writer() as writer:
+                writer.append(stream, proposed, expected=kurrent.ANY)
 
     def stop(self) -> None:
         assert self._stop is not None, 'The test must say needs("fresh server").'
@@ -234,7 +244,7 @@ class _Running:
         yield self._store
 
     def close(self) -> None:
-        pass
+        self._store.close()
 
 
 Start = Callable[[int, Path], tuple[Callable[[], None], Callable[[], None], Callable[[], str | None]]]
@@ -268,7 +278,11 @@ class _Started:
         with self._taken() as process:
             process.wait_until_ready()
             assert empty or process.has_events(within=_START_SECONDS), f"{self.name} has written no event of its own."
-            yield _Foreign(process.uri, process.stop)
+            store = _Foreign(process.uri, process.stop)
+            try:
+                yield store
+            finally:
+                store.close()
 
     @contextmanager
     def _taken(self) -> Iterator[_Process]:

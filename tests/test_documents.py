@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.oracle import fill
+from tests.stores import Store, clock_of
 from workbench.cli.app import app
-from workbench.embedded import Clock, EmbeddedStore
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,13 +69,11 @@ def test_the_demo_can_be_run_twice_and_the_commands_that_it_ends_with_run(demo: 
             assert result.exit_code == 0, (command, result.output, result.exception)
 
 
-def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = store.clock
-    assert isinstance(clock, Clock)
-    clock.set(datetime.now(UTC) - timedelta(days=2))
+@pytest.mark.needs("clock")
+def test_the_nightly_pipeline_exports_and_reports_and_may_run_twice(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_of(store).set(datetime.now(UTC) - timedelta(days=2))
     fill(store, 30)
+    clock_of(store).reset()
     for name, value in (("SOURCE", store.uri), ("LAKE", tmp_path / "lake"), ("REPORTS", tmp_path / "reports")):
         monkeypatch.setenv(f"WORKBENCH_{name}", str(value))
     night = (datetime.now(UTC) - timedelta(days=1)).replace(hour=0, minute=15, second=0, microsecond=0)

@@ -90,6 +90,17 @@ def test_a_cut_lets_exactly_the_bytes_before_it_through(link: Proxy, by: str, co
     assert (link.accepted, link.cuts) == (2, 1)
 
 
+def test_a_link_can_stall_instead_and_stays_open(link: Proxy) -> None:
+    link.cut_after(70_000, by="stall")
+    with dial(link) as client:
+        client.sendall(b"x")
+        assert received(client, 70_000) == (SENT[:70_000], "all")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+    assert link.cuts == 1
+
+
 def test_cuts_go_on_on_every_connection_until_the_link_is_healed(link: Proxy) -> None:
     link.cut_every(70_000)
     for _ in range(4):

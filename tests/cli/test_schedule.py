@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.test_failures import run, says
 from tests.lakes import community, write_lake
-from workbench.embedded import EmbeddedStore
+from tests.stores import Store
 
 PIPELINE = """\
 zone: Europe/Berlin
@@ -31,7 +31,7 @@ jobs:
 
 
 @pytest.fixture
-def place(tmp_path: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "orders.yaml").write_text(PIPELINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)

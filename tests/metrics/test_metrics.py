@@ -23,7 +23,7 @@ from tests.cli.test_failures import free_port
 from tests.lakes import START, Recorded, write_lake
 from tests.oracle import fill
 from tests.schedule.jobs import SetClock, Work, fails, pipeline_of, succeeds
-from workbench.embedded import EmbeddedStore
+from tests.stores import Store
 from workbench.errors import UsageError, WorkbenchError
 from workbench.export import export_log
 from workbench.metrics import Figures, collector, lakes, serve_metrics, write_metrics
@@ -153,7 +153,7 @@ def test_a_lake_that_cannot_be_read_is_down_and_the_rest_is_given(tmp_path: Path
     assert "There is no lake" in figures.failures["lake"]
 
 
-def test_the_store_says_how_far_its_log_goes_on(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_the_store_says_how_far_its_log_goes_on(store: Store, tmp_path: Path) -> None:
     fill(store, 20)
     done = export_log(store.uri, tmp_path / "lake")
     fill(store, 20, begin=20)
@@ -213,7 +213,7 @@ def queried() -> dict[str, list[str]]:
     return found | {one["name"]: [one["query"]["query"]] for one in dashboard["templating"]["list"] if one["type"] == "query"}
 
 
-def test_rules_and_dashboard_query_what_is_there(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_rules_and_dashboard_query_what_is_there(store: Store, tmp_path: Path) -> None:
     write_lake(tmp_path / "lake", history(), complete_until=UNTIL)
     pipeline = pipeline_of(tmp_path, TEXT.replace("esdb://127.0.0.1:1?tls=false", store.uri))
     clock = SetClock(datetime(2026, 3, 1, 10, tzinfo=UTC))

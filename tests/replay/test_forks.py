@@ -20,8 +20,8 @@ import workbench as wb
 from tests.forks import EPOCH, Call, bounds, cut, edited, edits, lake_in_runs, told, written
 from tests.replay.asking import engine, entities, lake_of, timeline_in
 from tests.replay.asking import event as recorded
+from tests.stores import NewEvent, Server
 from tests.strategies import CATEGORY, Recorded, histories, projections
-from workbench.embedded import EmbeddedStore, NewEvent
 from workbench.export import export_log
 from workbench.lake import extract, open_lake
 from workbench.projection import Projection, event, on, plan_of
@@ -175,15 +175,16 @@ def test_the_states_of_a_fork_are_those_of_a_lake_that_was_written_so(
         assert states(projection, really) == states(projection, fork)
 
 
+@pytest.mark.needs("timestamps", "empty log")
 @settings(law, max_examples=8)
 @given(data=st.data(), history=histories(max_size=16))
 def test_the_same_holds_of_a_store_that_the_events_were_appended_to(
-    data: st.DataObject, history: list[Recorded], tmp_path_factory: pytest.TempPathFactory
+    server: Server, data: st.DataObject, history: list[Recorded], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     if not history:
         return
     place = tmp_path_factory.mktemp("stores")
-    first = exported(place / "first", history)
+    first = exported(server, place / "first", history)
     # What was really recorded has positions of its own.
     there = first.events().select("position", "event_id").collect()["position"].to_list()
     moved = [replace(one, position=position, prepare_position=position) for one, position in zip(history, there, strict=True)]
@@ -193,7 +194,7 @@ def test_the_same_holds_of_a_store_that_the_events_were_appended_to(
         if method != "patch"
     ]
     calls = [(method, arguments if _addressed(arguments) else {**arguments, "stream": "*"}) for method, arguments in calls]
-    really = exported(place / "second", [one.event for one in told(moved, calls)])
+    really = exported(server, place / "second", [one.event for one in told(moved, calls)])
     for projection in (Thing, ByK):
         assert states(projection, really) == states(projection, edited(first, calls))
 
@@ -202,9 +203,9 @@ def _addressed(arguments: dict[str, Any]) -> bool:
     return bool(arguments.keys() & {"stream", "category", "type", "after", "upto", "position", "where"})
 
 
-def exported(path: Path, events: Sequence[Recorded]) -> Timeline:
-    """Append events to an embedded store, each with its own time, and copy its log."""
-    with EmbeddedStore() as store:
+def exported(server: Server, path: Path, events: Sequence[Recorded]) -> Timeline:
+    """Append events to a fresh store, each with its own time, and copy its log."""
+    with server.serve() as store:
         for one in events:
             data = b"\xff" if one.data is None else one.data.encode()
             metadata = b"" if one.metadata is None else one.metadata.encode()
