@@ -2,6 +2,7 @@
 
 from workbench.embedded.accounts import Account
 from workbench.embedded.clock import Clock
+from workbench.embedded.cluster import Member
 from workbench.embedded.faults import Faults
 from workbench.embedded.log import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.records import NewEvent
@@ -17,6 +18,7 @@ __all__ = [
     "Clock",
     "EmbeddedStore",
     "Faults",
+    "Member",
     "NewEvent",
     "Tombstoned",
     "WrongRevision",

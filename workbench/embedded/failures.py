@@ -74,6 +74,11 @@ def not_leader(host: str, port: int) -> Failure:
     )
 
 
+def not_ready() -> Failure:
+    """Any call on a node that is starting, and one that only the leader takes where there is no leader."""
+    return Failure(StatusCode.UNAVAILABLE, "Server Is Not Ready")
+
+
 def append_too_large() -> Failure:
     """An append of more bytes than one write may have."""
     return Failure(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from grpc import StatusCode
 
-from workbench.embedded.failures import Failure
+from workbench.embedded.cluster import LEADER, Member, check_state
+from workbench.embedded.failures import Failure, not_ready
 from workbench.embedded.log import CHUNK, Appended, Log
 from workbench.embedded.records import NewEvent, Record, redacted
+from workbench.errors import UsageError
+
+_EPOCH_RECORD = 133
+"""How many bytes the record of a leader's epoch takes in the log; no client sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +35,27 @@ class FaultPlan:
     lag: int = 0
     delay: float = 0.0
     visibility_delay: float = 0.0
+    state: str = LEADER
     leader: tuple[str, int] | None = None
+    members: Sequence[Member] | None = None
+    not_ready: float = 0
+    not_ready_for_all: bool = True
+    empty_until: float = 0.0
     interruptions: list[Interruption] = field(default_factory=list)
     lost_replies: int = 0
     date_header: bool = True
+
+    def refuse_as_not_ready(self, *, requires_leader: bool) -> None:
+        """Refuse a call, if calls of its kind are to be refused as on a node that is starting.
+
+        Raises
+        ------
+        Failure
+            UNAVAILABLE, the server is not ready.
+        """
+        if self.not_ready and (requires_leader or self.not_ready_for_all):
+            self.not_ready -= 1
+            raise not_ready()
 
     def lose_reply(self) -> None:
         """Lose the reply to an append that was recorded, if one is to be lost.
@@ -49,8 +74,9 @@ class Faults:
     """Switches for faults of a running store; ``store.faults``.
 
     Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``visibility_delay``, ``date_header``,
-    ``not_leader``) hold until ``clear`` or until they were used up, and touch nothing that is recorded. Faults of the *log*
-    (``scavenge``, ``restore``, ``redact``, ``transaction``) change what is recorded, for good. Both act on calls that are under way.
+    ``not_ready``, ``empty_for``) and of the *cluster* (``not_leader``, ``node_state``, ``gossip``) hold until ``clear`` or until they
+    were used up, and touch nothing that is recorded. Faults of the *log* (``scavenge``, ``restore``, ``redact``, ``transaction``,
+    ``phantom_tail``) change what is recorded, for good. All act on calls that are under way.
 
     Some need no switch. A dangling link is an event of type ``$>`` whose data names what is not there: ``b"7@no-such-stream"``.
     An invalid position is any that no event has.
@@ -68,6 +94,7 @@ class Faults:
         self._rewrite = rewrite
         self._record = record
         self._notify = notify
+        self._phantom: tuple[int, str] | None = None
 
     def clear(self) -> None:
         """End all faults of the service."""
@@ -76,7 +103,11 @@ class Faults:
         self._plan.lag = 0
         self._plan.delay = 0.0
         self._plan.visibility_delay = 0.0
+        self._plan.state = LEADER
         self._plan.leader = None
+        self._plan.members = None
+        self._plan.not_ready = 0
+        self._plan.empty_until = 0.0
         self._plan.date_header = True
         self._notify()
 
@@ -134,8 +165,87 @@ class Faults:
         self._plan.date_header = sent
 
     def not_leader(self, *, host: str, port: int) -> None:
-        """Refuse writes, and reads that want the leader, and name another leader instead, in gossip too."""
+        """Make this node a follower of a leader elsewhere, which it names in gossip.
+
+        It refuses writes, and reads that want the leader, also those under way, and names the leader; others it answers from its
+        own log.
+        """
+        self._plan.state = "Follower"
         self._plan.leader = (host, port)
+        self._notify()
+
+    def node_state(self, state: str) -> None:
+        """Put this node into a state of the protocol, such as ``"Follower"``, ``"ReadOnlyReplica"``, ``"CatchingUp"`` or ``"Unknown"``.
+
+        Gossip tells it, and calls are refused as a real node in that state refuses them: ``Server Is Not Ready`` for all calls
+        while it is ``"Initializing"``, and for those that want the leader where no leader is known, as in an election
+        (``"Unknown"``); ``Leader info available`` where one is, by ``not_leader`` or ``gossip``. Other reads are served, whatever the
+        log holds.
+
+        Raises
+        ------
+        UsageError
+            There is no such state.
+        """
+        check_state(state)
+        self._plan.state = state
+        self._notify()
+
+    def gossip(self, members: Sequence[Member]) -> None:
+        """Answer questions for gossip with these members and no others, whatever state this node is in."""
+        self._plan.members = list(members)
+
+    def not_ready(self, *, times: float = math.inf, requires_leader: bool = False) -> None:
+        """Refuse the next calls of streams with ``Server Is Not Ready``, as a node that is starting does.
+
+        Without ``times`` until ``clear``. With ``requires_leader`` those alone that want the leader, as in an election.
+        """
+        self._plan.not_ready = times
+        self._plan.not_ready_for_all = not requires_leader
+
+    def empty_for(self, seconds: float) -> None:
+        """Show an empty log to all readers for some seconds, as a server does for about one after its start.
+
+        ``math.inf`` until ``clear``. Appends are taken and answered meanwhile.
+        """
+        self._plan.empty_until = time.monotonic() + seconds
+        self._notify()
+
+    def phantom_tail(self, stream: str, events: Sequence[NewEvent]) -> Appended:
+        """Append events that no other node has, as the log of a deposed leader holds them when it is started again.
+
+        The node goes into the state ``"PreReplica"``, so it refuses those who want the leader and serves the events to all others,
+        until ``drop_phantom_tail``.
+        """
+        done = self._record(lambda log: log.append(stream, events))
+        if self._phantom is None:
+            self._phantom = done.count - len(events), self._plan.state
+        self.node_state("PreReplica")
+        return done
+
+    def drop_phantom_tail(self) -> None:
+        """Take the phantom tail away, as a deposed leader does when it follows the new one, and go back to the state before.
+
+        Calls that are under way end with UNAVAILABLE: the server starts again. What the cluster records next stands behind the
+        record of the new leader's epoch, at another place than the tail began.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        if self._phantom is None:
+            raise UsageError("The store has no phantom tail: make one by phantom_tail first.")
+        (first, state), self._phantom = self._phantom, None
+
+        def change(log: Log) -> None:
+            kept = list(islice(log.all_records(), first))
+            end = log.commits[first] + _EPOCH_RECORD if first < log.published else log.end
+            log.rewrite(kept, end=end)
+            log.history += 1
+
+        self._rewrite(change)
+        self.node_state(state)
 
     def scavenge(self, positions: Collection[int] = ()) -> int:
         """Take records away for good, and return how many.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -14,7 +15,8 @@ import grpc.aio
 from grpc import StatusCode
 
 from workbench.embedded.accounts import Accounts
-from workbench.embedded.failures import Failure, not_leader
+from workbench.embedded.cluster import LEADER, Member, refusal
+from workbench.embedded.failures import Failure
 from workbench.embedded.faults import FaultPlan
 from workbench.embedded.log import Log
 
@@ -85,6 +87,8 @@ class Node:
     @property
     def head(self) -> int:
         """How many records readers may see: the visible ones, less those by which the node lags."""
+        if self.plan.empty_until > time.monotonic():
+            return 0
         return max(0, self.visible - self.plan.lag)
 
     def start(self) -> None:
@@ -154,24 +158,49 @@ class Node:
         finally:
             self._watches.discard(watch)
 
+    @property
+    def members(self) -> Sequence[Member]:
+        """The members of the cluster, as this node tells of them."""
+        plan = self.plan
+        if plan.members is not None:
+            return plan.members
+        own = Member(*self.address, plan.state)
+        return [own] if plan.leader is None else [own, Member(*plan.leader)]
+
     def admit(self, context: Context, stream: str, *, writes: bool) -> None:
         """Let a call go on that reads or writes a stream, or ``$all``.
 
         Raises
         ------
         Failure
-            The user may not, this node is not the leader and the call wants one, or its storage cannot be written.
+            The user may not, this node is not ready, or not the leader and the call wants one, or its storage cannot be written.
         """
         if writes and self._broken is not None:
             raise _unwritable(self._broken)
         metadata = context.invocation_metadata() or ()
         self.accounts.check(metadata, stream)
-        if self.plan.leader is not None and (writes or ("requires-leader", "true") in [tuple(pair) for pair in metadata]):
-            raise not_leader(*self.plan.leader)
+        self.plan.refuse_as_not_ready(requires_leader=_requires_leader(context))
+        self.standing(context, writes=writes)()
+
+    def standing(self, context: Context, *, writes: bool) -> Callable[[], None]:
+        """Return a check that raises a Failure once this node is in no state to serve a call, which may be under way."""
+        plan, requires_leader = self.plan, _requires_leader(context)
+
+        def check() -> None:
+            if plan.state != LEADER and (refused := refusal(plan.state, self._leader, requires_leader=requires_leader, writes=writes)):
+                raise refused
+
+        return check
+
+    @property
+    def _leader(self) -> tuple[str, int] | None:
+        if self.plan.leader is not None:
+            return self.plan.leader
+        return next(((member.host, member.port) for member in self.members if member.state == LEADER and member.is_alive), None)
 
     def notify(self) -> None:
         """Wake all who watch."""
-        if self._held:
+        if self._held or self.plan.empty_until:
             self._release()
         for watch in self._watches:
             watch.wake()
@@ -191,14 +220,17 @@ class Node:
 
     def _release(self) -> None:
         """Show the records that were held back long enough, and come again for the next."""
-        loop, held = asyncio.get_running_loop(), self._held
-        while held and held[0][1] + self.plan.visibility_delay <= loop.time():
+        loop, held, plan = asyncio.get_running_loop(), self._held, self.plan
+        while held and held[0][1] + plan.visibility_delay <= loop.time():
             held.popleft()
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
-        if held and math.isfinite(self.plan.visibility_delay):
-            self._release_timer = loop.call_at(held[0][1] + self.plan.visibility_delay, self.notify)
+        due = held[0][1] + plan.visibility_delay if held else math.inf
+        if plan.empty_until > time.monotonic():
+            due = min(due, plan.empty_until)  # the loop's time is the monotonic one
+        if math.isfinite(due):
+            self._release_timer = loop.call_at(due, self.notify)
 
     async def _write_staged(self) -> None:
         while self._broken is None and not self._stopping:
@@ -219,6 +251,10 @@ class Node:
             self.log.publish(len(staged))
             self._hold(first)
         self.notify()
+
+
+def _requires_leader(context: Context) -> bool:
+    return ("requires-leader", "true") in [tuple(pair) for pair in context.invocation_metadata() or ()]
 
 
 def _unwritable(error: Exception) -> Failure:

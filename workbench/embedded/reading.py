@@ -51,10 +51,12 @@ class Reader:
         left = _END if interruption is None else interruption.after
         structured = request.options.uuid_option.WhichOneof("content") == "structured"
         unchanged = Watch(self._log)
+        check_standing = self._node.standing(context, writes=False)
         try:
             async with aclosing(self._pages(request.options, context)) as pages:
                 async for page in pages:
                     unchanged.check()
+                    check_standing()
                     if plan.delay:
                         await asyncio.sleep(plan.delay)
                     for message in page[:left]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import grpc
 from esdbclient.protos.Grpc import gossip_pb2, persistent_pb2, shared_pb2, streams_pb2
 from google.protobuf.message import Message
 
 from workbench.embedded.batches import BatchAppender
+from workbench.embedded.cluster import cluster_info
 from workbench.embedded.failures import Failure
 from workbench.embedded.node import Context, Node
 from workbench.embedded.reading import Reader
@@ -35,7 +34,6 @@ _SUPPORTED = (
     (_PERSISTENT, "List", ()),
     (_FEATURES, "GetSupportedMethods", ()),
 )
-_INSTANCE = UUID("00000000-0000-4000-8000-000000000001")
 
 
 class Directory:
@@ -45,20 +43,12 @@ class Directory:
         self._node = node
 
     async def gossip(self, _: shared_pb2.Empty, __: Context) -> gossip_pb2.ClusterInfo:
-        """Name one leader: this node, or the one that the faults name.
+        """Name the members of the cluster: this node alone as its leader, unless the faults say otherwise.
 
         The address is the one the store was started with. gRPC for Python does not show a server which authority the client
         dialled.
         """
-        host, port = self._node.plan.leader or self._node.address
-        member = gossip_pb2.MemberInfo(
-            instance_id=shared_pb2.UUID(string=str(_INSTANCE)),
-            time_stamp=self._node.now(),
-            state=gossip_pb2.MemberInfo.Leader,
-            is_alive=True,
-            http_end_point=gossip_pb2.EndPoint(address=host, port=port),
-        )
-        return gossip_pb2.ClusterInfo(members=[member])
+        return cluster_info(self._node.members, now=self._node.now())
 
     async def supported_methods(self, _: shared_pb2.Empty, __: Context) -> bytes:
         """List the methods that there are, in lower case as the server does."""
