@@ -10,6 +10,7 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   └── QueryError             SQL that the lake cannot run
     ├── SourceError                KurrentDB, or the way to it           (exit status 1, as all that follow)
     │   ├── SourceUnavailable      no answer at that address
+    │   │   └── SourceNotReady     the node is starting, or its cluster elects a leader: it passes by itself
     │   ├── TlsMismatch            one side speaks TLS, the other does not, or does not trust it
     │   ├── AccessDenied           wrong password, or no right to read
     │   ├── ReadInterrupted        a read that stopped before its end
@@ -38,6 +39,8 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   └── RunOutOfMemory         the run held more memory than it may
     ├── ScheduleError              the ledger of scheduled runs cannot be read or written
     └── EmbeddedStoreError         the embedded store cannot start or serve
+
+What is no failure, and should be known all the same, is a ``WorkbenchWarning``.
 """
 
 import functools
@@ -45,6 +48,10 @@ import functools
 
 class WorkbenchError(Exception):
     """Base of all errors that the workbench raises on purpose."""
+
+
+class WorkbenchWarning(UserWarning):
+    """Warned of when the workbench goes on, but otherwise than was asked for, or with settings that may fail later."""
 
 
 class UsageError(WorkbenchError, ValueError):
@@ -75,8 +82,12 @@ class SourceUnavailable(SourceError):
     """Raised when nothing answers at the address, or the answer is not that of a KurrentDB."""
 
 
+class SourceNotReady(SourceUnavailable):
+    """Raised when the server is there but not ready: it is starting, or its cluster has no leader just now. It passes by itself."""
+
+
 class TlsMismatch(SourceError):
-    """Raised when client and server disagree about TLS, or the certificate is not trusted."""
+    """Raised when client and server disagree about TLS, or one does not accept the other's certificate."""
 
 
 class AccessDenied(SourceError):

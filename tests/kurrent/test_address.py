@@ -13,9 +13,9 @@ from workbench.kurrent.address import Address
     [
         ("esdb://localhost", "esdb://localhost:2113"),
         ("esdb://localhost:2114?tls=false", "esdb://localhost:2114"),
-        ("kurrentdb://ops:s3cret@a:1,b:2,c", "esdb://a:1,b:2,c:2113"),
-        ("kurrentdb+discover://ops:s3cret@cluster.example?tls=true", "esdb+discover://cluster.example:2113"),
-        ("kdb+discover://cluster.example", "esdb+discover://cluster.example:2113"),
+        ("kurrentdb://ops:s3cret@a:1,b:2,c", "kurrentdb://a:1,b:2,c:2113"),
+        ("kurrentdb+discover://ops:s3cret@cluster.example?tls=true", "kurrentdb+discover://cluster.example:2113"),
+        ("kdb+discover://cluster.example", "kdb+discover://cluster.example:2113"),
         ("ESDB://host", "esdb://host:2113"),
         ("esdb://[::1]?tls=false", "esdb://[::1]:2113"),
     ],

@@ -22,14 +22,14 @@ def transport(request: pytest.FixtureRequest) -> Transport:
     return chosen
 
 
-@pytest.mark.parametrize("scheme", ["esdb", "kurrentdb", "esdb+discover", "kurrentdb+discover"])
+@pytest.mark.parametrize("scheme", ["esdb", "kurrentdb", "kurrent", "esdb+discover", "kurrentdb+discover", "kurrent+discover"])
 def test_every_scheme_leads_to_the_log(store: EmbeddedStore, transport: Transport, scheme: str) -> None:
     fill(store, 10)
     with connect(f"{scheme}://{store.address}?tls=false", transport=transport) as source:
         end = source.end()
         assert end is not None
         assert sum(batch.events.num_rows for batch in source.read_batches(upto=end)) == 10
-        assert source.address == f"{scheme.replace('kurrentdb', 'esdb')}://{store.address}"
+        assert source.address == f"{scheme}://{store.address}"
 
 
 def test_several_hosts_are_asked_in_turn(store: EmbeddedStore) -> None:

@@ -1,11 +1,9 @@
-"""Nothing that gRPC or esdbclient raises leaves the boundary under its own name."""
+"""Nothing that gRPC raises leaves the boundary under its own name."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-import esdbclient.exceptions
 import grpc
 import pytest
 
@@ -19,14 +17,9 @@ from workbench.errors import (
     TlsMismatch,
     WrongExpectedRevision,
 )
-from workbench.kurrent.errors import CODES, translate_client_error, translate_rpc_error
+from workbench.kurrent.errors import CODES, translate_rpc_error
 
 ADDRESS = "esdb://db.example:2113"
-EXCEPTIONS = [
-    cls
-    for _, cls in inspect.getmembers(esdbclient.exceptions, inspect.isclass)
-    if issubclass(cls, Exception) and cls.__module__ == "esdbclient.exceptions"
-]
 
 
 class Failed(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
@@ -55,13 +48,6 @@ def test_a_status_becomes_an_error_that_names_the_address_and_what_the_server_sa
     assert str(error).startswith(f"{ADDRESS}: ")
     assert "the first line" in str(error)
     assert "the second" not in str(error)
-
-
-@pytest.mark.parametrize("exception", EXCEPTIONS, ids=lambda cls: cls.__name__)
-def test_every_exception_of_esdbclient_becomes_an_error_of_the_workbench(exception: type[Exception]) -> None:
-    error = translate_client_error(exception("said"), address=ADDRESS)
-    assert isinstance(error, SourceError)
-    assert str(error).startswith(f"{ADDRESS}: ")
 
 
 @pytest.mark.parametrize(
@@ -94,8 +80,3 @@ def test_a_connection_that_breaks_in_mid_read_is_an_interrupted_read() -> None:
     broken = Failed(grpc.StatusCode.UNAVAILABLE, "Socket closed")
     assert type(translate_rpc_error(broken, address=ADDRESS)) is SourceUnavailable
     assert type(translate_rpc_error(broken, address=ADDRESS, reading=True)) is ReadInterrupted
-
-
-def test_an_exception_that_is_nobodys_is_raised_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError):
-        translate_client_error(ZeroDivisionError(), address=ADDRESS)

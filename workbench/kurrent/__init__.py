@@ -1,6 +1,7 @@
-"""The boundary to KurrentDB: the only room that knows gRPC and esdbclient."""
+"""The boundary to KurrentDB: the only room that knows gRPC and esdbclient's messages."""
 
 from workbench.kurrent.address import Address
+from workbench.kurrent.cluster import NodeState
 from workbench.kurrent.connection import Connection, Transport, connect
 from workbench.kurrent.point_reads import PointReader, StreamMetadata
 from workbench.kurrent.reader import Batch, LogEnd
@@ -17,6 +18,7 @@ __all__ = [
     "Expected",
     "LogEnd",
     "NewEvent",
+    "NodeState",
     "Pending",
     "PointReader",
     "StreamMetadata",

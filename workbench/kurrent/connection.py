@@ -1,39 +1,28 @@
-"""An open connection to a KurrentDB: the only place that makes an esdbclient or a channel."""
+"""An open connection to a KurrentDB."""
 
 from __future__ import annotations
 
-import socket
-import ssl
-from base64 import b64encode
 from collections.abc import Iterator
-from importlib.resources import as_file, files
+from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Final, Literal, Self, get_args
 
 import grpc
-from esdbclient import EventStoreDBClient
-from esdbclient.common import BasicAuthCallCredentials
-from grpc.experimental import ChannelOptions
 
-from workbench.errors import InvalidAddress, TlsMismatch, UsageError
+from workbench.errors import SourceError, SourceNotReady, UsageError
 from workbench.events import Checkpoint
-from workbench.kurrent.address import Address
-from workbench.kurrent.errors import translate_client_error, translate_rpc_error
-from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.address import Address, Host
+from workbench.kurrent.channels import ANSWER_SECONDS, Channels
+from workbench.kurrent.cluster import Node, NodeState, explained, find_node, leader_of, member_at, read_gossip, state_of
+from workbench.kurrent.errors import Peer
 from workbench.kurrent.point_reads import PointReader
 from workbench.kurrent.reader import Batch, LogEnd, Reader
 from workbench.kurrent.writer import Writer
 
 Transport = Literal["http2", "grpc"]
 
-ANSWER_SECONDS = 10.0
-"""How long the first answer of a server may take. A port that accepts and never speaks is no KurrentDB."""
-
-KEEPALIVE_MS = 10_000
-"""How long a connection may be silent before a sign of life is asked for, and how long that may take: as in KurrentDB's clients."""
-
-_NEVER_MS = 2**31 - 1
-_LARGEST_MESSAGE = 20 * 1024 * 1024  # an event is at most 16 MiB, and its envelope is small
+LEADER_SECONDS: Final = 5.0
+"""How long the leader may take to say where its log ends while another node is read."""
 
 
 def connect(address: str, *, username: str | None = None, password: str | None = None, transport: Transport = "http2") -> Connection:
@@ -42,8 +31,8 @@ def connect(address: str, *, username: str | None = None, password: str | None =
     Parameters
     ----------
     address
-        ``esdb://host:2113?tls=false``, ``esdb+discover://…``, and the same with ``kurrentdb``; several hosts by comma. The
-        options are those of KurrentDB's connection strings that esdbclient knows.
+        A connection string of KurrentDB: ``esdb://host:2113?tls=false``, ``esdb+discover://…``, and the same with ``kurrentdb``,
+        ``kurrent`` or ``kdb``; several hosts by comma.
     username, password
         Taken before those of the address and of the environment (``KURRENTDB_USERNAME``, ``KURRENTDB_PASSWORD``).
     transport
@@ -58,9 +47,16 @@ def connect(address: str, *, username: str | None = None, password: str | None =
     Raises
     ------
     InvalidAddress
-        The address cannot be read.
+        The address cannot be read, or a file that it names.
     SourceUnavailable, TlsMismatch, AccessDenied
-        Nothing answers, one side speaks TLS and the other does not, the password or the right is wrong.
+        Nothing answers, TLS fails, the password or the right is wrong.
+    SourceNotReady
+        A ``SourceUnavailable`` that passes by itself: the node is starting, or its cluster elects a leader.
+
+    Warns
+    -----
+    WorkbenchWarning
+        There is no node of the kind that ``nodePreference`` names, so that the leader is read; or a keep-alive option is very short.
     """
     connection = Connection(Address.parse(address).with_login(username, password), transport=transport)
     try:
@@ -69,72 +65,6 @@ def connect(address: str, *, username: str | None = None, password: str | None =
         connection.close()
         raise
     return connection
-
-
-class _Client(EventStoreDBClient):
-    """esdbclient for what it is good at, discovery and channel settings, with a login that never enters its address.
-
-    Its parser wants a user and a password in every TLS address, does not decode them, and repeats the whole address in its
-    errors; so it is given a placeholder there, and the login here.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self._login = (address.username, address.password)
-        query = f"?{address.query}" if address.query else ""
-        super().__init__(f"{address.scheme}://-:-@{address.hosts}{query}")
-
-    def construct_call_credentials(self, username: str | None, password: str | None) -> grpc.CallCredentials | None:
-        username, password = self._login
-        if not (username and password and self.connection_spec.options.Tls):
-            return None
-        return grpc.metadata_call_credentials(BasicAuthCallCredentials(username, password))
-
-    def channel(self) -> grpc.Channel:
-        """Make a channel to the chosen node that hands over messages without a thread switch for each."""
-        seconds = self.connection_spec.options
-        return self._construct_grpc_channel(
-            self.connection_target,
-            (
-                (ChannelOptions.SingleThreadedUnaryStream, 1),
-                ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-                # esdbclient sets `grpc.keepalive_ms`, which gRPC does not know.
-                ("grpc.keepalive_time_ms", _milliseconds(seconds.KeepAliveInterval) or _NEVER_MS),
-                ("grpc.keepalive_timeout_ms", _milliseconds(seconds.KeepAliveTimeout) or _NEVER_MS),
-                ("grpc.http2.max_pings_without_data", 0),
-            ),
-        )
-
-    def endpoint(self) -> Endpoint:
-        """Return the chosen node for a plain HTTP/2 connection, with the same trust and login as the channel's."""
-        host, _, port = self.connection_target.rpartition(":")
-        options = self.connection_spec.options
-        headers = self.metadata
-        username, password = self._login
-        tls = None
-        if options.Tls:
-            tls = ssl.create_default_context(cadata=self.root_certificates.decode() if self.root_certificates else None)
-            if not self.root_certificates:
-                # gRPC brings its own list of authorities; who is trusted must not depend on the transport.
-                with as_file(files("grpc._cython") / "_credentials" / "roots.pem") as roots:
-                    tls.load_verify_locations(cafile=roots)
-            if options.UserCertFile:
-                tls.load_cert_chain(options.UserCertFile, options.UserKeyFile)
-            tls.set_alpn_protocols(["h2"])
-            if username and password:
-                login = b64encode(f"{username}:{password}".encode()).decode()
-                headers = (*headers, ("authorization", f"Basic {login}"))
-        interval = _milliseconds(options.KeepAliveInterval)
-        silence = None if interval is None else interval / 1000
-        return Endpoint(host.strip("[]"), int(port), tls, headers, connect_seconds=ANSWER_SECONDS, silence_seconds=silence)
-
-    @property
-    def credentials(self) -> grpc.CallCredentials | None:
-        return self._call_credentials
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        leader = "true" if self.connection_spec.options.NodePreference == "leader" else "false"
-        return (*self._call_metadata, ("requires-leader", leader))
 
 
 class Connection:
@@ -150,22 +80,84 @@ class Connection:
         if transport not in get_args(Transport):
             raise UsageError(f"There is no transport {transport!r}; it is one of {', '.join(get_args(Transport))}.")
         self.address = str(address)
+        self._given, self._transport = address, transport
+        self._channels = Channels(address)
+        self._leader: tuple[Host, grpc.Channel] | None = None
+        self._open(find_node(address, self._channels))
+
+    def _open(self, node: Node) -> None:
+        self._node = node
+        dialled = str(node.host) if self._given.discovers else None
+        self._peer = Peer(self.address, self._channels.login, node=dialled, by_gossip=node.by_gossip)
+        self._metadata = self._channels.metadata(requires_leader=node.requires_leader)
+        self._channel = self._channels.grpc(node.host)
+        endpoint = self._channels.http2(node.host, requires_leader=node.requires_leader) if self._transport == "http2" else None
+        self._reader = Reader(self._channel, address=self._peer, metadata=self._metadata, endpoint=endpoint)
+
+    def reconnect(self) -> None:
+        """Look anew for the node to read, and open new channels to it; this object goes on with them.
+
+        Calls that are under way end. Where no node is found, the old channels stay.
+
+        Raises
+        ------
+        SourceError
+            As :func:`connect` does; but for the search itself nothing is asked of the node.
+        """
+        node = find_node(self._given, self._channels)
+        self.close()
+        self._open(node)
+
+    def check_node(self) -> NodeState:
+        """Make sure that the node serves only what its cluster has committed to, and say what it is.
+
+        Where the leader is read, each call says so and the node itself refuses if it is not: nothing is asked. Any other node is
+        asked for its state: one that was deposed, or that catches up, may serve events that the cluster never commits to. So this
+        is to be called before each read, and before what was read is kept.
+
+        Raises
+        ------
+        SourceNotReady
+            The node is in no state to be read, or has become the leader since: ``reconnect``.
+        SourceUnavailable
+            It does not answer, or its gossip does not list it under the address that was dialled.
+        """
+        if self._node.requires_leader:
+            return NodeState.LEADER
         try:
-            self._client = _Client(address)
-            endpoint = self._client.endpoint() if transport == "http2" else None
-        except (ValueError, OSError) as error:
-            raise InvalidAddress(f"{self.address}: {_without_address(error)}.") from None
-        except Exception as error:
-            raise translate_client_error(error, address=self.address) from error
-        self._tls = self._client.connection_spec.options.Tls
-        self._channel = self._client.channel()
-        self._reader = Reader(
-            self._channel,
-            address=self.address,
-            metadata=self._client.metadata,
-            credentials=self._client.credentials,
-            endpoint=endpoint,
-        )
+            members = read_gossip(self._channel, metadata=self._metadata, timeout=self._given.options.gossip_timeout)
+        except grpc.RpcError as error:
+            raise self._explained(error) from error
+        self._node = replace(self._node, leader=leader_of(members))
+        state = state_of(member_at(members, self._node.host, peer=self._peer), peer=self._peer)
+        if state is NodeState.LEADER:
+            # A leader that is deposed says so too late, so it is read only by calls that it refuses by itself.
+            raise SourceNotReady(f"{self._peer}: the node has become the leader of its cluster meanwhile. Connect again.")
+        return state
+
+    @property
+    def leader_address(self) -> str | None:
+        """Host and port of the cluster's leader, as far as the node has told; None while it has named none."""
+        return None if self._node.leader is None else str(self._node.leader)
+
+    def leader_end(self) -> LogEnd | None:
+        """Return the last event of the *leader's* log, or None where that is empty, or no leader can be asked.
+
+        Where the leader is read anyway, it is :meth:`end`.
+        """
+        if self._node.requires_leader:
+            return self.end()
+        host = self._node.leader
+        if host is None:
+            return None
+        if self._leader is None or self._leader[0] != host:
+            self._forget_leader()
+            self._leader = host, self._channels.grpc(host)
+        reader = Reader(self._leader[1], address=self._peer, metadata=self._channels.metadata(requires_leader=True))
+        try:
+            return reader.one(backwards=True, timeout=LEADER_SECONDS)
+        except grpc.RpcError:
+            return None
 
     def end(self) -> LogEnd | None:
         """Return the last event of the log, or None of an empty one: the high-water mark of a read that is to be complete."""
@@ -179,12 +171,10 @@ class Connection:
         try:
             return self._reader.one(backwards=backwards, timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
-            if not self._tls and self._speaks_tls():
-                raise TlsMismatch(
-                    f"{self.address}: the server speaks TLS, and the address says tls=false. Use ?tls=true, with tlsCaFile= for a "
-                    "private authority, and a user and password."
-                ) from error
-            raise translate_rpc_error(error, address=self.address) from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: grpc.RpcError) -> SourceError:
+        return explained(error, channels=self._channels, host=self._node.host, peer=self._peer)
 
     def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]:
         """Read the whole log in order, system events and all, up to and including a high-water mark.
@@ -214,11 +204,11 @@ class Connection:
     @property
     def points(self) -> PointReader:
         """Reads of single events, each with a deadline."""
-        return PointReader(self._channel, address=self.address, metadata=self._client.metadata, credentials=self._client.credentials)
+        return PointReader(self._channel, address=self._peer, metadata=self._metadata)
 
     def writer(self) -> Writer:
         """Return a writer that keeps many appends in flight over one call; a context manager."""
-        return Writer(self._channel, address=self.address, metadata=self._client.metadata, credentials=self._client.credentials)
+        return Writer(self._channel, address=self._peer, metadata=self._metadata)
 
     @property
     def accepts_timestamps(self) -> bool:
@@ -227,7 +217,12 @@ class Connection:
 
     def close(self) -> None:
         self._channel.close()
-        self._client.close()
+        self._forget_leader()
+
+    def _forget_leader(self) -> None:
+        if self._leader is not None:
+            self._leader[1].close()
+            self._leader = None
 
     def __enter__(self) -> Self:
         return self
@@ -237,32 +232,3 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.address}>"
-
-    def _speaks_tls(self) -> bool:
-        """Try a TLS handshake, trusting anyone: it is only asked whether TLS is spoken, nothing is sent."""
-        host, _, port = self._client.connection_target.rpartition(":")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=3) as plain, context.wrap_socket(plain):
-                return True
-        except OSError:
-            return False
-
-
-def _milliseconds(value: int | None) -> int | None:
-    """Read a keep-alive option: absent is the default, and what is not positive turns it off."""
-    if value is None:
-        return KEEPALIVE_MS
-    return value if value > 0 else None
-
-
-def _without_address(error: Exception) -> str:
-    """Return esdbclient's complaint about an address without the address, which it appends behind a colon."""
-    if isinstance(error, ssl.SSLError):
-        return f"a file that the address names holds no certificate or key that can be read ({error.reason or 'not PEM'})"
-    if isinstance(error, OSError):
-        return f"a file that the address names cannot be read: {error.strerror} ({error.filename})"
-    head, _, tail = str(error).rpartition(": ")
-    return head if "://" in tail and head else str(error)

@@ -1,11 +1,12 @@
-"""The one table in which errors of gRPC and of esdbclient become errors of the workbench."""
+"""The one table in which errors of gRPC become errors of the workbench."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
-import esdbclient.exceptions as client
 import grpc
 
 from workbench.errors import (
@@ -13,15 +14,51 @@ from workbench.errors import (
     InvalidPosition,
     ReadInterrupted,
     SourceError,
+    SourceNotReady,
     SourceUnavailable,
     StreamDeleted,
     StreamNotFound,
     TlsMismatch,
-    UsageError,
     WrongExpectedRevision,
 )
+from workbench.kurrent.address import PASSWORD_VARIABLE, USERNAME_VARIABLE
 
 _Code = grpc.StatusCode
+
+
+class Login(Enum):
+    """Which login goes with the calls."""
+
+    SENT = auto()
+    NONE = auto()
+    NO_PASSWORD = auto()
+    NOT_WITHOUT_TLS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom calls go to, as errors name it.
+
+    Attributes
+    ----------
+    address
+        The address as it was given, without its credentials.
+    login
+        Which login goes with the calls.
+    node
+        The node that was chosen among several or named by the cluster's gossip; None where the address's only host was dialled.
+    by_gossip
+        Whether the cluster's gossip named it.
+    """
+
+    address: str
+    login: Login = Login.SENT
+    node: str | None = None
+    by_gossip: bool = False
+
+    def __str__(self) -> str:
+        return self.address if self.node is None or self.address.endswith(f"//{self.node}") else f"{self.address} (node {self.node})"
+
 
 CODES: Final[dict[grpc.StatusCode, tuple[type[SourceError], str]]] = {
     _Code.UNAVAILABLE: (
@@ -61,58 +98,32 @@ CODES: Final[dict[grpc.StatusCode, tuple[type[SourceError], str]]] = {
 }
 """For each gRPC status: the class, and what happened with what to do next."""
 
-EXCEPTIONS: Final[dict[type[Exception], grpc.StatusCode]] = {
-    client.ServiceUnavailable: _Code.UNAVAILABLE,
-    client.SSLError: _Code.UNAVAILABLE,
-    client.DiscoveryFailed: _Code.UNAVAILABLE,
-    client.NodeIsNotLeader: _Code.UNAVAILABLE,
-    client.DeadlineExceeded: _Code.DEADLINE_EXCEEDED,
-    client.GrpcDeadlineExceeded: _Code.DEADLINE_EXCEEDED,
-    client.AppendDeadlineExceeded: _Code.DEADLINE_EXCEEDED,
-    client.AccessDeniedError: _Code.PERMISSION_DENIED,
-    client.CancelledByClient: _Code.CANCELLED,
-    client.AbortedByServer: _Code.ABORTED,
-    client.ConsumerTooSlow: _Code.ABORTED,
-    client.InternalError: _Code.INTERNAL,
-    client.ExceptionThrownByHandler: _Code.UNKNOWN,
-    client.UnknownError: _Code.UNKNOWN,
-    client.GrpcError: _Code.UNKNOWN,
-    client.SubscriptionConfirmationError: _Code.UNKNOWN,
-    client.ExceptionIteratingRequests: _Code.UNKNOWN,
-    client.NotFound: _Code.NOT_FOUND,
-    client.AlreadyExists: _Code.ALREADY_EXISTS,
-    client.FailedPrecondition: _Code.FAILED_PRECONDITION,
-    client.MaximumSubscriptionsReached: _Code.FAILED_PRECONDITION,
-    client.OperationFailed: _Code.FAILED_PRECONDITION,
-    client.InvalidTransactionError: _Code.INVALID_ARGUMENT,
-    client.BadRequestError: _Code.INVALID_ARGUMENT,
-    client.MaximumAppendSizeExceededError: _Code.INVALID_ARGUMENT,
-    client.ProgrammingError: _Code.INVALID_ARGUMENT,
-    client.EventStoreDBClientException: _Code.UNKNOWN,
+_TOMBSTONED = (StreamDeleted, "the stream was deleted for good (tombstoned)")
+_OTHER_REVISION = (WrongExpectedRevision, "the stream has another revision than was expected. Read it and decide again")
+_STARTING = (SourceNotReady, "the node is not ready: it is starting, or its cluster elects a leader. Wait a moment and run it again")
+_NO_LOGIN = f"Give them in the address, or as {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
+_REFUSED_LOGIN: Final = {
+    Login.NONE: f"the server wants a login, and none was sent: there is no user and no password. {_NO_LOGIN}",
+    Login.NO_PASSWORD: f"the server wants a login, and none was sent: there is a user without a password. {_NO_LOGIN}",
+    Login.NOT_WITHOUT_TLS: "the server wants a login, and none was sent, as the address says tls=false and a password goes over TLS only. "
+    "Use ?tls=true",
 }
-"""esdbclient's exceptions, each as the status that it stands for; those with a class of their own below come first."""
-
-_NO_SUCH_NODE = (SourceUnavailable, "the cluster has no node of the kind that nodePreference names. Name another, or leave it out")
-
-_OWN: Final[dict[type[Exception], tuple[type[SourceError], str]]] = {
-    client.LeaderNotFound: _NO_SUCH_NODE,
-    client.FollowerNotFound: _NO_SUCH_NODE,
-    client.ReadOnlyReplicaNotFound: _NO_SUCH_NODE,
-    client.WrongCurrentVersion: (
-        WrongExpectedRevision,
-        "the stream has another revision than was expected. Read it and decide again",
-    ),
-    client.StreamIsDeleted: (StreamDeleted, "the stream was deleted for good (tombstoned)"),
-}
-
 _TLS_SIGNS = ("SSL_ERROR", "Ssl handshake", "CERTIFICATE_VERIFY_FAILED", "certificate verify failed", "empty address list")
 
 
-def translate_rpc_error(error: grpc.RpcError, *, address: str, reading: bool = False) -> SourceError:
+def no_leader(peer: Peer | str, *, said: str = "") -> SourceNotReady:
+    """Return the error for a cluster that has no leader at the moment."""
+    return SourceNotReady(
+        f"{peer}: the cluster has no leader just now{said}. It elects one within seconds if most of its nodes run; run it again then."
+    )
+
+
+def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: bool = False) -> SourceError:
     """Return the workbench's error for a failed call; ``reading`` says that the answer had begun.
 
     The message holds the address as given, the sentence of the table, and the first line of what the server said.
     """
+    peer = Peer(address) if isinstance(address, str) else address
     code, details = error.code(), error.details() or ""
     trailers = {key: value for key, value in error.trailing_metadata() or () if isinstance(value, str)}
     kind, sentence = CODES.get(code, (SourceError, "the call failed"))
@@ -121,25 +132,28 @@ def translate_rpc_error(error: grpc.RpcError, *, address: str, reading: bool = F
         kind, sentence = TlsMismatch, tls_sentence(details)
     elif details == "Leader info available":
         leader = f"{trailers.get('leader-endpoint-host', 'unknown')}:{trailers.get('leader-endpoint-port', '')}"
-        kind, sentence, details = (
-            SourceUnavailable,
-            f"this node is not the leader, {leader} is. Connect there, or use +discover",
-            "",
-        )
+        if peer.by_gossip:
+            return no_leader(peer, said=f": {peer.node} is no longer it, and names {leader}")
+        kind, sentence, details = SourceUnavailable, f"this node is not the leader, {leader} is. Connect there, or use +discover", ""
+    elif "No leader info available" in details:
+        return no_leader(peer)
+    elif code is _Code.UNAVAILABLE and "not ready" in details.lower():
+        kind, sentence = _STARTING
     elif _refuses_position(details):
         kind, sentence = InvalidPosition, "no record of the log begins at the position that was asked for"
-    elif reason == "access-denied":
-        kind, sentence = CODES[_Code.PERMISSION_DENIED]
+    elif reason == "access-denied" or code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED):
+        kind, sentence = CODES[_Code.UNAUTHENTICATED if code is _Code.UNAUTHENTICATED else _Code.PERMISSION_DENIED]
+        sentence = _REFUSED_LOGIN.get(peer.login, sentence)
     elif reason == "stream-deleted" or "is deleted" in details:
-        kind, sentence = _OWN[client.StreamIsDeleted]
+        kind, sentence = _TOMBSTONED
     elif reason == "wrong-expected-version" or "WrongExpectedVersion" in details:
-        kind, sentence = _OWN[client.WrongCurrentVersion]
+        kind, sentence = _OTHER_REVISION
     elif reading and kind is SourceUnavailable:
         kind, sentence = (
             ReadInterrupted,
             "the connection broke in the middle of the read. Run it again: it goes on from what is stored",
         )
-    return kind(_message(address, sentence, details))
+    return kind(_message(peer, sentence, details))
 
 
 def _refuses_position(details: str) -> bool:
@@ -151,21 +165,6 @@ def _refuses_position(details: str) -> bool:
     )
 
 
-def translate_client_error(error: Exception, *, address: str) -> SourceError | UsageError:
-    """Return the workbench's error for an exception of esdbclient; subclasses stand for their nearest named class."""
-    for cls in type(error).__mro__:
-        if cls in _OWN:
-            kind, sentence = _OWN[cls]
-            return kind(_message(address, sentence, str(error)))
-        if cls in EXCEPTIONS:
-            kind, sentence = CODES[EXCEPTIONS[cls]]
-            details = str(error)
-            if isinstance(error, client.SSLError) or any(sign in details for sign in _TLS_SIGNS):
-                kind, sentence = TlsMismatch, tls_sentence(details)
-            return kind(_message(address, sentence, details))
-    raise error
-
-
 def tls_sentence(details: str) -> str:
     """Say which side of a failed TLS handshake to mend."""
     if "WRONG_VERSION_NUMBER" in details:
@@ -175,6 +174,6 @@ def tls_sentence(details: str) -> str:
     return "the TLS handshake failed. Check tls= and tlsCaFile= in the address"
 
 
-def _message(address: str, sentence: str, details: str) -> str:
+def _message(address: Peer, sentence: str, details: str) -> str:
     said = details.strip().partition("\n")[0][:200]
     return f"{address}: {sentence}." + (f" (The answer was: {said})" if said else "")

@@ -17,7 +17,7 @@ from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 from workbench.errors import InvalidPosition
 from workbench.events import EVENT_SCHEMA, EventAt
 from workbench.kurrent import wire
-from workbench.kurrent.errors import translate_rpc_error
+from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.reader import READ, events_of
 
 DEADLINE_SECONDS = 10.0
@@ -49,7 +49,7 @@ class PointReader:
         self,
         channel: grpc.Channel,
         *,
-        address: str,
+        address: Peer | str,
         metadata: tuple[tuple[str, str], ...] = (),
         credentials: grpc.CallCredentials | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 from workbench.errors import ReadInterrupted
 from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint
 from workbench.kurrent import wire
-from workbench.kurrent.errors import translate_rpc_error
+from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.http2 import Endpoint
 
 READ = "/event_store.client.streams.Streams/Read"
@@ -67,7 +67,7 @@ class Reader:
         self,
         channel: grpc.Channel,
         *,
-        address: str,
+        address: Peer | str,
         metadata: tuple[tuple[str, str], ...] = (),
         credentials: grpc.CallCredentials | None = None,
         endpoint: Endpoint | None = None,

@@ -21,7 +21,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from workbench.errors import AccessDenied, SourceError, SourceUnavailable, StreamDeleted, UsageError, WrongExpectedRevision
 from workbench.kurrent.duplex import CallEnded, Duplex
-from workbench.kurrent.errors import translate_rpc_error
+from workbench.kurrent.errors import Peer, translate_rpc_error
 
 WINDOW_REQUESTS = 512
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -140,7 +140,7 @@ class Writer:
         self,
         channel: grpc.Channel,
         *,
-        address: str,
+        address: Peer | str,
         metadata: Sequence[tuple[str, str]] = (),
         credentials: grpc.CallCredentials | None = None,
         patience: float = _PATIENCE,

@@ -1,0 +1,202 @@
+"""The options of a connection string, read and checked once."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import unquote
+
+from workbench.errors import InvalidAddress, WorkbenchWarning
+
+KEEPALIVE_MS: Final = 10_000
+"""How long a connection may be silent before a sign of life is asked for, and how long that may take: as in KurrentDB's clients."""
+
+_LARGEST: Final = 2**31 - 1  # gRPC and the server take 32 bits
+_SHORTEST_KEEPALIVE_MS: Final = 1_000  # below it, KurrentDB's clients warn too: servers may drop a client that pings so often
+
+
+class NodePreference(Enum):
+    """Which node of a cluster is to be read."""
+
+    LEADER = "leader"
+    FOLLOWER = "follower"
+    READ_ONLY_REPLICA = "readonlyreplica"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a connection string, each with the default of KurrentDB's clients.
+
+    Attributes
+    ----------
+    tls
+        Whether the server speaks TLS.
+    connection_name
+        What the server calls this client in its logs; None leaves it without a name.
+    max_discover_attempts, discovery_interval, gossip_timeout
+        How often the cluster is asked for its members, the pause between two attempts in milliseconds, and how many seconds an
+        answer may take.
+    keep_alive_interval, keep_alive_timeout
+        Milliseconds without a sign of life before the server is pinged, and how long its answer may take; None turns it off.
+    tls_ca_file, user_cert_file, user_key_file
+        PEM files: the authorities that may have signed the server's certificate, and the client's own certificate and key.
+    """
+
+    tls: bool = True
+    connection_name: str | None = None
+    max_discover_attempts: int = 10
+    discovery_interval: int = 100
+    gossip_timeout: int = 5
+    node_preference: NodePreference = NodePreference.LEADER
+    keep_alive_interval: int | None = KEEPALIVE_MS
+    keep_alive_timeout: int | None = KEEPALIVE_MS
+    tls_ca_file: str | None = None
+    user_cert_file: str | None = None
+    user_key_file: str | None = None
+
+    @classmethod
+    def parse(cls, query: str) -> Options:
+        """Read the part of a connection string behind the question mark.
+
+        Names are read in any case, values percent-decoded. ``defaultDeadline`` and ``throwOnAppendFailure`` are known and have no
+        effect: they are about how other clients write.
+
+        Raises
+        ------
+        InvalidAddress
+            An option is unknown, given twice, empty, or has a value that it cannot have. The message names the option, and its value
+            only where that can be no secret.
+        """
+        given = _Given(_split(query))
+        given.number("defaultDeadline", 0, least=-_LARGEST)
+        given.flag("throwOnAppendFailure", default=True)
+        options = cls(
+            tls=given.flag("tls", default=True),
+            connection_name=given.name("connectionName"),
+            max_discover_attempts=given.number("maxDiscoverAttempts", 10, least=1),
+            discovery_interval=given.number("discoveryInterval", 100, least=0),
+            gossip_timeout=given.number("gossipTimeout", 5, least=1),
+            node_preference=given.preference("nodePreference"),
+            keep_alive_interval=given.keep_alive("keepAliveInterval"),
+            keep_alive_timeout=given.keep_alive("keepAliveTimeout"),
+            tls_ca_file=given.get("tlsCaFile"),
+            user_cert_file=given.get("userCertFile"),
+            user_key_file=given.get("userKeyFile"),
+        )
+        # Without TLS there is no certificate to verify, and the two options are often written together.
+        if not given.flag("tlsVerifyCert", default=True) and options.tls:
+            raise InvalidAddress(
+                "tlsVerifyCert=false cannot be had: gRPC for Python always verifies the server's certificate. Name the authority that "
+                "signed it with tlsCaFile=/path/to/ca.crt instead."
+            )
+        if (options.user_cert_file is None) != (options.user_key_file is None):
+            has, lacks = ("userCertFile", "userKeyFile") if options.user_cert_file else ("userKeyFile", "userCertFile")
+            raise InvalidAddress(f"The address has {has} and no {lacks}; a certificate and its key go together: give both, or neither.")
+        return options
+
+
+KNOWN: Final = (
+    "tls",
+    "connectionName",
+    "maxDiscoverAttempts",
+    "discoveryInterval",
+    "gossipTimeout",
+    "nodePreference",
+    "tlsVerifyCert",
+    "tlsCaFile",
+    "userCertFile",
+    "userKeyFile",
+    "keepAliveInterval",
+    "keepAliveTimeout",
+    "defaultDeadline",
+    "throwOnAppendFailure",
+)
+"""The options of KurrentDB's connection strings, as its documentation writes them."""
+
+
+def _split(query: str) -> dict[str, str]:
+    """Return the options by their documented names, values still as they were written."""
+    names = {name.lower(): name for name in KNOWN}
+    found: dict[str, str] = {}
+    for part in query.split("&"):
+        if not part:
+            continue
+        key, equals, value = part.partition("=")
+        name = names.get(unquote(key).strip().lower())
+        if name is None:
+            # An unencoded ? in a password makes its rest look like options; nothing of that may be shown.
+            if "@" in part:
+                raise InvalidAddress(
+                    "The address has an @ behind its ? that belongs to no option that is known. Characters in user and password must be "
+                    "percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40."
+                )
+            shown = key if re.fullmatch(r"[A-Za-z]{1,40}", key) else "with a name that is none"
+            raise InvalidAddress(f"The address has an option {shown}, which is not known; there are {', '.join(KNOWN)}.")
+        if name in found:
+            raise InvalidAddress(f"The address has the option {name} twice; give it once.")
+        if not equals or not value:
+            raise InvalidAddress(f"The address has the option {name} without a value; write {name}=…, or leave it out.")
+        found[name] = value
+    return found
+
+
+class _Given:
+    """The options that were given; each method reads one, or refuses its value by name."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = options
+
+    def get(self, name: str) -> str | None:
+        value = self._options.get(name)
+        if value is None:
+            return None
+        try:
+            return unquote(value, errors="strict")
+        except UnicodeDecodeError:
+            raise InvalidAddress(f"The option {name} of the address is percent-encoded, and what it encodes is no UTF-8.") from None
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = (self.get(name) or str(default)).lower()
+        if value not in ("true", "false"):
+            raise InvalidAddress(f"The option {name} of the address is true or false, and nothing else.")
+        return value == "true"
+
+    def number(self, name: str, default: int, *, least: int) -> int:
+        value = self.get(name)
+        if value is None:
+            return default
+        number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,18}", value) else None
+        if number is None or not least <= number <= _LARGEST:
+            raise InvalidAddress(f"The option {name} of the address is a whole number from {least} to {_LARGEST}.")
+        return number
+
+    def keep_alive(self, name: str) -> int | None:
+        """Read a keep-alive option: 0 and less turn it off, and what is very short is warned of."""
+        number = self.number(name, KEEPALIVE_MS, least=-(10**18))
+        if 0 < number < _SHORTEST_KEEPALIVE_MS:
+            warnings.warn(
+                f"The option {name} of the address is {number} ms. Below {_SHORTEST_KEEPALIVE_MS} ms servers may drop the connection, "
+                "and a busy moment is taken for a lost server; 10000 is the default.",
+                WorkbenchWarning,
+                stacklevel=2,
+            )
+        return number if number > 0 else None
+
+    def name(self, name: str) -> str | None:
+        value = self.get(name)
+        if value is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
+            raise InvalidAddress(f"The option {name} of the address takes printable ASCII characters only, and no space at either end.")
+        return value
+
+    def preference(self, name: str) -> NodePreference:
+        value = (self.get(name) or NodePreference.LEADER.value).lower()
+        try:
+            return NodePreference(value)
+        except ValueError:
+            known = ", ".join(preference.value for preference in NodePreference)
+            raise InvalidAddress(f"The option {name} of the address is one of {known}.") from None
