@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.oracle import fill, lake_rows, log_of
+from tests.oracle import fill, lake_rows, log_of, new_events
+from tests.proxy import Proxy
+from tests.stores import Account, Server, Store
 from workbench.cli.app import app
-from workbench.embedded import Account, EmbeddedStore
 from workbench.lake import LakeWriter, open_lake
 from workbench.lake.parquet import read_footer
 
@@ -44,16 +45,19 @@ def says(result: Result, *parts: str, status: int) -> None:
 
 
 @pytest.fixture
-def lake(store: EmbeddedStore, tmp_path: Path) -> Path:
+def lake(store: Store, tmp_path: Path) -> Path:
     fill(store, 60)
     assert run("export", "--source", store.uri, "--lake", tmp_path / "lake").exit_code == 0
     return tmp_path / "lake"
 
 
+GUARDED = pytest.mark.needs("tls", "users")
+
+
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[EmbeddedStore]:
-    with EmbeddedStore(tls=True, username="admin", password=PASSWORD, users={"analyst": Account(PASSWORD)}) as store:
-        fill(store, 5)
+def guarded(server: Server) -> Iterator[Store]:
+    with server.serve(tls=True, username="admin", password=PASSWORD, users={"analyst": Account(PASSWORD)}) as store:
+        store.append("order-1", new_events(5))
         yield store
 
 
@@ -107,41 +111,47 @@ def test_a_port_where_something_else_listens(tmp_path: Path, monkeypatch: pytest
     says(result, f"127.0.0.1:{port}", "Check that", "port", status=1)
 
 
-def test_tls_asked_of_a_server_without_it(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_tls_asked_of_a_server_without_it(store: Store, tmp_path: Path) -> None:
     result = run("export", "--source", f"esdb://admin:{PASSWORD}@{store.address}?tls=true", "--lake", tmp_path / "lake")
     says(result, "does not speak TLS", "tls=false", status=1)
 
 
-def test_no_tls_with_a_server_that_wants_it(guarded: EmbeddedStore, tmp_path: Path) -> None:
+@GUARDED
+def test_no_tls_with_a_server_that_wants_it(guarded: Store, tmp_path: Path) -> None:
     result = run("export", "--source", f"esdb://{guarded.address}?tls=false", "--lake", tmp_path / "lake")
     says(result, "speaks TLS", "tls=true", status=1)
 
 
-def test_a_certificate_that_is_not_trusted(guarded: EmbeddedStore, tmp_path: Path) -> None:
+@GUARDED
+def test_a_certificate_that_is_not_trusted(guarded: Store, tmp_path: Path) -> None:
     result = run("export", "--source", f"esdb://admin:{PASSWORD}@{guarded.address}?tls=true", "--lake", tmp_path / "lake")
     says(result, "not trusted", "tlsCaFile", status=1)
 
 
-def test_a_wrong_password(guarded: EmbeddedStore, tmp_path: Path) -> None:
+@GUARDED
+def test_a_wrong_password(guarded: Store, tmp_path: Path) -> None:
     wrong = guarded.uri.replace(PASSWORD, f"{PASSWORD}-not")
     says(run("export", "--source", wrong, "--lake", tmp_path / "lake"), "password was refused", "KURRENTDB_PASSWORD", status=1)
 
 
-def test_no_right_to_read_the_log(guarded: EmbeddedStore, tmp_path: Path) -> None:
+@GUARDED
+def test_no_right_to_read_the_log(guarded: Store, tmp_path: Path) -> None:
     result = run("export", "--source", guarded.uri_for("analyst"), "--lake", tmp_path / "lake")
     says(result, "lacks the right", "$admins", status=1)
 
 
+@GUARDED
 @pytest.mark.parametrize("transport", ["http2", "grpc"])
-def test_a_server_with_tls_and_password_is_exported(guarded: EmbeddedStore, tmp_path: Path, transport: str) -> None:
+def test_a_server_with_tls_and_password_is_exported(guarded: Store, tmp_path: Path, transport: str) -> None:
     result = run("export", "--source", guarded.uri, "--lake", tmp_path / "lake", "--transport", transport)
     assert result.exit_code == 0, result.stderr
-    assert len(lake_rows(tmp_path / "lake")) == 5
+    assert len([row for row in lake_rows(tmp_path / "lake") if row[2] == "order-1"]) == 5
     for file in (tmp_path / "lake").rglob("*"):
         assert not file.is_file() or PASSWORD.encode() not in file.read_bytes()
 
 
-def test_a_password_from_the_environment(guarded: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@GUARDED
+def test_a_password_from_the_environment(guarded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KURRENTDB_USERNAME", "admin")
     monkeypatch.setenv("KURRENTDB_PASSWORD", PASSWORD)
     without = guarded.uri.replace(f"admin:{PASSWORD}@", "")
@@ -176,21 +186,21 @@ def test_a_file_that_holds_no_certificate(tmp_path: Path) -> None:
     says(run("export", "--source", source, "--lake", tmp_path / "lake"), "certificate", status=2)
 
 
-def test_keep_alive_can_be_turned_off(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_keep_alive_can_be_turned_off(store: Store, tmp_path: Path) -> None:
     fill(store, 5)
     for transport in ("http2", "grpc"):
         source = f"{store.uri}&keepAliveInterval=-1"
         assert run("export", "--source", source, "--lake", tmp_path / transport, "--transport", transport).exit_code == 0
 
 
-def test_a_place_for_the_duckdb_file_that_cannot_be_is_refused_before_anything_is_copied(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_place_for_the_duckdb_file_that_cannot_be_is_refused_before_anything_is_copied(store: Store, tmp_path: Path) -> None:
     fill(store, 5)
     result = run("export", "--source", store.uri, "--lake", tmp_path / "lake", "--duckdb", tmp_path / "no" / "x.duckdb")
     says(result, str(tmp_path / "no"), status=2)
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_selection_of_an_empty_name(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_selection_of_an_empty_name(store: Store, tmp_path: Path) -> None:
     fill(store, 5)
     says(run("export", "--source", store.uri, "--lake", tmp_path / "lake", "--stream", ""), "empty name", status=2)
 
@@ -199,27 +209,30 @@ def test_a_port_that_is_none() -> None:
     assert run("db", "start", "--port", "99999").exit_code == 2
 
 
-def test_a_lake_of_another_store_whose_log_is_shorter_is_told_at_once(lake: Path) -> None:
-    with EmbeddedStore() as other:
-        fill(other, 5, begin=3)
-        began = time.monotonic()
-        says(run("export", "--source", other.uri, "--lake", lake), "another store", status=1)
+@pytest.mark.needs("fresh server")
+def test_a_lake_of_another_store_whose_log_is_shorter_is_told_at_once(new_store: Callable[..., Store], lake: Path) -> None:
+    other = new_store()
+    fill(other, 5, begin=3)
+    began = time.monotonic()
+    says(run("export", "--source", other.uri, "--lake", lake), "another store", status=1)
     assert time.monotonic() - began < 10
 
 
-def test_a_lake_of_another_store(lake: Path) -> None:
+@pytest.mark.needs("fresh server")
+def test_a_lake_of_another_store(new_store: Callable[..., Store], lake: Path) -> None:
     rows = lake_rows(lake)
-    with EmbeddedStore() as other:
-        fill(other, 90, begin=3)
-        says(run("export", "--source", other.uri, "--lake", lake), "another store", "of its own", status=1)
+    other = new_store()
+    fill(other, 90, begin=3)
+    says(run("export", "--source", other.uri, "--lake", lake), "another store", "of its own", status=1)
     assert lake_rows(lake) == rows
 
 
-def test_a_lake_of_another_selection(store: EmbeddedStore, lake: Path) -> None:
+def test_a_lake_of_another_selection(store: Store, lake: Path) -> None:
     says(run("export", "--source", store.uri, "--lake", lake, "--stream", "user-*"), "user-*", "everything", status=1)
 
 
-def test_a_log_that_was_rewritten(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_log_that_was_rewritten(store: Store, lake: Path) -> None:
     rows = lake_rows(lake)
     store.faults.restore(upto=rows[30][0])
     fill(store, 90, begin=2)
@@ -229,7 +242,7 @@ def test_a_log_that_was_rewritten(store: EmbeddedStore, lake: Path) -> None:
 
 @pytest.mark.parametrize("command", ["info", "sql", "distribution", "export"])
 @pytest.mark.parametrize("what", ["nothing", "a file", "a directory of something else"])
-def test_a_lake_that_is_none(store: EmbeddedStore, tmp_path: Path, command: str, what: str) -> None:
+def test_a_lake_that_is_none(store: Store, tmp_path: Path, command: str, what: str) -> None:
     place = tmp_path / "place"
     if what == "a file":
         place.write_text("x")
@@ -258,7 +271,7 @@ def test_a_damaged_file(lake: Path, damage: str) -> None:
     says(run("sql", "select sum(length(data)) from events", "--lake", lake), file.name, status=1)
 
 
-def test_two_exports_into_one_lake(store: EmbeddedStore, lake: Path) -> None:
+def test_two_exports_into_one_lake(store: Store, lake: Path) -> None:
     info = open_lake(lake).info()
     with LakeWriter.open(lake, store=info.store, selection=info.selection):
         says(run("export", "--source", store.uri, "--lake", lake), str(lake), status=1)
@@ -336,7 +349,7 @@ def test_a_result_for_a_place_that_cannot_be_written(lake: Path, tmp_path: Path,
     assert run("sql", "select 1", "--lake", lake, "--out", tmp_path / place).exit_code == 2
 
 
-def test_a_disk_that_is_full(store: EmbeddedStore, lake: Path) -> None:
+def test_a_disk_that_is_full(store: Store, lake: Path) -> None:
     """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
     rows = lake_rows(lake)
     fill(store, 3000, begin=60)
@@ -367,21 +380,25 @@ def test_a_disk_that_is_full(store: EmbeddedStore, lake: Path) -> None:
     assert lake_rows(lake) == log_of(store)
 
 
-def test_ctrl_c_keeps_what_was_committed(store: EmbeddedStore, lake: Path) -> None:
+def test_ctrl_c_keeps_what_was_committed(store: Store, lake: Path) -> None:
     rows = lake_rows(lake)
     fill(store, 2000, begin=60)
-    store.faults.delay = 0.5
-    export = subprocess.Popen(
-        [sys.executable, "-m", "workbench", "export", "--source", store.uri, "--lake", lake],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    time.sleep(4)
-    export.send_signal(signal.SIGINT)
-    out, err = export.communicate(timeout=20)
-    store.faults.clear()
+    host, _, port = store.address.rpartition(":")
+    with Proxy(host, int(port)) as link:
+        link.cut_after(200_000, by="stall")
+        export = subprocess.Popen(
+            [sys.executable, "-m", "workbench", "export", "--source", f"esdb://{link.address}?tls=false", "--lake", lake],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        deadline = time.monotonic() + 60
+        while not link.cuts:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        export.send_signal(signal.SIGINT)
+        out, err = export.communicate(timeout=20)
     assert export.returncode == 130, (out, err)
     assert err.splitlines()[-1].startswith("workbench: Stopped.")
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""The pipelined writer, against the embedded store, and against servers that answer as no healthy one does."""
+"""The pipelined writer, against a store, and against servers that answer as no healthy one does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from workbench.embedded import EmbeddedStore
+from tests.stores import Server, Store
 from workbench.errors import (
     AccessDenied,
     SourceError,
@@ -31,13 +31,13 @@ from workbench.kurrent.writer import WINDOW_REQUESTS
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[EmbeddedStore]:
-    with EmbeddedStore() as running:
+def store(server: Server) -> Iterator[Store]:
+    with server.serve() as running:
         yield running
 
 
 @pytest.fixture
-def source(store: EmbeddedStore) -> Iterator[Connection]:
+def source(store: Store) -> Iterator[Connection]:
     with connect(store.uri) as connection:
         yield connection
 
@@ -54,19 +54,29 @@ def _recorded(source: Connection, stream: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["stream"] == stream]
 
 
-def test_an_event_is_recorded_byte_for_byte_with_its_id_flag_and_time(source: Connection, stream: str) -> None:
-    event = NewEvent("order.placed", b'{"a": 1.10, "\xc3\xa9": null}', b'{"$correlationId":"c"}', ticks=17_000_000_000_000_003)
-    picture = NewEvent("order.pictured", b"\x00\xff\x89PNG", b"plain text", is_json=False, ticks=17_000_000_000_000_003)
+def test_an_event_is_recorded_byte_for_byte_with_its_id_and_flag(source: Connection, stream: str) -> None:
+    event = NewEvent("order.placed", b'{"a": 1.10, "\xc3\xa9": null}', b'{"$correlationId":"c"}')
+    picture = NewEvent("order.pictured", b"\x00\xff\x89PNG", b"plain text", is_json=False)
     with source.writer() as writer:
         appended = writer.append(stream, [event, picture], expected=NO_STREAM).result()
     first, second = _recorded(source, stream)
     assert (first["event_id"], first["type"], first["revision"]) == (event.event_id, "order.placed", 0)
     assert (first["data"].encode(), first["metadata"].encode()) == (event.data, event.metadata)
-    assert (first["is_json"], first["recorded_ticks"]) == (True, 17_000_000_000_000_003)
+    assert first["is_json"] is True
     assert (second["data_bytes"], second["metadata_bytes"], second["is_json"]) == (picture.data, picture.metadata, False)
     assert appended == Appended(revision=1, position=second["position"])
 
 
+@pytest.mark.needs("timestamps")
+def test_an_event_is_recorded_at_its_own_time_to_the_tick(source: Connection, stream: str) -> None:
+    with source.writer() as writer:
+        writer.append(stream, [NewEvent("a", ticks=17_000_000_000_000_003)], expected=NO_STREAM)
+        writer.set_metadata(stream, {"owner": "me"}, ticks=5)
+    assert [row["recorded_ticks"] for row in _recorded(source, stream)] == [17_000_000_000_000_003]
+    assert [row["recorded_ticks"] for row in _recorded(source, f"$${stream}")] == [5]
+
+
+@pytest.mark.needs("timestamps")
 def test_an_event_without_a_time_of_its_own_is_stamped_by_the_store(source: Connection, stream: str) -> None:
     with source.writer() as writer:
         writer.append(stream, [NewEvent("old", ticks=1), NewEvent("new")], expected=NO_STREAM)
@@ -190,9 +200,9 @@ def test_a_deletion_at_another_revision_is_refused(source: Connection, stream: s
 
 def test_stream_metadata_is_an_event_of_the_metastream(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        writer.set_metadata(stream, {"$maxCount": 3, "owner": "é"}, ticks=5)
+        writer.set_metadata(stream, {"$maxCount": 3, "owner": "é"})
     (event,) = _recorded(source, f"$${stream}")
-    assert (event["type"], event["data"], event["recorded_ticks"]) == ("$metadata", '{"$maxCount":3,"owner":"é"}', 5)
+    assert (event["type"], event["data"]) == ("$metadata", '{"$maxCount":3,"owner":"é"}')
 
 
 def test_an_append_of_nothing_or_at_a_negative_revision_is_wrong_use(source: Connection, stream: str) -> None:
@@ -210,8 +220,10 @@ def test_a_writer_that_wrote_nothing_closes_quietly_and_then_refuses(source: Con
         writer.append(stream, [NewEvent("a")], expected=ANY)
 
 
-def test_a_server_that_dies_ends_every_append_that_it_has_not_answered() -> None:
-    with EmbeddedStore() as store, connect(store.uri) as source, source.writer() as writer:
+@pytest.mark.needs("fresh server")
+def test_a_server_that_dies_ends_every_append_that_it_has_not_answered(new_store: Callable[..., Store]) -> None:
+    store = new_store()
+    with connect(store.uri) as source, source.writer() as writer:
         assert writer.append("a", [NewEvent("a")], expected=ANY).result().revision == 0
         store.stop()
 
