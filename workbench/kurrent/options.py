@@ -122,21 +122,22 @@ KNOWN: Final = (
 def _split(query: str) -> dict[str, str]:
     """Return the options by their documented names, values still as they were written."""
     names = {name.lower(): name for name in KNOWN}
+    parts = [(names.get(unquote(part.partition("=")[0]).strip().lower()), part) for part in query.split("&") if part]
+    unknown = [part for name, part in parts if name is None]
+    if any("@" in part for part in unknown):
+        # An unencoded ? in a password makes its rest look like options; nothing of that may be shown.
+        raise InvalidAddress(
+            "The address has an @ behind its ? that belongs to no option that is known. Characters in user and password must be "
+            "percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40."
+        )
+    if unknown:
+        key = unknown[0].partition("=")[0]
+        shown = key if re.fullmatch(r"[A-Za-z]{1,40}", key) else "with a name that is none"
+        raise InvalidAddress(f"The address has an option {shown}, which is not known; there are {', '.join(KNOWN)}.")
     found: dict[str, str] = {}
-    for part in query.split("&"):
-        if not part:
-            continue
-        key, equals, value = part.partition("=")
-        name = names.get(unquote(key).strip().lower())
-        if name is None:
-            # An unencoded ? in a password makes its rest look like options; nothing of that may be shown.
-            if "@" in part:
-                raise InvalidAddress(
-                    "The address has an @ behind its ? that belongs to no option that is known. Characters in user and password must be "
-                    "percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40."
-                )
-            shown = key if re.fullmatch(r"[A-Za-z]{1,40}", key) else "with a name that is none"
-            raise InvalidAddress(f"The address has an option {shown}, which is not known; there are {', '.join(KNOWN)}.")
+    for name, part in parts:
+        assert name is not None
+        _, equals, value = part.partition("=")
         if name in found:
             raise InvalidAddress(f"The address has the option {name} twice; give it once.")
         if not equals or not value:
