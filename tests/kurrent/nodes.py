@@ -70,7 +70,7 @@ class FakeNode:
 
 
 @contextmanager
-def nodes(count: int) -> Iterator[list[FakeNode]]:
+def nodes(count: int, *, host: str = "127.0.0.1") -> Iterator[list[FakeNode]]:
     """Serve so many nodes on loopback; at first nobody knows of anybody."""
     found: list[FakeNode] = []
     with ThreadPoolExecutor(4 * count) as pool:
@@ -98,7 +98,7 @@ def nodes(count: int) -> Iterator[list[FakeNode]]:
                         ),
                     ]
                 )
-                node.address = f"127.0.0.1:{node.server.add_insecure_port('127.0.0.1:0')}"
+                node.address = f"{host}:{node.server.add_insecure_port(f'{host}:0')}"
                 node.server.start()
                 found.append(node)
             yield found

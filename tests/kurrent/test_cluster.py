@@ -211,3 +211,11 @@ def test_a_reconnect_that_finds_no_node_leaves_the_connection_as_it_was() -> Non
         found[0].members = members
         source.reconnect()
         assert source.end() is not None
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::1%25lo]", "[::1%lo]"])
+def test_a_host_may_be_an_ipv6_address_with_a_zone(host: str) -> None:
+    with nodes(1, host="[::1]") as found:
+        port = found[0].address.rpartition(":")[2]
+        with connect(f"esdb://{host}:{port}?tls=false") as source:
+            assert source.end() is not None

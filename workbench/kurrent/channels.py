@@ -65,7 +65,9 @@ class Channels:
         ]
         if spread:
             options.append(("grpc.lb_policy_name", "round_robin"))
-        target = str(host).replace("%", "%25")  # the zone of an IPv6 address; gRPC reads targets as URIs
+        target = str(host)
+        if "%" in target:  # an IPv6 address with a zone, of which gRPC would take the zone's name only here, and encoded
+            target = f"ipv6:{target.replace('%', '%25')}"
         if self.trust is None:
             return grpc.insecure_channel(target, options)
         return grpc.secure_channel(target, self.trust.credentials(), options)
