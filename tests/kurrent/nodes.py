@@ -70,7 +70,7 @@ class FakeNode:
 
 
 @contextmanager
-def nodes(count: int, *, host: str = "127.0.0.1") -> Iterator[list[FakeNode]]:
+def nodes(count: int, *, host: str = "127.0.0.1", tls: grpc.ServerCredentials | None = None) -> Iterator[list[FakeNode]]:
     """Serve so many nodes on loopback; at first nobody knows of anybody."""
     found: list[FakeNode] = []
     with ThreadPoolExecutor(4 * count) as pool:
@@ -98,7 +98,9 @@ def nodes(count: int, *, host: str = "127.0.0.1") -> Iterator[list[FakeNode]]:
                         ),
                     ]
                 )
-                node.address = f"{host}:{node.server.add_insecure_port(f'{host}:0')}"
+                where, add = f"{host}:0", node.server
+                port = add.add_insecure_port(where) if tls is None else add.add_secure_port(where, tls)
+                node.address = f"{host}:{port}"
                 node.server.start()
                 found.append(node)
             yield found

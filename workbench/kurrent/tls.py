@@ -145,10 +145,13 @@ class Trust:
             self._identify(own)
             _handshake(host, own, speak=True)
         except OSError as error:
-            if self._certificate is None:
-                alert = getattr(error, "reason", None) or ""
-                return _ASKS_FOR_CERTIFICATE if "CERTIFICATE_REQUIRED" in alert or "HANDSHAKE_FAILURE" in alert else None
-            return _NO_TRUST_IN_CLIENT.format(file=self.user_cert_file)
+            if isinstance(error, TimeoutError):
+                return None
+            if self._certificate is not None:
+                return _NO_TRUST_IN_CLIENT.format(file=self.user_cert_file)
+            if "CERTIFICATE_REQUIRED" in (getattr(error, "reason", None) or ""):
+                return _ASKS_FOR_CERTIFICATE
+            return f"the server ended the connection right behind the TLS handshake. Perhaps {_ASKS_FOR_CERTIFICATE}"
         return None
 
     def _identify(self, context: ssl.SSLContext) -> None:
