@@ -19,6 +19,7 @@ from workbench.embedded.cluster import LEADER, Member, refusal
 from workbench.embedded.failures import Failure
 from workbench.embedded.faults import FaultPlan
 from workbench.embedded.log import Log
+from workbench.embedded.projections import Projections
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -69,6 +70,8 @@ class Node:
         self.now = now
         self.address = ("", 0)
         """What gossip tells clients to dial."""
+        self.projections: Projections | None = None
+        """Writes links for what is appended, if they are switched on."""
         self._staged = asyncio.Event()
         self._watches: set[Watch] = set()
         self._held: deque[tuple[int, float]] = deque()  # numbers from which records are held back, and since when
@@ -111,6 +114,8 @@ class Node:
         """Have what was staged written."""
         if self._broken is not None:
             raise _unwritable(self._broken)
+        if self.projections is not None:
+            self.projections.catch_up()
         if self.log.blocking:
             self._staged.set()
         else:

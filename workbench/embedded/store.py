@@ -23,6 +23,7 @@ from workbench.embedded.faults import FaultPlan, Faults
 from workbench.embedded.headers import DateHeader
 from workbench.embedded.log import ANY, Appended, Log
 from workbench.embedded.node import Node
+from workbench.embedded.projections import Projections
 from workbench.embedded.records import NewEvent
 from workbench.embedded.services import handlers
 from workbench.embedded.storage import MemoryStorage, SqliteStorage, Storage
@@ -70,6 +71,9 @@ class EmbeddedStore:
         Whether a writer may stamp its events: by the metadata key ``created`` of a proposed message, decimal text of 100 ns ticks
         since the Unix epoch; for ``Delete`` and ``Tombstone``, by the call's own metadata. A real server ignores the key.
         ServerFeatures lists the method ``workbench.embedded/timestamps`` where it is accepted.
+    links
+        Whether the store writes what a server with its system projections on writes: links by stream, category, event type and
+        correlation (``$streams``, ``$category-``, ``$ce-``, ``$et-``, ``$bc-``), each right behind the event that it leads to.
     clock
         Tells the time in such ticks, for events that bring none and for ``$maxAge``; a ``Clock`` can be set.
 
@@ -107,6 +111,7 @@ class EmbeddedStore:
         password: str | None = None,
         users: Mapping[str, Account] | None = None,
         accept_timestamps: bool = True,
+        links: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> None:
         if not 0 <= port <= 65_535:
@@ -136,6 +141,7 @@ class EmbeddedStore:
         self._username = username
         self._users = accounts
         self._accept_timestamps = accept_timestamps
+        self._links = links
         self._running: _Running | None = None
         self._opened = ExitStack()
         self._stopped = threading.Event()
@@ -281,6 +287,9 @@ class EmbeddedStore:
                 "another port, or 0 for a free one."
             ) from error
         node.address = (self._host, self._port)
+        if self._links:
+            node.projections = Projections(log)
+            node.settle()
         node.start()
         await server.start()
         return _Running(server, node)
