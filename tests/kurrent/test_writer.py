@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,6 +28,7 @@ from workbench.errors import (
     WrongExpectedRevision,
 )
 from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS, Appended, Connection, NewEvent, Writer, connect
+from workbench.kurrent.errors import Login, Peer
 from workbench.kurrent.writer import WINDOW_REQUESTS
 
 
@@ -272,7 +274,7 @@ Handler = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
 
 
 @contextmanager
-def _writer_to(handler: Handler, *, patience: float = 20.0) -> Iterator[Writer]:
+def _writer_to(handler: Handler, *, patience: float = 20.0, address: Peer | str = "esdb://there") -> Iterator[Writer]:
     """Serve BatchAppend by a function, and give a writer to it."""
     with ThreadPoolExecutor(2) as threads:
         server = grpc.server(threads)
@@ -282,7 +284,7 @@ def _writer_to(handler: Handler, *, patience: float = 20.0) -> Iterator[Writer]:
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            writer = Writer(channel, address="esdb://there", patience=patience)
+            writer = Writer(channel, address=address, patience=patience)
             try:
                 yield writer
             finally:
@@ -323,6 +325,33 @@ def test_each_refusal_becomes_an_error_that_names_address_and_stream(detail: Any
     with _writer_to(_replies(detail, message="because")) as writer, pytest.raises(error, match=words) as caught:
         writer.append("order-1", [NewEvent("a")], expected=ANY).result()
     assert str(caught.value).startswith("esdb://there: stream 'order-1'")
+
+
+def test_an_event_beyond_the_servers_limit_is_told_with_its_id_its_size_and_the_limit() -> None:
+    def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for raw in requests:
+            request = streams_pb2.BatchAppendReq.FromString(raw)
+            response = streams_pb2.BatchAppendResp(correlation_id=request.correlation_id)
+            response.error.message = "Maximum Append Event Size Exceeded"
+            response.error.details.type_url = "type.googleapis.com/event_store.client.MaximumAppendEventSizeExceeded"
+            event_id = request.proposed_messages[0].id.string.encode()
+            response.error.details.value = b"\x0a\x24" + event_id + b"\x10\xd2\x09" + b"\x18\x80\x08"  # 1234 and 1024 as varints
+            yield response.SerializeToString()
+
+    with _writer_to(refuse) as writer:
+        event = NewEvent("a")
+        words = rf"stream 'a': event {event.event_id} has 1234 bytes, more than the 1024 bytes that the server takes for one event"
+        with pytest.raises(SourceError, match=words):
+            writer.append("a", [event], expected=ANY).result()
+
+
+def test_a_writer_without_a_login_is_told_that_none_was_sent() -> None:
+    def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield from _replies(shared_pb2.AccessDenied())(requests, context)
+
+    peer = Peer("esdb://there", Login.NONE)
+    with _writer_to(refuse, address=peer) as writer, pytest.raises(AccessDenied, match="none was sent: there is no user and no password"):
+        writer.append("a", [NewEvent("a")], expected=ANY).result()
 
 
 def test_answers_are_matched_by_correlation_id_in_any_order_and_in_either_form() -> None:
@@ -379,7 +408,8 @@ def test_a_server_that_ends_the_call_too_early_is_an_error_even_if_it_says_all_i
 
     with _writer_to(leave) as writer, pytest.raises(SourceUnavailable, match="the server ended the call") as caught:
         writer.append("a", [NewEvent("a")], expected=ANY).result()
-    assert "1 append was not answered" in str(caught.value)
+    assert "1 append was not answered, and may be recorded. Append again with the same event ids" in str(caught.value)
+    assert "until it restarts" in str(caught.value)
 
 
 def test_a_call_that_is_refused_tells_why() -> None:
@@ -396,3 +426,22 @@ def test_nothing_at_the_address_is_an_error_of_the_first_append() -> None:
         pending = writer.append("a", [NewEvent("a")], expected=ANY)
         with pytest.raises(SourceUnavailable, match="esdb://nowhere: nothing answers there"):
             pending.result()
+
+
+@pytest.mark.needs("fresh server", "disk")
+@pytest.mark.parametrize("first", [NO_STREAM, 0])
+def test_after_a_restart_an_id_is_not_recorded_twice_with_no_stream_or_an_exact_revision(
+    new_store: Callable[..., Store], tmp_path: Path, first: Any
+) -> None:
+    event = NewEvent("a")
+    before = [] if first is NO_STREAM else [NewEvent("begin")]
+    appended = []
+    for _ in range(2):
+        store = new_store(data=tmp_path / "data")
+        with connect(store.uri) as source, source.writer() as writer:
+            if before:
+                writer.append("order-1", before, expected=NO_STREAM)
+            appended.append(writer.append("order-1", [event], expected=first).result())
+            assert writer.revision("order-1") == len(before)
+        store.stop()
+    assert appended[0] == appended[1]

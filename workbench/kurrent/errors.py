@@ -118,6 +118,11 @@ def no_leader(peer: Peer | str, *, said: str = "") -> SourceNotReady:
     )
 
 
+def missing_login(peer: Peer | str) -> str | None:
+    """Say that no login was sent, and how to send one; None where one was."""
+    return _REFUSED_LOGIN.get(peer.login) if isinstance(peer, Peer) else None
+
+
 def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: bool = False) -> SourceError:
     """Return the workbench's error for a failed call; ``reading`` says that the answer had begun.
 
@@ -143,7 +148,7 @@ def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: b
         kind, sentence = InvalidPosition, "no record of the log begins at the position that was asked for"
     elif reason == "access-denied" or code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED):
         kind, sentence = CODES[_Code.UNAUTHENTICATED if code is _Code.UNAUTHENTICATED else _Code.PERMISSION_DENIED]
-        sentence = _REFUSED_LOGIN.get(peer.login, sentence)
+        sentence = missing_login(peer) or sentence
     elif reason == "stream-deleted" or "is deleted" in details:
         kind, sentence = _TOMBSTONED
     elif reason == "wrong-expected-version" or "WrongExpectedVersion" in details:

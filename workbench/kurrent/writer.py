@@ -14,14 +14,16 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+import numpy as np
 import orjson
 from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2, streams_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 
 from workbench.errors import AccessDenied, SourceError, SourceUnavailable, StreamDeleted, UsageError, WrongExpectedRevision
+from workbench.kurrent import wire
 from workbench.kurrent.duplex import CallEnded, Duplex
-from workbench.kurrent.errors import Peer, translate_rpc_error
+from workbench.kurrent.errors import Peer, missing_login, translate_rpc_error
 
 WINDOW_REQUESTS = 512
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -57,7 +59,9 @@ class NewEvent:
     data, metadata
         The payload and the metadata as they are to be stored, byte for byte.
     event_id
-        A UUID as text. Appending the same id again at the same expected revision is answered as the first time.
+        A UUID as text. Appended again with ``NO_STREAM`` or an exact revision, the event is never recorded twice: the log itself
+        shows that it is there. With ``ANY`` and ``STREAM_EXISTS`` a server only remembers recent ids, and forgets all of them when
+        it restarts: then the event is recorded once more.
     is_json
         What the content type says; nobody checks.
     ticks
@@ -117,7 +121,9 @@ class Writer:
     Leaving the block waits for all answers and raises the first error that nobody has asked for by :meth:`Pending.result`. An
     exception inside the block closes the call at once instead, without waiting.
 
-    Appends are carried out in the order in which they are made.
+    Appends are carried out in the order in which they are made. Where the connection breaks, it is not known whether those that were
+    not answered are recorded. To make them again is safe with the same event ids and ``NO_STREAM`` or exact revisions; see
+    :class:`NewEvent`.
 
     Parameters
     ----------
@@ -304,7 +310,7 @@ class Writer:
             error = translate_rpc_error(ended, address=self._address)
         if count:
             unanswered = "1 append was" if count == 1 else f"{count} appends were"
-            error = type(error)(f"{error} {unanswered} not answered; with the same event ids, none is recorded twice.")
+            error = type(error)(f"{error} {unanswered} not answered, and may be recorded. {_AGAIN}")
         self._broken = error
         for pending in self._in_flight.values():
             pending._error = error
@@ -325,15 +331,20 @@ class Writer:
         if detail.Is(shared_pb2.StreamDeleted.DESCRIPTOR):
             return StreamDeleted(f"{where} was deleted for good (tombstoned). Write to another stream.")
         if detail.Is(shared_pb2.AccessDenied.DESCRIPTOR):
-            return AccessDenied(f"{where}: this user may not append to it. Give another user, or change the stream's ACL.")
+            reason = missing_login(self._address) or "this user may not append to it. Give another user, or change the stream's ACL"
+            return AccessDenied(f"{where}: {reason}.")
         if detail.Is(shared_pb2.Timeout.DESCRIPTOR):
-            return SourceUnavailable(
-                f"{where}: the server did not carry the append out in time, and may still. Append again with the same event ids."
-            )
+            return SourceUnavailable(f"{where}: the server did not carry the append out in time, and may still. {_AGAIN}")
         if detail.Is(shared_pb2.MaximumAppendSizeExceeded.DESCRIPTOR):
             size = shared_pb2.MaximumAppendSizeExceeded()
             detail.Unpack(size)
             return SourceError(f"{where}: the append is larger than the server's limit of {size.maxAppendSize} bytes. Divide it.")
+        if detail.type_url.endswith(_EVENT_TOO_LARGE):
+            event_id, event_size, limit = _event_too_large(detail.value)
+            return SourceError(
+                f"{where}: event {event_id} has {event_size} bytes, more than the {limit} bytes that the server takes for one event. Make "
+                "it smaller, or raise the server's MaxAppendEventSize."
+            )
         if detail.Is(shared_pb2.BadRequest.DESCRIPTOR):
             bad = shared_pb2.BadRequest()
             detail.Unpack(bad)
@@ -350,6 +361,21 @@ class Writer:
             method(request, **self._unary(*more))
         except grpc.RpcError as error:
             raise translate_rpc_error(error, address=self._address) from error
+
+
+_AGAIN: Final = (
+    "Append again with the same event ids: none is recorded twice that expects no stream or an exact revision, and the others are not "
+    "while the server remembers their ids, which is until it restarts at the longest."
+)
+_EVENT_TOO_LARGE: Final = "/event_store.client.MaximumAppendEventSizeExceeded"
+
+
+def _event_too_large(value: bytes) -> tuple[str, int, int]:
+    """Read a ``MaximumAppendEventSizeExceeded`` (eventId = 1, proposedEventSize = 2, maxAppendEventSize = 3), new in KurrentDB 25."""
+    data = np.frombuffer(value + bytes(10), np.uint8)
+    parts = wire.fields(data, wire.Spans(*(np.array([edge], np.int64) for edge in (0, 0, len(value)))))
+    event_id = wire.text(data, wire.one_each(parts.get(1), 1), what="event id")[0].as_py()
+    return event_id, int(wire.numbers(parts.get(2), 1)[0]), int(wire.numbers(parts.get(3), 1)[0])
 
 
 def _named(expected: Expected) -> str:
