@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import grpc
 import hpack
@@ -14,7 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.kurrent.http2 import CallFailed, Endpoint
+from workbench.kurrent.frames import CallFailed, Exchange
+from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.wire import Messages
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 0x20
@@ -30,8 +36,12 @@ def message(payload: bytes) -> bytes:
     return b"\x00" + struct.pack(">I", len(payload)) + payload
 
 
+BEGUN = [frame(DATA, 0, message(bytes(1 << 20))[at : at + (1 << 19)]) for at in (0, 1 << 19)]
+"""A message of a MiB less its last five bytes: enough that the caller is woken."""
+
+
 class Server:
-    """Answers one connection: the preface, then what the test's script sends."""
+    """Answers one connection: takes the request, exchanges SETTINGS, then sends what the test's script says."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -39,8 +49,10 @@ class Server:
         self.frames: list[tuple[int, int, int, bytes]] = []
         self._read = connection.makefile("rb")
         assert self._read.read(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        while not (self.frames and self.frames[-1][0] == DATA):
+        while not (self.frames and self.frames[-1][:2] == (DATA, END_STREAM)):
             self.next_frame()
+        self.send(frame(SETTINGS, 0, b"", stream=0))
+        assert self.next_frame()[:2] == (SETTINGS, ACK)
 
     def next_frame(self) -> tuple[int, int, int, bytes]:
         head = self._read.read(9)
@@ -62,42 +74,52 @@ class Server:
 
 
 @contextmanager
-def serving(script: Callable[[Server], None], *, silence: float = 5.0) -> Iterator[Endpoint]:
-    failures: list[AssertionError] = []
+def serving(script: Callable[[Server], None], *, silence: float = 20.0, ping: float = 60.0) -> Iterator[Endpoint]:
+    failures: list[BaseException] = []
 
     def run() -> None:
         connection, _ = listener.accept()
         with connection:
+            connection.settimeout(30)
             try:
                 script(Server(connection))
                 # Closing with bytes unread would reset the connection and take back what was sent.
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65536):
                     pass
+            except (TimeoutError, AssertionError) as error:
+                failures.append(error)
             except OSError:
                 pass  # the client has heard enough
-            except AssertionError as error:
-                failures.append(error)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=run)
         thread.start()
         try:
-            yield Endpoint("127.0.0.1", listener.getsockname()[1], None, (("x-key", "value"),), silence_seconds=silence)
+            port = listener.getsockname()[1]
+            yield Endpoint("127.0.0.1", port, None, (("x-key", "value"),), silence_seconds=silence, ping_seconds=ping)
         finally:
             thread.join(10)
     assert not failures, failures
 
 
-def answers(endpoint: Endpoint, *, events: int = 1000, size: int = 1 << 20) -> list[list[bytes]]:
-    chunks = endpoint.call("/svc/Method", b"ask").chunks(events=events, size=size)
-    return [[bytes(chunk.data[a:b]) for a, b in zip(chunk.start.tolist(), chunk.end.tolist(), strict=True)] for chunk in chunks]
+def answers(endpoint: Endpoint, *, events: int = 1000, size: int = 1 << 20, request: bytes = b"ask") -> list[list[bytes]]:
+    chunks = endpoint.call("/svc/Method", request).chunks(events=events, size=size)
+    return [payloads(chunk) for chunk in chunks]
 
 
-def failure(script: Callable[[Server], None], *, silence: float = 5.0) -> CallFailed:
-    with serving(script, silence=silence) as endpoint, pytest.raises(CallFailed) as caught:
+def payloads(chunk: Messages) -> list[bytes]:
+    return [bytes(chunk.data[a:b]) for a, b in zip(chunk.start.tolist(), chunk.end.tolist(), strict=True)]
+
+
+def failure(script: Callable[[Server], None], *, silence: float = 20.0, ping: float = 60.0) -> CallFailed:
+    with serving(script, silence=silence, ping=ping) as endpoint, pytest.raises(CallFailed) as caught:
         answers(endpoint)
     return caught.value
+
+
+def reading_threads() -> int:
+    return sum(thread.name == "workbench-reader" for thread in threading.enumerate())
 
 
 def test_the_request_is_a_grpc_call_with_the_endpoints_headers() -> None:
@@ -105,7 +127,7 @@ def test_the_request_is_a_grpc_call_with_the_endpoints_headers() -> None:
 
     def script(server: Server) -> None:
         seen.append(server.request())
-        server.send(frame(SETTINGS, 0, b"", stream=0), server.headers(OK), server.headers(DONE, end=True))
+        server.send(server.headers(OK), server.headers(DONE, end=True))
 
     with serving(script) as endpoint:
         assert answers(endpoint) == []
@@ -175,27 +197,63 @@ def test_settings_and_pings_are_acknowledged() -> None:
         assert answers(endpoint) == []
 
 
-def test_the_window_is_granted_again_as_it_is_used() -> None:
+def test_both_windows_are_granted_again_as_they_are_used() -> None:
     million = 1 << 20
 
     def script(server: Server) -> None:
-        window = 65_535 + sum(
-            int.from_bytes(payload, "big") for kind, _, stream, payload in server.frames if kind == WINDOW_UPDATE and not stream
-        )
+        settings = next(payload for kind, flags, _, payload in server.frames if (kind, flags) == (SETTINGS, 0))
+        first = dict(struct.iter_unpack(">HI", settings))[4]
+        window = {0: 65_535, 1: first}
+
+        def take_grants(frames: list[tuple[int, int, int, bytes]]) -> None:
+            for kind, _, stream, payload in frames:
+                if kind == WINDOW_UPDATE:
+                    window[stream] += int.from_bytes(payload, "big")
+
+        take_grants(server.frames)
         server.send(server.headers(OK))
-        for _ in range(40):
-            while window < million:
-                kind, _, stream, payload = server.next_frame()
-                if kind == WINDOW_UPDATE and not stream:
-                    window += int.from_bytes(payload, "big")
-            part = bytes(million - 5)
-            server.send(frame(DATA, 0, message(part)))
-            window -= million
+        for _ in range(34):
+            while min(window.values()) < million:
+                take_grants([server.next_frame()])
+            server.send(frame(DATA, 0, message(bytes(million - 5))))
+            window = {stream: left - million for stream, left in window.items()}
         server.send(server.headers(DONE, end=True))
 
     with serving(script) as endpoint:
         chunks = endpoint.call("/m", b"").chunks(events=1000, size=4 * million)
-        assert sum(chunk.start.size for chunk in chunks) == 40
+        assert sum(chunk.start.size for chunk in chunks) == 34
+
+
+def test_a_request_larger_than_the_servers_window_is_sent_as_the_window_grows() -> None:
+    request = bytes(range(256)) * 400
+    taken: list[bytes] = []
+
+    def run() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(30)
+            reading = connection.makefile("rb")
+            reading.read(24)
+            connection.sendall(frame(SETTINGS, 0, struct.pack(">HI", 4, 20_000), stream=0))
+            flags = 0
+            while not flags & END_STREAM:
+                head = reading.read(9)
+                payload = reading.read(int.from_bytes(head[:3], "big"))
+                if head[3] == DATA:
+                    flags = head[4]
+                    taken.append(payload)
+                    grant = struct.pack(">I", len(payload))
+                    connection.sendall(frame(WINDOW_UPDATE, 0, grant, stream=0) + frame(WINDOW_UPDATE, 0, grant))
+            encoder = hpack.Encoder()
+            connection.sendall(frame(HEADERS, END_HEADERS | END_STREAM, encoder.encode([*OK, *DONE])))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert answers(Endpoint("127.0.0.1", listener.getsockname()[1], None, ()), request=request) == []
+        thread.join(10)
+    assert b"".join(taken) == message(request)
+    assert max(map(len, taken)) <= 16_384
 
 
 def test_a_failed_call_gives_its_status_its_message_and_its_trailers() -> None:
@@ -258,18 +316,177 @@ def test_a_server_that_goes_away_in_order_may_end_its_stream() -> None:
         assert answers(endpoint) == [[b"last"]]
 
 
-def test_a_silent_server_is_asked_for_a_sign_of_life_and_then_given_up() -> None:
+def test_a_silent_server_is_asked_for_signs_of_life_and_given_up() -> None:
     def script(server: Server) -> None:
         server.send(server.headers(OK))
-        assert server.next_frame()[0] == PING
-        server.send(frame(PING, ACK, bytes(8), stream=0), frame(DATA, 0, message(b"slow")))
-        assert server.next_frame()[0] == PING
-        server.connection.settimeout(5)
-        server.connection.recv(1)  # until the client closes
+        for _ in range(3):
+            assert server.next_frame()[0] == PING
+            server.send(frame(PING, ACK, bytes(8), stream=0))
+        server.send(frame(DATA, 0, message(b"slow")))
+        server.connection.recv(1 << 16)
+        while server.connection.recv(1 << 16):
+            pass  # until the client closes
 
-    error = failure(script, silence=0.2)
+    began = time.monotonic()
+    error = failure(script, silence=1.0, ping=0.5)
     assert error.code() is grpc.StatusCode.UNAVAILABLE
-    assert "silent" in error.details()
+    assert "silent for 1 seconds" in error.details()
+    assert time.monotonic() - began > 2.4, "an answered PING is a sign of life"
+
+
+def test_the_server_hears_from_a_caller_who_pauses() -> None:
+    paused, heard = threading.Event(), threading.Event()
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one")), *BEGUN)
+        assert paused.wait(30)
+        server.send(frame(PING, 0, b"are you?", stream=0))
+        frames = [server.next_frame() for _ in range(4)]
+        assert (PING, ACK, 0, b"are you?") in frames
+        assert [kind for kind, flags, _, _ in frames if not flags & ACK] == [PING] * 3, "and sends its own"
+        heard.set()
+        server.send(frame(DATA, 0, bytes(5)), server.headers(DONE, end=True))
+
+    with serving(script, ping=0.1) as endpoint:
+        chunks = endpoint.call("/m", b"").chunks(events=1, size=4 << 20)
+        assert payloads(next(chunks)) == [b"one"]
+        paused.set()
+        assert heard.wait(30)
+        assert [payloads(chunk) for chunk in chunks] == [[bytes(1 << 20)]]
+
+
+def test_silence_counts_only_while_the_caller_waits() -> None:
+    resumed = threading.Event()
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one")), *BEGUN)
+        assert resumed.wait(30)
+        server.send(frame(DATA, 0, bytes(5)), server.headers(DONE, end=True))
+
+    with serving(script, silence=0.5) as endpoint:
+        chunks = endpoint.call("/m", b"").chunks(events=1, size=4 << 20)
+        assert payloads(next(chunks)) == [b"one"]
+        time.sleep(1.5)
+        threading.Timer(0.1, resumed.set).start()
+        assert [payloads(chunk) for chunk in chunks] == [[bytes(1 << 20)]]
+
+
+def test_no_more_than_32_mib_are_read_ahead_of_a_caller_who_pauses() -> None:
+    million = 1 << 20
+    sent = 0
+    blocked = threading.Event()
+
+    def script(server: Server) -> None:
+        nonlocal sent
+        server.connection.settimeout(1.0)
+        server.send(server.headers(OK))
+        window = 65_535 + sum(int.from_bytes(payload, "big") for kind, _, _, payload in server.frames if kind == WINDOW_UPDATE)
+        while True:
+            while window >= million:
+                server.send(frame(DATA, 0, message(bytes(million - 5))))
+                sent, window = sent + million, window - million
+            try:
+                kind, _, stream, payload = server.next_frame()
+            except TimeoutError:
+                blocked.set()
+                return
+            window += int.from_bytes(payload, "big") if (kind, stream) == (WINDOW_UPDATE, 0) else 0
+
+    with serving(script) as endpoint:
+        chunks = endpoint.call("/m", b"").chunks(events=10**6, size=16 * million)
+        assert next(chunks).start.size == 16
+        assert blocked.wait(60)
+        del chunks
+    assert 4 * million <= sent - 16 * million <= 32 * million
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_came_whole_before_a_cut_is_handed_over_first(reset: bool) -> None:
+    got: list[bytes] = []
+    cut = threading.Event()
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one") + message(b"two") + message(b"three")[:6]))
+        if reset:
+            assert cut.wait(30)
+            server.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            server.connection.close()
+
+    def take(endpoint: Endpoint) -> None:
+        for chunk in endpoint.call("/m", b"").chunks(events=1000, size=1 << 20):
+            got.extend(payloads(chunk))
+
+    with serving(script) as endpoint:
+        threading.Timer(0.3, cut.set).start()
+        with pytest.raises(CallFailed) as caught:
+            take(endpoint)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert got == [b"one", b"two"]
+
+
+def test_giving_up_ends_the_thread_and_the_connection_at_once() -> None:
+    closed = threading.Event()
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one")), *BEGUN)
+        while server.connection.recv(1 << 16):
+            pass
+        closed.set()
+
+    with serving(script) as endpoint:
+        chunks = endpoint.call("/m", b"").chunks(events=1, size=1 << 20)
+        next(chunks)
+        assert reading_threads() == 1
+        del chunks
+        assert reading_threads() == 0
+        assert closed.wait(10)
+
+
+def test_an_error_of_the_reading_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Exchange, data: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Exchange, "receive", broken)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], None, ())
+        call = endpoint.call("/m", b"")
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"x")
+            with pytest.raises(RuntimeError, match="a fault of ours"):
+                list(call.chunks(events=1, size=1))
+
+
+def test_a_process_ends_in_the_middle_of_a_read() -> None:
+    program = """
+import sys
+from workbench.kurrent.http2 import Endpoint
+chunks = Endpoint("127.0.0.1", int(sys.argv[1]), None, ()).call("/m", b"").chunks(events=1, size=1 << 20)
+print(next(chunks).start.size, flush=True)
+sys.exit(3)
+"""
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one")), *BEGUN)
+        while server.connection.recv(1 << 16):
+            pass
+
+    with serving(script) as endpoint:
+        done = subprocess.run([sys.executable, "-c", program, str(endpoint.port)], timeout=30, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "1\n", "")
+
+
+def test_an_ipv6_address_stands_in_brackets_in_the_authority() -> None:
+    seen: list[str] = []
+
+    def script(server: Server) -> None:
+        seen.append(server.request()[0][":authority"])
+        server.send(server.headers([*OK, *DONE], end=True))
+
+    with serving(script) as endpoint:
+        answers(endpoint)
+        assert seen == [f"127.0.0.1:{endpoint.port}"]
+        assert replace(endpoint, host="::1", port=2113).authority == "[::1]:2113"
 
 
 def test_nothing_that_answers_is_unavailable() -> None:

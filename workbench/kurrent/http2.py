@@ -1,285 +1,265 @@
-"""One server-streaming gRPC call over a plain HTTP/2 connection, for reading much.
+"""One server-streaming gRPC call over a connection of its own, for reading much.
 
 gRPC's own Python library spends five to six microseconds of processor time on each message that it hands over, more than all the rest
-of an export together. A read of the log is one call with one request and very many small answers; HTTP/2 carries them as frames with a
-header of nine bytes, and that is quickly taken apart. So this module speaks just as much of HTTP/2 as such a call needs: one stream,
-no push, no compression. Everything else (discovery, single answers, appends) goes through gRPC's library.
+of an export together. A read of the log is one call with one request and very many small answers; ``frames`` takes those apart, and
+this module moves the bytes. Everything else (discovery, single answers, appends) goes through gRPC's library.
 
-Sources: RFC 9113 (HTTP/2), RFC 7541 (header compression, done by the library ``hpack``), and gRPC over HTTP/2
-(https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+A thread of its own does all that touches the socket, so that the server hears from us however long the caller works on a chunk:
+KurrentDB drops a client that answers no PING for some 20 seconds. How much is read ahead is bounded by HTTP/2's windows.
 """
 
 from __future__ import annotations
 
+import contextlib
+import selectors
 import socket
 import ssl
 import struct
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import unquote
 
 import grpc
-import hpack
 
+from workbench.kurrent.frames import CallFailed, Exchange
 from workbench.kurrent.wire import Messages
 
 _Code = grpc.StatusCode
 
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8, 0x9
-_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-_FRAME = struct.Struct(">BHBBI")
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_STREAM: Final = 1
+PING_SECONDS = 5.0
+"""How often the server is sent a PING. KurrentDB asks for a sign of life after 10 seconds without any frame."""
 
-_WINDOW = 16 * 1024 * 1024
-"""How many bytes the server may send ahead of us; half of it, once taken, is granted again."""
-_LARGEST_FRAME = 1024 * 1024
 _RECEIVE = 1024 * 1024
+_ENOUGH = 1024 * 1024  # the caller is woken for so many bytes, or for the end
 _LARGEST_MESSAGE = 20 * 1024 * 1024
-
-_RESETS = {0x7: _Code.UNAVAILABLE, 0x8: _Code.CANCELLED, 0xB: _Code.RESOURCE_EXHAUSTED, 0xC: _Code.PERMISSION_DENIED}
-_HTTP = {400: _Code.INTERNAL, 401: _Code.UNAUTHENTICATED, 403: _Code.PERMISSION_DENIED, 404: _Code.UNIMPLEMENTED}
-_HTTP |= dict.fromkeys((429, 502, 503, 504), _Code.UNAVAILABLE)
-_CODES = {code.value[0]: code for code in _Code}
-
-
-class CallFailed(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
-    """A call that ended with another status than OK; it answers as the errors of gRPC's library do."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, trailers: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(details)
-        self._code, self._details, self._trailers = code, details, tuple(trailers)
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._details
-
-    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self._trailers
+_PREFIX = struct.Struct(">BI")
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how to connect: the node, its TLS context or None, the headers of every call, and how long silence is borne."""
+    """Where and how to connect.
+
+    Attributes
+    ----------
+    host, port
+        The node; an IPv6 address without brackets.
+    tls
+        The TLS context, or None for a connection without TLS.
+    headers
+        Header fields of every call.
+    connect_seconds
+        How long connecting and the TLS handshake may take, each.
+    silence_seconds
+        How long the server may send nothing at all while the caller waits for it; None is for ever.
+    ping_seconds
+        How often to send a PING, which the server answers.
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     headers: tuple[tuple[str, str], ...]
     connect_seconds: float = 10.0
-    silence_seconds: float | None = 10.0
+    silence_seconds: float | None = 20.0
+    ping_seconds: float = PING_SECONDS
+
+    @property
+    def authority(self) -> str:
+        """Host and port as HTTP writes them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def call(self, path: str, request: bytes) -> StreamingCall:
-        """Begin a call; the connection is its own and ends with it.
+        """Connect for one call; it begins when its answers are asked for.
 
         Raises
         ------
         CallFailed
             UNAVAILABLE: nothing answers there.
         """
-        try:
-            plain = socket.create_connection((self.host, self.port), timeout=self.connect_seconds)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = plain if self.tls is None else self.tls.wrap_socket(plain, server_hostname=self.host)
-            return StreamingCall(connection, self, path, request)
-        except OSError as error:
-            raise CallFailed(_Code.UNAVAILABLE, f"failed to connect: {error}") from error
-
-
-class StreamingCall:
-    """A call that is under way. Messages are taken by :meth:`chunks`; :meth:`cancel` ends it at any time."""
-
-    def __init__(self, connection: socket.socket, endpoint: Endpoint, path: str, request: bytes) -> None:
-        self._socket = connection
-        self._socket.settimeout(endpoint.silence_seconds)
-        self._silence = endpoint.silence_seconds
-        self._headers = hpack.Decoder()
-        self._block = bytearray()
-        self._block_ends_stream = False
-        self._answered = self._ended = False
-        self._taken = 0
-        self._body = bytearray()
-        head = [
+        headers = [
             (":method", "POST"),
-            (":scheme", "http" if endpoint.tls is None else "https"),
+            (":scheme", "http" if self.tls is None else "https"),
             (":path", path),
-            (":authority", f"{endpoint.host}:{endpoint.port}"),
+            (":authority", self.authority),
             ("te", "trailers"),
             ("content-type", "application/grpc"),
             ("user-agent", "workbench"),
+            *self.headers,
         ]
-        encoded = [(name, value, name == "authorization") for name, value in (*head, *endpoint.headers)]
-        # A large window for the stream, and at once for the connection too, whose window begins at 65,535 bytes.
-        settings = struct.pack(">HIHIHI", 0x2, 0, 0x4, _WINDOW, 0x5, _LARGEST_FRAME)
-        self._socket.sendall(
-            _PREFACE
-            + _frame(_SETTINGS, 0, 0, settings)
-            + _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW - 65_535))
-            + _frame(_HEADERS, _END_HEADERS, _STREAM, hpack.Encoder().encode(encoded))
-            + _frame(_DATA, _END_STREAM, _STREAM, b"\x00" + struct.pack(">I", len(request)) + request)
-        )
+        try:
+            connection = socket.create_connection((self.host, self.port), timeout=self.connect_seconds)
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.tls is not None:
+                    connection = self.tls.wrap_socket(connection, server_hostname=self.host)
+            except BaseException:
+                connection.close()
+                raise
+        except OSError as error:
+            raise CallFailed(_Code.UNAVAILABLE, f"failed to connect: {error}") from error
+        return StreamingCall(connection, Exchange(headers, request), self)
+
+
+class StreamingCall:
+    """A call that is under way. Messages are taken by :meth:`chunks`; :meth:`cancel` ends it at any time.
+
+    The thread owns the socket. The exchange is shared: whoever touches it holds the lock of ``_changed``.
+    """
+
+    def __init__(self, connection: socket.socket, exchange: Exchange, endpoint: Endpoint) -> None:
+        self._socket, self._exchange, self._endpoint = connection, exchange, endpoint
+        self._socket.settimeout(0)
+        self._changed = threading.Condition()
+        self._wake, self._woken = socket.socketpair()
+        self._wake.settimeout(0)
+        self._thread = threading.Thread(target=self._run, name="workbench-reader", daemon=True)
+        self._started = self._cancelled = self._finished = False
+        self._failure: BaseException | None = None
+        self._heard = time.monotonic()
 
     def chunks(self, *, events: int, size: int) -> Iterator[Messages]:
         """Yield the answers in order, many at once: a chunk ends at so many messages or bytes, whichever comes first.
+
+        Messages that came whole are handed over before a failure is raised.
 
         Raises
         ------
         CallFailed
             The status of the call was not OK, or the connection broke before there was one.
         """
-        received = bytearray()
-        scratch = bytearray(_RECEIVE)
-        view = memoryview(scratch)
-        start: list[int] = []
-        end: list[int] = []
+        body = bytearray()
+        starts: list[int] = []
         at = 0  # where the next message begins in the body
-        failure: CallFailed | None = None
+        finished = False
+        failure: BaseException | None = None
+        unpack = _PREFIX.unpack_from
         try:
-            while not self._ended:
-                received += view[: self._receive(scratch)]
-                try:
-                    self._take(received)
-                except CallFailed as error:
-                    failure = error  # what came whole before it is handed over first
-                body, length = self._body, len(self._body)
+            self._start()
+            while not finished:
+                part, finished, failure = self._receive()
+                body += part
+                length = len(body)
                 while length - at >= 5:
-                    stop = at + 5 + int.from_bytes(body[at + 1 : at + 5], "big")
-                    if stop > length:
-                        if stop - at > _LARGEST_MESSAGE or body[at]:
-                            self._refuse(body[at])
+                    compressed, count = unpack(body, at)
+                    if compressed or count > _LARGEST_MESSAGE:
+                        what = "a compressed message, which was not asked for" if compressed else "a message larger than any event"
+                        finished, failure = True, CallFailed(_Code.INTERNAL, f"the server sent {what}")
                         break
-                    if body[at]:
-                        self._refuse(body[at])
-                    start.append(at + 5)
-                    end.append(stop)
+                    stop = at + 5 + count
+                    if stop > length:
+                        break
+                    starts.append(at)
                     at = stop
-                    if len(start) == events or at >= size:
-                        yield Messages.within(body, start, end)
-                        self._body = body = body[at:]
-                        start, end, at, length = [], [], 0, len(body)
-                if failure is not None:
-                    raise failure
-                self._grant()
-            if start:
-                yield Messages.within(self._body, start, end)
-            if at < len(self._body):
+                    if len(starts) == events or at >= size:
+                        yield Messages.behind_prefixes(body, starts, at)
+                        del body[:at]
+                        at, length = 0, len(body)
+                        starts = []
+            if starts:
+                yield Messages.behind_prefixes(body, starts, at)
+            if failure is not None:
+                raise failure
+            if at < len(body):
                 raise CallFailed(_Code.INTERNAL, "the stream ended within a message")
-        except OSError as error:
-            raise CallFailed(_Code.UNAVAILABLE, f"the connection broke: {error}") from error
         finally:
             self.cancel()
 
     def cancel(self) -> None:
-        """End the call and close its connection."""
-        self._socket.close()
+        """End the call, its thread and its connection. May be called at any time, from any thread."""
+        self._cancelled = True
+        self._notify_thread()
+        if self._started and threading.current_thread() is not self._thread:  # garbage is collected on any thread
+            self._thread.join()
+        for end in (self._socket, self._wake, self._woken):
+            end.close()
 
-    def _receive(self, scratch: bytearray) -> int:
-        """Wait for bytes; a server that is silent is asked for a sign of life once, and given up thereafter."""
+    def _start(self) -> None:
+        self._started = True
+        self._thread.start()
+
+    def _receive(self) -> tuple[bytearray, bool, BaseException | None]:
+        """Wait for more of the body; return it, whether that was the last of it, and with which failure."""
+        silence = self._endpoint.silence_seconds
+        with self._changed:
+            began = time.monotonic()
+            while self._exchange.buffered < _ENOUGH and not self._finished:
+                left = None if silence is None else max(began, self._heard) + silence - time.monotonic()
+                if left is not None and left <= 0:
+                    return (
+                        self._exchange.take(),
+                        True,
+                        CallFailed(_Code.UNAVAILABLE, f"the server was silent for {silence:g} seconds"),
+                    )
+                self._changed.wait(left)
+            body = self._exchange.take()
+            if self._exchange.outgoing:
+                self._notify_thread()
+            return body, self._finished, self._failure
+
+    def _notify_thread(self) -> None:
+        with contextlib.suppress(OSError):  # it has been woken often enough, or is gone
+            self._wake.send(b"x")
+
+    def _run(self) -> None:
+        """Do what the connection asks for until the call has ended; whatever it ended with is the caller's to see."""
+        failure: BaseException | None = None
+        try:
+            self._converse()
+        except OSError as error:
+            failure = CallFailed(_Code.UNAVAILABLE, f"the connection broke: {error}")
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            failure = error
+        with self._changed:
+            self._finished, self._failure = True, failure
+            self._changed.notify()
+
+    def _converse(self) -> None:
+        scratch = memoryview(bytearray(_RECEIVE))
+        ping_at = time.monotonic() + self._endpoint.ping_seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self._socket, selectors.EVENT_READ)
+            while not (self._cancelled or self._exchange.ended):
+                now = time.monotonic()
+                if now >= ping_at:
+                    with self._changed:
+                        self._exchange.ping()
+                    ping_at = now + self._endpoint.ping_seconds
+                unsent = self._send()
+                if self._take_in(scratch):
+                    continue
+                selector.modify(self._socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
+                for key, _ in selector.select(ping_at - now):
+                    if key.fileobj is self._woken:
+                        self._woken.recv(4096)
+
+    def _send(self) -> bool:
+        """Send what there is to send; return whether the connection takes no more of it now."""
+        outgoing = self._exchange.outgoing
+        while outgoing:
+            with self._changed:
+                part = bytes(outgoing)
+            try:
+                sent = self._socket.send(part)
+            except _NOT_NOW:
+                return True
+            with self._changed:
+                del outgoing[:sent]
+        return False
+
+    def _take_in(self, scratch: memoryview) -> bool:
+        """Receive once; return whether there was anything."""
         try:
             count = self._socket.recv_into(scratch)
-        except TimeoutError:
-            self._socket.sendall(_frame(_PING, 0, 0, bytes(8)))
-            try:
-                count = self._socket.recv_into(scratch)
-            except TimeoutError:
-                raise CallFailed(_Code.UNAVAILABLE, f"the server was silent for {2 * (self._silence or 0):g} seconds") from None
+        except _NOT_NOW:
+            return False
         if not count:
             raise CallFailed(_Code.UNAVAILABLE, "the server closed the connection")
-        return count
-
-    def _take(self, received: bytearray) -> None:
-        """Take the whole frames from what was received, and leave the rest; payloads of DATA go to the body."""
-        at, length = 0, len(received)
-        view = memoryview(received)
-        while length - at >= 9:
-            high, low, kind, flags, stream = _FRAME.unpack_from(received, at)
-            stop = at + 9 + (high << 16 | low)
-            if stop > length:
-                if stop - at - 9 > _LARGEST_FRAME:
-                    raise CallFailed(_Code.INTERNAL, "the server sent a frame larger than allowed")
-                break
-            if kind == _DATA and not flags & _PADDED:
-                self._body += view[at + 9 : stop]
-                self._taken += stop - at - 9
-                if flags & _END_STREAM:
-                    self._end({})
-            else:
-                self._control(kind, flags, stream & 0x7FFFFFFF, bytes(view[at + 9 : stop]))
-            at = stop
-            if self._ended:
-                break
-        view.release()
-        del received[:at]
-
-    def _control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == _DATA:
-            self._body += payload[1 : len(payload) - payload[0]]
-            self._taken += len(payload)
-            if flags & _END_STREAM:
-                self._end({})
-        elif kind == _HEADERS:
-            skipped = (5 if flags & _PRIORITY else 0) + (1 if flags & _PADDED else 0)
-            padding = payload[0] if flags & _PADDED else 0
-            self._block = bytearray(payload[skipped : len(payload) - padding])
-            self._block_ends_stream = bool(flags & _END_STREAM)
-            if flags & _END_HEADERS:
-                self._header_block()
-        elif kind == _CONTINUATION:
-            self._block += payload
-            if flags & _END_HEADERS:
-                self._header_block()
-        elif kind == _SETTINGS and not flags & _ACK:
-            self._socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
-        elif kind == _PING and not flags & _ACK:
-            self._socket.sendall(_frame(_PING, _ACK, 0, payload))
-        elif kind == _RST_STREAM and stream == _STREAM:
-            code = int.from_bytes(payload[:4], "big")
-            raise CallFailed(_RESETS.get(code, _Code.INTERNAL), f"the server reset the stream (HTTP/2 error {code})")
-        elif kind == _GOAWAY:
-            last, code = struct.unpack(">II", payload[:8])
-            # A server that shuts down in order lets streams up to `last` run to their end.
-            if last & 0x7FFFFFFF < _STREAM or code:
-                said = payload[8:].decode(errors="replace")[:100]
-                raise CallFailed(_Code.UNAVAILABLE, f"the server is going away (HTTP/2 error {code}) {said}".rstrip())
-
-    def _header_block(self) -> None:
-        try:
-            fields = self._headers.decode(bytes(self._block), raw=True)
-        except hpack.HPACKError as error:
-            raise CallFailed(_Code.INTERNAL, f"the server sent headers that cannot be read: {error}") from error
-        headers = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields}
-        if not self._answered:
-            self._answered = True
-            status = headers.get(":status", "")
-            if status != "200" or not headers.get("content-type", "").startswith("application/grpc"):
-                code = _HTTP.get(int(status) if status.isdecimal() else 0, _Code.UNKNOWN)
-                raise CallFailed(code, f"the answer was no gRPC: HTTP status {status}")
-        if self._block_ends_stream:
-            self._end(headers)
-
-    def _end(self, trailers: dict[str, str]) -> None:
-        self._ended = True
-        status = trailers.get("grpc-status", "")
-        if status != "0":
-            code = _CODES.get(int(status), _Code.UNKNOWN) if status.isdecimal() else _Code.UNKNOWN
-            details = unquote(trailers.get("grpc-message", "")) if status else "the stream ended without a status"
-            raise CallFailed(code, details, [(k, v) for k, v in trailers.items() if not k.startswith((":", "grpc-"))])
-
-    def _grant(self) -> None:
-        if self._taken >= _WINDOW // 2 and not self._ended:
-            grant = struct.pack(">I", self._taken)
-            self._socket.sendall(_frame(_WINDOW_UPDATE, 0, 0, grant) + _frame(_WINDOW_UPDATE, 0, _STREAM, grant))
-            self._taken = 0
-
-    @staticmethod
-    def _refuse(compressed: int) -> None:
-        what = "a compressed message, which was not asked for" if compressed else "a message larger than any event"
-        raise CallFailed(_Code.INTERNAL, f"the server sent {what}")
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    size = len(payload)
-    return _FRAME.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
+        with self._changed:
+            self._heard = time.monotonic()
+            self._exchange.receive(scratch[:count])
+            if self._exchange.buffered >= _ENOUGH:
+                self._changed.notify()
+        return True

@@ -121,15 +121,21 @@ class Reader:
         call = self._read(request, **self._login)
         chunk: list[bytes] = []
         size = 0
+        failure: grpc.RpcError | None = None
         try:
-            for message in call:
-                chunk.append(message)
-                size += len(message)
-                if len(chunk) == CHUNK_EVENTS or size >= CHUNK_BYTES:
-                    yield wire.Messages.of(chunk)
-                    chunk, size = [], 0
+            try:
+                for message in call:
+                    chunk.append(message)
+                    size += len(message)
+                    if len(chunk) == CHUNK_EVENTS or size >= CHUNK_BYTES:
+                        yield wire.Messages.of(chunk)
+                        chunk, size = [], 0
+            except grpc.RpcError as error:
+                failure = error  # what came whole before it is handed over first
             if chunk:
                 yield wire.Messages.of(chunk)
+            if failure is not None:
+                raise failure
         finally:
             call.cancel()
 

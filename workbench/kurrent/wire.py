@@ -68,9 +68,22 @@ class Messages:
         return cls(np.frombuffer(b"".join([*messages, _MARGIN]), np.uint8), end - sizes, end)
 
     @classmethod
-    def within(cls, body: bytearray, start: list[int], end: list[int]) -> Self:
-        """Take messages as they lie in a body that was received; it is copied."""
-        return cls(np.frombuffer(b"".join((body, _MARGIN)), np.uint8), np.array(start, np.int64), np.array(end, np.int64))
+    def behind_prefixes(cls, body: bytearray, starts: list[int], end: int) -> Self:
+        """Take messages as they lie one after the other in a body, each behind gRPC's prefix of five bytes; the bytes are copied.
+
+        Parameters
+        ----------
+        body
+            What was received, from the first prefix on.
+        starts
+            Where each prefix begins.
+        end
+            Where the last message ends.
+        """
+        edges = np.array([*starts, end], np.int64)
+        with memoryview(body) as view:
+            data = np.frombuffer(b"".join((view[:end], _MARGIN)), np.uint8)
+        return cls(data, edges[:-1] + 5, edges[1:])
 
 
 _MARGIN = bytes(10)  # as long as the longest varint, so that none that is cut off reads outside
