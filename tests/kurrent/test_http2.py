@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import grpc
 import hpack
@@ -74,7 +73,7 @@ class Server:
 
 
 @contextmanager
-def serving(script: Callable[[Server], None], *, silence: float = 20.0, ping: float = 60.0) -> Iterator[Endpoint]:
+def serving(script: Callable[[Server], None], *, silence: float = 20.0, ping: float = 60.0, host: str = "127.0.0.1") -> Iterator[Endpoint]:
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -92,12 +91,12 @@ def serving(script: Callable[[Server], None], *, silence: float = 20.0, ping: fl
             except OSError:
                 pass  # the client has heard enough
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         thread = threading.Thread(target=run)
         thread.start()
         try:
             port = listener.getsockname()[1]
-            yield Endpoint("127.0.0.1", port, None, (("x-key", "value"),), silence_seconds=silence, ping_seconds=ping)
+            yield Endpoint(host, port, None, (("x-key", "value"),), silence_seconds=silence, ping_seconds=ping)
         finally:
             thread.join(10)
     assert not failures, failures
@@ -476,17 +475,21 @@ sys.exit(3)
     assert (done.returncode, done.stdout, done.stderr) == (3, "1\n", "")
 
 
-def test_an_ipv6_address_stands_in_brackets_in_the_authority() -> None:
+@pytest.mark.parametrize(("host", "authority"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_an_ipv6_address_stands_in_brackets_in_the_authority(host: str, authority: str) -> None:
     seen: list[str] = []
 
     def script(server: Server) -> None:
         seen.append(server.request()[0][":authority"])
         server.send(server.headers([*OK, *DONE], end=True))
 
-    with serving(script) as endpoint:
+    with serving(script, host=host) as endpoint:
         answers(endpoint)
-        assert seen == [f"127.0.0.1:{endpoint.port}"]
-        assert replace(endpoint, host="::1", port=2113).authority == "[::1]:2113"
+        assert seen == [f"{authority}:{endpoint.port}"]
+
+
+def test_the_authority_leaves_out_the_zone_of_an_ipv6_address() -> None:
+    assert Endpoint("fe80::1%eth0", 2113, None, ()).authority == "[fe80::1]:2113"
 
 
 def test_nothing_that_answers_is_unavailable() -> None:

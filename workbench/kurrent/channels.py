@@ -11,7 +11,7 @@ from grpc.experimental import ChannelOptions
 
 from workbench.kurrent.address import Address, Host
 from workbench.kurrent.errors import Login
-from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.http2 import PING_SECONDS, Endpoint
 from workbench.kurrent.tls import Trust
 
 ANSWER_SECONDS = 10.0
@@ -73,15 +73,19 @@ class Channels:
         return grpc.secure_channel(target, self.trust.credentials(), options)
 
     def http2(self, host: Host, *, requires_leader: bool) -> Endpoint:
-        """Return the node for plain HTTP/2 connections, each of which is opened by its call."""
-        interval = self._options.keep_alive_interval
+        """Return the node for plain HTTP/2 connections, each of which is opened by its call.
+
+        A server that sends nothing for the keep-alive interval and then does not answer within the keep-alive timeout is given up.
+        """
+        interval, timeout = self._options.keep_alive_interval, self._options.keep_alive_timeout
         return Endpoint(
             host.name,
             host.port,
             None if self.trust is None else self.trust.context(),
             self.metadata(requires_leader=requires_leader),
             connect_seconds=ANSWER_SECONDS,
-            silence_seconds=None if interval is None else interval / 1000,
+            silence_seconds=None if interval is None or timeout is None else (interval + timeout) / 1000,
+            ping_seconds=PING_SECONDS if interval is None else min(PING_SECONDS, interval / 1000),
         )
 
 

@@ -67,8 +67,13 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """Host and port as HTTP writes them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Host and port as HTTP writes them: an IPv6 address in brackets (RFC 3986, 3.2.2), without its zone (RFC 6874, 4)."""
+        name = self._name
+        return f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+
+    @property
+    def _name(self) -> str:
+        return self.host.partition("%")[0]
 
     def call(self, path: str, request: bytes) -> StreamingCall:
         """Connect for one call; it begins when its answers are asked for.
@@ -93,7 +98,7 @@ class Endpoint:
             try:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self.tls is not None:
-                    connection = self.tls.wrap_socket(connection, server_hostname=self.host)
+                    connection = self.tls.wrap_socket(connection, server_hostname=self._name)
             except BaseException:
                 connection.close()
                 raise

@@ -80,6 +80,8 @@ class Trust:
             # gRPC brings its own list of authorities; who is trusted must not depend on the transport.
             with as_file(files("grpc._cython") / "_credentials" / "roots.pem") as roots:
                 context.load_verify_locations(cafile=roots)
+        # As gRPC does: a file of authorities may hold an intermediate one and not its root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self._identify(context)
         context.set_alpn_protocols(["h2"])
         return context
