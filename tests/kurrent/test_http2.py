@@ -399,6 +399,21 @@ def test_no_more_than_32_mib_are_read_ahead_of_a_caller_who_pauses() -> None:
     assert 4 * million <= sent - 16 * million <= 32 * million
 
 
+def test_a_slow_server_is_read_as_it_answers() -> None:
+    taken = threading.Event()
+
+    def script(server: Server) -> None:
+        server.send(server.headers(OK), frame(DATA, 0, message(b"one")))
+        assert taken.wait(30)
+        server.send(server.headers(DONE, end=True))
+
+    with serving(script) as endpoint:
+        chunks = endpoint.call("/m", b"").chunks(events=1, size=1 << 20)
+        assert payloads(next(chunks)) == [b"one"]
+        taken.set()
+        assert list(chunks) == []
+
+
 @pytest.mark.parametrize("reset", [False, True])
 def test_what_came_whole_before_a_cut_is_handed_over_first(reset: bool) -> None:
     got: list[bytes] = []
