@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench notebooks wheel clean
+.PHONY: help demo test conformance check format bench notebooks wheel clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -32,6 +32,9 @@ demo: $(VENV)/run ## Fill an embedded store, export it into data/demo, look at i
 
 test: $(VENV)/dev ## Run the whole default test suite
 	@$(BIN)/python -m pytest -n auto
+
+conformance: $(VENV)/dev ## Run the tests of the boundary against the server that WORKBENCH_TEST_SERVER names, or KurrentDB's container
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 check: $(VENV)/dev ## Format, lint, types, imports, notebooks without outputs
 	$(BIN)/ruff format --check .

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import fill, log_of, new_events
-from workbench.embedded import EmbeddedStore
+from tests.stores import Store as RunningStore
 from workbench.events import EventAt, Selection, Store
 from workbench.export import copy, export_log
 from workbench.lake import LakeWriter, open_lake
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.parametrize("cluster", [True, False])
 def test_the_newest_event_of_each_users_stream_comes_newest_first(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: bool
+    store: RunningStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: bool
 ) -> None:
     monkeypatch.setattr(copy, "COMMIT_EVENTS", 20)
     for part in range(6):
@@ -36,7 +37,7 @@ def test_the_newest_event_of_each_users_stream_comes_newest_first(
             assert list(recorded.newest_of_streams(most=most)) == expected[:most]
 
 
-def test_a_lake_holds_an_event_only_by_its_place_and_its_id(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_lake_holds_an_event_only_by_its_place_and_its_id(store: RunningStore, tmp_path: Path) -> None:
     fill(store, 30)
     export_log(store.uri, tmp_path / "lake")
     events = [(row[0], row[1], row[4]) for row in log_of(store)]
