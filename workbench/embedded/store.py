@@ -19,6 +19,7 @@ import grpc.aio
 from workbench.embedded import loop
 from workbench.embedded.accounts import Account, Accounts
 from workbench.embedded.clock import Clock
+from workbench.embedded.connections import KEEP_ALIVE, channel_options
 from workbench.embedded.faults import FaultPlan, Faults
 from workbench.embedded.headers import DateHeader
 from workbench.embedded.log import ANY, Appended, Log
@@ -74,6 +75,9 @@ class EmbeddedStore:
     links
         Whether the store writes what a server with its system projections on writes: links by stream, category, event type and
         correlation (``$streams``, ``$category-``, ``$ce-``, ``$et-``, ``$bc-``), each right behind the event that it leads to.
+    keep_alive
+        After how many silent seconds a client is sent a PING, and after how many more it is dropped if it has not answered: as on
+        a real server, 10 and 10. ``math.inf`` drops nobody.
     clock
         Tells the time in such ticks, for events that bring none and for ``$maxAge``; a ``Clock`` can be set.
 
@@ -87,7 +91,7 @@ class EmbeddedStore:
     Raises
     ------
     UsageError
-        A port that is none, a user name without TLS or password, or one that cannot stand in a URI.
+        A port or a time that is none, a user name without TLS or password, or one that cannot stand in a URI.
 
     Examples
     --------
@@ -112,6 +116,7 @@ class EmbeddedStore:
         users: Mapping[str, Account] | None = None,
         accept_timestamps: bool = True,
         links: bool = False,
+        keep_alive: float = KEEP_ALIVE,
         clock: Callable[[], int] | None = None,
     ) -> None:
         if not 0 <= port <= 65_535:
@@ -142,6 +147,7 @@ class EmbeddedStore:
         self._users = accounts
         self._accept_timestamps = accept_timestamps
         self._links = links
+        self._connection_options = channel_options(keep_alive)
         self._running: _Running | None = None
         self._opened = ExitStack()
         self._stopped = threading.Event()
@@ -276,7 +282,7 @@ class EmbeddedStore:
     async def _serve(self, log: Log, own: grpc.ServerCredentials | None) -> _Running:
         node = Node(log, accounts=Accounts(self._users), plan=self._plan, now=self.clock, accept_timestamps=self._accept_timestamps)
         dates = DateHeader(self.clock, is_on=lambda: self._plan.date_header)
-        server = grpc.aio.server(interceptors=[dates], options=_OPTIONS)
+        server = grpc.aio.server(interceptors=[dates], options=(*_OPTIONS, *self._connection_options))
         server.add_generic_rpc_handlers(handlers(node))
         where = f"{self._host}:{self._requested_port}"
         try:
