@@ -9,13 +9,17 @@ from uuid import uuid4
 
 from tests.stores import NewEvent, Store, read_all
 from workbench.lake import open_lake
+from workbench.server_streams import is_server_stream
 
 Row = tuple[Any, ...]
 
 
-def log_of(store: Store) -> list[Row]:
-    """Return every event of ``$all`` in log order, as rows of what was recorded."""
-    return [
+def log_of(store: Store, *, system: bool = False) -> list[Row]:
+    """Return the events of ``$all`` in log order, as rows of what was recorded.
+
+    Streams that the server writes for itself are left out, as a lake leaves them out, unless they are asked for.
+    """
+    rows = [
         (
             event.commit_position,
             event.prepare_position,
@@ -30,6 +34,7 @@ def log_of(store: Store) -> list[Row]:
         )
         for event in read_all(store.address)
     ]
+    return [row for row in rows if system or not is_server_stream(row[2])]
 
 
 def lake_rows(path: Path) -> list[Row]:
@@ -87,7 +92,7 @@ def fill(store: Store, events: int, *, begin: int = 0) -> list[str]:
             metadata=TRACES[i % len(TRACES)],
             is_json=bool(i % 3),
         )
-        store.append("$ce-user" if link else stream, [event])
+        store.append("$svc-links" if link else stream, [event])
         ids.append(str(event.id))
     return ids
 

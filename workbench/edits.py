@@ -21,6 +21,7 @@ from workbench.events import Cutoff, Selection, format_time
 from workbench.projection import plan
 from workbench.projection.expressions import Where
 from workbench.projection.fields import storable
+from workbench.server_streams import Column, only_others
 
 Bound = str | int | datetime | date
 """An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
@@ -29,6 +30,12 @@ Cascade = Literal["causation", "correlation"]
 Origin = Literal["recorded", "patched", "replaced", "inserted", "retimed"]
 """What became of an event in a fork. One that was inserted stays so; otherwise one that was moved is ``retimed``."""
 
+_COLUMN_OF: dict[str, Column] = {
+    "stream": "stream",
+    "category": "category",
+    "type": "type",
+    "as_type": "type",
+}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])")
 _ISO_SPAN = re.compile(
@@ -404,7 +411,7 @@ def _names(method: str, name: str, given: str | Sequence[str] | None) -> tuple[s
 def _own_name(method: str, name: str, given: object) -> None:
     if not isinstance(given, str) or not given or not storable(given):
         raise UsageError(f"{method}({name}={given!r}) is no name.")
-    if given.startswith("$"):
+    if only_others(given, column=_COLUMN_OF[name]):
         raise UsageError(f"{method}({name}={given!r}) names events of the system, which are never edited.")
 
 

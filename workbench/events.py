@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 
@@ -104,14 +105,33 @@ class Selection:
         Names, in which ``*`` stands for any run of characters: ``user-*``, ``chat.*``.
     categories
         Names of categories, exactly.
+    system
+        Whether to take in the streams that the server writes for itself: links of the system projections, statistics, accounts.
     """
 
     streams: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    system: bool = False
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return a selection from its fields by name, in which lists stand for tuples, as JSON has them."""
+        given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return cls(**given)
 
     def __bool__(self) -> bool:
+        return self.is_narrow or self.system
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether names are given, so that other events are left out."""
         return bool(self.streams or self.categories or self.types)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no event at all is left out."""
+        return self.system and not self.is_narrow
 
     def __str__(self) -> str:
         parts = [
@@ -119,7 +139,9 @@ class Selection:
             for name, values in (("streams", self.streams), ("categories", self.categories), ("types", self.types))
             if values
         ]
-        return "; ".join(parts) or "everything"
+        if not parts:
+            return "everything" if self.system else "users' events"
+        return "; ".join([*parts, "with system streams"] if self.system else parts)
 
 
 def category_of(stream: str, rule: CategoryRule = "first") -> str:

@@ -203,10 +203,16 @@ class Timeline:
         """Look only at what a selection chooses; an empty one chooses everything."""
         if not isinstance(selection, Selection):
             raise UsageError(f"select() takes a Selection, not {selection!r}.")
-        return self._select(selection) if selection else self
+        timeline = self.with_system() if selection.system else self
+        return timeline._select(selection) if selection.is_narrow else timeline
 
     def with_system(self) -> Timeline:
-        """Take in the streams and types that begin with ``$``: metadata, tombstones, links of the system projections."""
+        """Take in all that the lake holds besides users' events.
+
+        These are types that begin with ``$`` (metadata, tombstones, links), the metadata of streams, and the streams that the server
+        writes for itself, which only a lake exported with ``system`` holds. A stream of a user's whose name begins with ``$`` is in any
+        timeline.
+        """
         return changed(self, system=True)
 
     def visible(self) -> Timeline:

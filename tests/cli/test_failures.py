@@ -228,7 +228,7 @@ def test_a_lake_of_another_store(new_store: Callable[..., Store], lake: Path) ->
 
 
 def test_a_lake_of_another_selection(store: Store, lake: Path) -> None:
-    says(run("export", "--source", store.uri, "--lake", lake, "--stream", "user-*"), "user-*", "everything", status=1)
+    says(run("export", "--source", store.uri, "--lake", lake, "--stream", "user-*"), "user-*", "users' events", status=1)
 
 
 @pytest.mark.needs("faults")

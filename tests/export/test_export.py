@@ -373,8 +373,16 @@ def test_a_selection_keeps_what_governs_the_chosen_streams(store: EmbeddedStore,
 def test_a_lake_refuses_another_selection(store: EmbeddedStore, tmp_path: Path) -> None:
     fill(store, 10)
     exported(store, tmp_path / "lake", selection=Selection(streams=("user-*",)))
-    with pytest.raises(LakeMismatch, match=r"user-\*"):
-        exported(store, tmp_path / "lake")
+    with pytest.raises(LakeMismatch, match=r"user-\*.*room-\*"):
+        exported(store, tmp_path / "lake", selection=Selection(streams=("room-*",)))
+
+
+def test_without_a_selection_the_lakes_own_holds(store: EmbeddedStore, tmp_path: Path) -> None:
+    fill(store, 10)
+    exported(store, tmp_path / "lake", selection=Selection(streams=("user-*",)))
+    fill(store, 20, begin=10)
+    exported(store, tmp_path / "lake")
+    assert lake_rows(tmp_path / "lake") == [row for row in log_of(store) if row[2].startswith("user-")]
 
 
 def test_two_exports_into_one_lake_are_refused(store: EmbeddedStore, tmp_path: Path) -> None:

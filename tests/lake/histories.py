@@ -40,6 +40,9 @@ STREAMS = [
     "long-" + "é" * 90,
     "$$user-1",
     "$settings",
+    "$ce-user",
+    "$svc-all",
+    "$$$svc-all",
 ]
 TYPES = ["user.created", "user.moved", "user.moved.v2", "order_paid", "Ärger", "$metadata", "$>"]
 
@@ -114,7 +117,8 @@ def lake_of(path: Path, rows: Sequence[Row], *, batch: int = 7, complete_until: 
 
 def is_system(event: Row) -> bool:
     """Tell whether a timeline leaves an event out unless it is asked for system events."""
-    return bool(event["stream"].startswith("$") or event["type"].startswith("$"))
+    stream: str = event["stream"]
+    return stream.startswith("$$") or stream in {"$settings", "$ce-user"} or event["type"].startswith("$")
 
 
 @st.composite

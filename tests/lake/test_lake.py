@@ -48,10 +48,16 @@ def first_file(lake: Lake) -> Path:
 def test_info_says_what_the_log_says(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> None:
     info = lake_of(tmp_path_factory.mktemp("lake"), rows).info()
     assert info.events == len(rows)
-    assert info.system_events == sum(map(is_system, rows))
-    assert info.streams == len({event["stream"] for event in rows})
-    assert info.categories == len({event["category"] for event in rows})
-    assert info.types == len({event["type"] for event in rows})
+    own = [event for event in rows if not is_system(event)]
+    links = [event for event in rows if event["type"] == "$>" and not is_system({**event, "type": "happened"})]
+    assert info.user_events == len(own)
+    assert info.user_links == len(links)
+    assert info.system_events == sum(event["stream"] in {"$settings", "$ce-user"} for event in rows)
+    assert info.streams == len({event["stream"] for event in own})
+    assert info.categories == len({event["category"] for event in own})
+    assert info.types == len({event["type"] for event in own})
+    only = sorted({event["stream"] for event in links} - {event["stream"] for event in own})
+    assert (info.link_streams, info.link_stream_names) == (len(only), tuple(only[:20]))
     positions = [event["position"] for event in rows]
     assert (info.first_position, info.last_position) == (min(positions, default=None), max(positions, default=None))
     times = [event["recorded_at"] for event in rows]

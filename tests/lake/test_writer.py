@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -206,8 +208,32 @@ def test_a_store_whose_first_event_is_unknown_is_accepted_and_known_later(tmp_pa
 def test_another_selection_is_refused_and_both_are_named(tmp_path: Path) -> None:
     open_writer(tmp_path, selection=Selection(categories=("user", "order"))).close()
     open_writer(tmp_path, selection=Selection(categories=("order", "user"))).close()
-    with pytest.raises(LakeMismatch, match=r"categories order, user.*everything"):
-        open_writer(tmp_path)
+    with pytest.raises(LakeMismatch, match=r"categories order, user.*categories order\."):
+        open_writer(tmp_path, selection=Selection(categories=("order",)))
+    with pytest.raises(LakeMismatch, match=r"categories order, user.*with system streams"):
+        open_writer(tmp_path, selection=Selection(categories=("order", "user"), system=True))
+
+
+@pytest.mark.parametrize("held", [Selection(), Selection(system=True), Selection(types=("a",)), Selection(streams=("$*",), system=True)])
+def test_without_a_selection_that_of_the_lake_holds(tmp_path: Path, held: Selection) -> None:
+    open_writer(tmp_path, selection=held).close()
+    with open_writer(tmp_path) as writer:
+        assert writer.selection == held
+    assert open_lake(tmp_path).info().selection == held
+
+
+@pytest.mark.parametrize("names", [{}, {"categories": ["user"]}])
+def test_a_lake_of_format_1_holds_what_the_server_writes_for_itself_and_is_gone_on_with(
+    tmp_path: Path, names: dict[str, list[str]]
+) -> None:
+    given = Selection.of_fields(names)
+    open_writer(tmp_path, selection=given).close()
+    written = {"streams": [], "categories": [], "types": [], **names}
+    older = {"workbench.format": "1", "workbench.selection": json.dumps(written)}
+    DeltaTable(str(tmp_path / "events")).alter.set_table_properties(older, raise_if_not_exists=False)
+    for asked in (given, Selection(), replace(given, system=True)):
+        with open_writer(tmp_path, selection=asked) as writer:
+            assert writer.selection == replace(given, system=True)
 
 
 def test_a_directory_with_other_things_stays_untouched(tmp_path: Path) -> None:
@@ -238,9 +264,9 @@ def test_another_delta_table_is_not_written_to(tmp_path: Path) -> None:
 
 def test_a_lake_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, LOG)
-    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "2"}, raise_if_not_exists=False)
+    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "3"}, raise_if_not_exists=False)
     for open_it in (open_writer, open_lake):
-        with pytest.raises(LakeNotFound, match="format 2"):
+        with pytest.raises(LakeNotFound, match="format 3"):
             open_it(tmp_path)
 
 

@@ -83,6 +83,21 @@ def test_a_file_says_what_is_run_and_when(tmp_path: Path) -> None:
     assert pipeline.variables == ("EXPORTS", "USERS_SOURCE")
 
 
+@pytest.mark.parametrize(
+    ("export", "selection"),
+    [
+        ("everything", Selection()),
+        ("{system: true}", Selection(system=True)),
+        ("{categories: [user], system: true}", Selection(categories=("user",), system=True)),
+        ("{categories: [user], system: false}", Selection(categories=("user",))),
+    ],
+)
+def test_an_export_takes_system_streams_where_it_says_so(tmp_path: Path, export: str, selection: Selection) -> None:
+    [job] = load_pipeline(written(tmp_path, f"{HEAD}jobs:\n  copy: {{export: {export}}}\n")).jobs
+    assert isinstance(job.work, Export)
+    assert job.work.selection == selection
+
+
 def test_a_report_is_as_of_its_scheduled_time_in_its_zone(tmp_path: Path) -> None:
     at = datetime(2026, 4, 1, 0, 15, 30, tzinfo=UTC)  # in Berlin a Wednesday, 02:15:30
     expected = {
@@ -182,6 +197,7 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         ),
         (HEAD + "jobs:\n  r: {notebook: event_types, out: ‸'a-{.html'}\n", "out is no place"),
         (HEAD + "jobs:\n  r: {notebook: event_types, out: ‸a.pdf}\n", "out ends in .{format}, or in .html"),
+        (HEAD + "jobs:\n  copy: {export: {system: ‸maybe}}\n", "system is true or false"),
         (HEAD + "jobs:\n  copy: {export: everything, out: ‸a.duckdb}\n", "job 'copy' writes no file: say which one with formats: [duckdb]"),
         (HEAD + "jobs:\n  copy: {export: everything, needs: ‸[cpy]}\n", "job 'copy' needs 'cpy', which is no job here; there are copy"),
         (

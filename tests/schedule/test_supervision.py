@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import psutil  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
 from tests.cli.test_failures import other_server
-from tests.oracle import log_of
+from tests.oracle import log_of, new_events
 from tests.schedule.jobs import NIGHTLY, SetClock, Work, scheduler_of
 from tests.stores import Store
 from workbench.errors import StorageFull
+from workbench.events import Selection
 from workbench.lake import open_lake
 from workbench.schedule.owner import Process
 from workbench.schedule.supervision import Ended, supervise
@@ -51,6 +53,17 @@ def test_an_export_runs_in_a_process_that_the_ledger_knows_of_before_it_begins(s
     assert ended.memory > 10**7
     assert seen == [False]
     assert worker.is_gone
+
+
+def test_an_export_takes_the_selection_that_its_job_says(store: Store, tmp_path: Path) -> None:
+    for stream in ("order-1", "$ce-order", "payment-1"):
+        store.append(stream, new_events(1))
+    chosen = Selection(streams=("order-*", "$ce-*"), system=True)
+    ended, _ = tried(replace(export(store.uri, tmp_path / "lake"), selection=asdict(chosen)))
+    assert (ended.outcome, ended.message) == ("succeeded", "")
+    lake = open_lake(tmp_path / "lake")
+    assert lake.info().selection == Selection(streams=("$ce-*", "order-*"), system=True)
+    assert lake.timeline.with_system().events().collect()["stream"].to_list() == ["order-1", "$ce-order"]
 
 
 def test_what_fails_says_so_in_one_sentence(store: Store, tmp_path: Path) -> None:

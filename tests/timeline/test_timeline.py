@@ -356,7 +356,7 @@ def test_a_timeline_says_where_its_results_come_from(tmp_path: Path) -> None:
     provenance = lake_of(tmp_path, LOG).timeline.upto("2026-01-01T00:02:00Z").types("type1").describe()
     assert (provenance.store, provenance.lake, provenance.lake_version) == (STORE.address, str(tmp_path), 6)
     assert (provenance.cutoff, provenance.position, provenance.events) == ("2026-01-01T00:02:00Z", 120, 4)
-    assert (provenance.selection, provenance.complete_until, provenance.schema_version) == ("types type1", COMPLETE, 1)
+    assert (provenance.selection, provenance.complete_until, provenance.schema_version) == ("types type1", COMPLETE, 2)
 
 
 def test_only_files_that_can_hold_what_is_asked_for_are_read(tmp_path: Path) -> None:

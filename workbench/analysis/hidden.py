@@ -8,6 +8,7 @@ import polars as pl
 
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
+from workbench.lake.user_events import user_stream
 from workbench.lake.visibility import TOMBSTONE, StreamMetadata
 from workbench.timeline import Timeline
 
@@ -49,7 +50,7 @@ def hidden_of(timeline: Timeline, streams: pl.DataFrame) -> pl.DataFrame | None:
     if timeline.selections:
         found = found.join(streams, on="stream", how="semi")
     if not timeline.system:
-        found = found.filter(~pl.col("stream").str.starts_with("$"))
+        found = found.filter(user_stream())
     if found.is_empty():
         return pl.DataFrame(schema=_HIDDEN)
     return (

@@ -25,6 +25,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         category: Annotated[list[str] | None, typer.Option("--category", metavar="NAME", help="Keep these categories.")] = None,
         type_: Annotated[list[str] | None, typer.Option("--type", metavar="PATTERN", help="Keep these event types; * as above.")] = None,
+        system: Annotated[
+            bool, typer.Option("--system", help="Take in what the server writes for itself too: links, statistics, accounts.")
+        ] = False,
         duckdb: Annotated[Path | None, typer.Option("--duckdb", metavar="FILE", help="Write the lake as one DuckDB file too.")] = None,
         no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Leave the merging of files to a later export.")] = False,
         transport: Annotated[
@@ -35,7 +38,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Copy what is new in the log of a KurrentDB into a lake, exactly once.
 
-        Each option of a selection may be given several times. A lake remembers its store and its selection, and refuses others.
+        A new lake holds users' events; --system takes in what the server writes for itself. --stream, --category and --type may each be
+        given several times. A lake remembers its store and its selection, and refuses others; without such options its own holds.
         Run it again, it copies only what came since; kill it, and the next run goes on from the last commit.
         """
         from workbench.cli.output import check_place, progress
@@ -45,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
         if duckdb is not None:
             check_place(duckdb)
-        selection = Selection(streams=tuple(stream or ()), categories=tuple(category or ()), types=tuple(type_ or ()))
+        selection = Selection(streams=tuple(stream or ()), categories=tuple(category or ()), types=tuple(type_ or ()), system=system)
         with connect(source, transport=transport) as connection, progress("export") as shown:
             summary = export_log(connection, lake, selection=selection, cluster=not no_cluster, progress=shown)
         print_summary(summary, json=json)

@@ -26,10 +26,12 @@ def print_info(info: LakeInfo, *, json: bool = False) -> None:
         "lake": f"{info.path}, version {info.version}",
         "copied from": info.store.address,
         "selection": str(info.selection),
-        "events": f"{info.events:,}" + (f", of them {info.system_events:,} of the system" if info.system_events else ""),
+        "events": f"{info.user_events:,} of users" + (f", of {info.events:,} in all" if info.events > info.user_events else ""),
         "streams": f"{info.streams:,} in {info.categories:,} categories",
         "event types": f"{info.types:,}",
     }
+    if info.notes:
+        lines["besides"] = ". ".join(info.notes) + "."
     if info.first_recorded_at is not None and info.last_recorded_at is not None:
         lines["recorded"] = f"{format_time(info.first_recorded_at)} to {format_time(info.last_recorded_at)}"
         lines["positions"] = f"{info.first_position} to {info.last_position}"

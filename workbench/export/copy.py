@@ -12,10 +12,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, UsageError, WorkbenchError
+from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.export.progress import ExportSummary, Progress
-from workbench.export.selecting import chosen
+from workbench.export.selecting import check_selection, chosen
 from workbench.kurrent import Batch, LogEnd, connect
 from workbench.lake import LakeWriter
 
@@ -63,7 +63,8 @@ def export_log(
     lake
         A directory, or the URL of an object store (with ``storage_options``).
     selection
-        Which events to keep. A lake remembers its selection and refuses another one. What governs whether the kept events are
+        Which events to keep. A new lake leaves out the streams that the server writes for itself, unless ``system`` is set. A lake
+        remembers its selection and refuses another one; without a selection its own holds. What governs whether the kept events are
         visible is kept with them: metadata of the chosen streams, and tombstones.
     cluster
         Whether to merge what was written into files sorted by stream, where enough has come together.
@@ -92,8 +93,7 @@ def export_log(
                 follower_seconds=follower_seconds,
             )
     selection = selection or Selection()
-    if "" in (*selection.streams, *selection.categories, *selection.types):
-        raise UsageError("The selection has an empty name, which would select nothing: leave it out, or name what to keep.")
+    check_selection(selection)
     asked = datetime.now(UTC)
     end, start = source.end(), source.start()
     store = Store(source.address, start.position if start else None, start.event_id if start else None)
@@ -104,7 +104,7 @@ def export_log(
                 raise _another_store(writer, source, start)
             asked, end = _caught_up(source, before, asked, end, lake=str(lake), seconds=follower_seconds)
         began = time.perf_counter()
-        copy = _Copy(writer, selection, before)
+        copy = _Copy(writer, writer.selection, before)
         if end is not None:
             batches = source.read_batches(after=before, upto=end)
             if before is not None:

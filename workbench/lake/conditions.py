@@ -17,6 +17,8 @@ import polars as pl
 from workbench.errors import UsageError
 from workbench.events import CategoryRule
 from workbench.lake.format import DataFile
+from workbench.lake.user_events import USER_EVENT_SQL, user_event
+from workbench.server_streams import Column, linked_category, only_others
 from workbench.timeline import Timeline
 
 LAST_DASH = "-[^-]*$"
@@ -27,7 +29,7 @@ LAST_DASH = "-[^-]*$"
 class Names:
     """A condition on a column of names: one name, or a pattern in which ``*`` stands for any run of characters."""
 
-    column: str
+    column: Column
     pattern: str
     literal: bool = False
     """Whether a ``*`` is only itself."""
@@ -113,7 +115,8 @@ class Conditions:
         """
         clauses: list[tuple[Names, ...]] = []
         for selection in timeline.selections:
-            for column, patterns in (("stream", selection.streams), ("type", selection.types)):
+            given: tuple[tuple[Column, tuple[str, ...]], ...] = (("stream", selection.streams), ("type", selection.types))
+            for column, patterns in given:
                 if patterns:
                     clauses.append(tuple(Names(column, pattern) for pattern in patterns))
             if selection.categories:
@@ -129,9 +132,9 @@ class Conditions:
             system=timeline.system,
             rule=rule,
         )
-        named = [names.pattern for clause in clauses for names in clause if names.pattern.startswith("$")]
-        if named and not timeline.system:
-            raise UsageError(f"{named[0]} names system events, which this timeline leaves out: add .with_system().")
+        if not timeline.system:
+            for names in (names for clause in clauses for names in clause):
+                _check_users(names)
         return conditions
 
     def polars(self) -> pl.Expr | None:
@@ -142,7 +145,7 @@ class Conditions:
         if self.after is not None:
             parts.append(pl.col("position") > self.after)
         if not self.system:
-            parts += [~pl.col(column).str.starts_with("$") for column in ("stream", "type")]
+            parts.append(user_event())
         return reduce(and_, parts) if parts else None
 
     def sql(self) -> str:
@@ -153,7 +156,7 @@ class Conditions:
         if self.after is not None:
             parts.append(f"position > {self.after}")
         if not self.system:
-            parts += [f"NOT starts_with({column}, '$')" for column in ("stream", "type")]
+            parts.append(USER_EVENT_SQL)
         return " AND ".join(parts) or "true"
 
     def files(self, files: Iterable[DataFile]) -> list[DataFile]:
@@ -204,6 +207,19 @@ class Conditions:
             return False
         bounds = self._bounds(file)
         return all(any(names.may_fit(*bounds[names.column]) for names in clause) for clause in self.clauses)
+
+
+def _check_users(names: Names) -> None:
+    """Refuse a name that fits nothing but what a timeline leaves out unless it is asked for system events."""
+    if not only_others(names.pattern, column=names.column):
+        return
+    linked = linked_category(names.pattern)
+    if linked is not None:
+        raise UsageError(
+            f"{names.pattern} is where the server keeps links to the events of category {linked}: name that category, or add "
+            ".with_system() to see the links themselves."
+        )
+    raise UsageError(f"{names.pattern} names system events, which this timeline leaves out: add .with_system().")
 
 
 def _may_be_system(least: str, greatest: str) -> bool:

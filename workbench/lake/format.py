@@ -20,14 +20,18 @@ from deltalake import DeltaTable
 from workbench.errors import LakeDamaged, LakeNotFound
 from workbench.events import Checkpoint, Selection, Store
 
-FORMAT_VERSION = 1
-"""The version of the lake's own format. It rises when an older workbench could misread what a newer one writes."""
+FORMAT_VERSION = 2
+"""The version of the lake's own format. It rises when an older workbench could misread what a newer one writes.
+
+A lake of format 1 does not say whether it holds the streams that the server writes for itself; it does.
+"""
 
 TABLE = "events"
 EXPORT, CLUSTER = "export", "cluster"
 """The application transactions that guard the two ways of writing: each commit raises the version of its own."""
 
 _FORMAT, _STORE, _SELECTION = "workbench.format", "workbench.store", "workbench.selection"
+_NAMES_OF_SELECTION = ("streams", "categories", "types")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -52,16 +56,18 @@ def table_configuration(identity: Identity) -> dict[str, str]:
         "delta.appendOnly": "true",
         "delta.checkpointInterval": "50",
         _FORMAT: str(FORMAT_VERSION),
-        **identity_configuration(identity),
+        **store_configuration(identity.store),
+        _SELECTION: json.dumps(_selection_parts(identity.selection), sort_keys=True),
     }
 
 
-def identity_configuration(identity: Identity) -> dict[str, str]:
-    """Return the part of the configuration that names the store and the selection."""
-    return {
-        _STORE: json.dumps(asdict(identity.store), sort_keys=True),
-        _SELECTION: json.dumps({part: sorted(set(names)) for part, names in asdict(identity.selection).items()}, sort_keys=True),
-    }
+def store_configuration(store: Store) -> dict[str, str]:
+    """Return the part of the configuration that names the store."""
+    return {_STORE: json.dumps(asdict(store), sort_keys=True)}
+
+
+def _selection_parts(selection: Selection) -> dict[str, list[str] | bool]:
+    return {**{part: sorted(set(getattr(selection, part))) for part in _NAMES_OF_SELECTION}, "system": selection.system}
 
 
 def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
@@ -79,15 +85,20 @@ def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
         raise LakeNotFound(f"{path} is a lake of format {written} and this workbench reads format {FORMAT_VERSION}: upgrade the workbench.")
     try:
         store = Store(**json.loads(configuration[_STORE]))
-        selection = Selection(**{part: tuple(names) for part, names in json.loads(configuration[_SELECTION]).items()})
+        selection = Selection.of_fields({"system": True, **json.loads(configuration[_SELECTION])})
     except (KeyError, TypeError, ValueError) as error:
         raise LakeDamaged(f"{path} does not say which store it is a copy of: export into a new directory.") from error
     return Identity(store=store, selection=selection)
 
 
-def same_selection(one: Selection, other: Selection) -> bool:
-    """Tell whether two selections choose the same events, in whatever order they name them."""
-    return all(set(getattr(one, part)) == set(getattr(other, part)) for part in ("streams", "categories", "types"))
+def accepts_selection(held: Selection, asked: Selection) -> bool:
+    """Tell whether an export that asks for a selection may go on with a lake that holds another.
+
+    An empty selection asks for nothing in particular. Names must be the same, in whatever order. System streams must be held where they
+    are asked for; that they are not asked for does not mean that a lake must be without them.
+    """
+    same_names = all(set(getattr(held, part)) == set(getattr(asked, part)) for part in _NAMES_OF_SELECTION)
+    return not asked or (same_names and (held.system or not asked.system))
 
 
 def checkpoint_transactions(checkpoint: Checkpoint, *, serial: int) -> dict[str, int]:

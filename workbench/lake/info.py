@@ -8,28 +8,57 @@ from datetime import UTC, datetime, timedelta
 from workbench.display import card, in_bytes
 from workbench.events import Checkpoint, Selection, Store
 from workbench.lake.snapshot import Snapshot
+from workbench.lake.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_LINK_SQL, USER_STREAM_SQL
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTS = """
-    SELECT count(DISTINCT stream), count(DISTINCT category), count(DISTINCT type),
-        count(*) FILTER (WHERE starts_with(stream, '$') OR starts_with(type, '$'))
-    FROM events
+_COUNTS = f"""
+    SELECT count(DISTINCT stream) FILTER (own), count(DISTINCT category) FILTER (own), count(DISTINCT type) FILTER (own),
+        count(*) FILTER (own), count(*) FILTER (server), count(*) FILTER (link)
+    FROM (SELECT stream, category, type, {USER_EVENT_SQL} AS own, {SERVER_STREAM_SQL} AS server, {USER_LINK_SQL} AS link FROM events)
 """
+_LINK_STREAMS = f"""
+    SELECT stream FROM events WHERE {USER_STREAM_SQL} GROUP BY stream
+    HAVING bool_or(type = '$>') AND NOT bool_or({USER_EVENT_SQL}) ORDER BY stream
+"""
+_NAMED = 20
+"""How many streams of links are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class LakeInfo:
-    """What a lake holds. Counts of events, streams, categories and types include the system's own; `system_events` counts those."""
+    """What a lake holds.
+
+    Attributes
+    ----------
+    selection
+        What of the log it was asked to hold.
+    events
+        All that is in the lake.
+    user_events
+        Those of them that users recorded: what ``lake.timeline`` counts.
+    user_links
+        Links in users' streams; ``timeline.links()`` gives the events that they point to.
+    system_events
+        What the server wrote for itself, and metadata of its streams. What is left is metadata of users' streams and tombstones.
+    streams, categories, types
+        Of users' events.
+    link_streams, link_stream_names
+        How many streams of users hold links and no event, and the names of the first twenty.
+    """
 
     path: str
     version: int
     store: Store
     selection: Selection
     events: int
+    user_events: int
+    user_links: int
     system_events: int
     streams: int
     categories: int
     types: int
+    link_streams: int
+    link_stream_names: tuple[str, ...]
     first_position: int | None
     last_position: int | None
     first_recorded_at: datetime | None
@@ -42,7 +71,7 @@ class LakeInfo:
 
     def _repr_html_(self) -> str:
         values = {
-            "Events": self.events,
+            "Events": self.user_events,
             "Last position": None if self.last_position is None else str(self.last_position),
             "Complete until (UTC)": self.complete_until,
             "Streams": self.streams,
@@ -52,19 +81,42 @@ class LakeInfo:
             "Last event (UTC)": self.last_recorded_at,
             "On disk": in_bytes(self.bytes),
         }
-        notes = [f"A copy of {self.store.address}", f"{self.system_events:,} of the events are the system's own"]
+        notes = [f"A copy of {self.store.address}, which holds {self.selection}", *self.notes]
         return card("Lake", values, place=self.path, notes=notes)._repr_html_()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the lake holds besides users' events, in sentences."""
+        said = []
+        if self.system_events:
+            said.append(f"{self.system_events:,} events of the server's own")
+        rest = self.events - self.user_events - self.user_links - self.system_events
+        if rest:
+            said.append(f"{rest:,} that are metadata of streams or tombstones")
+        if self.user_links:
+            said.append(f"{self.user_links:,} links in users' streams")
+        notes = [f"Besides, the lake holds {', '.join(said)}"] if said else []
+        if self.link_streams:
+            names = ", ".join(self.link_stream_names) + (", ..." if self.link_streams > len(self.link_stream_names) else "")
+            what = "1 stream holds" if self.link_streams == 1 else f"{self.link_streams:,} streams hold"
+            notes.append(f"{what} only links, which timeline.links() follows: {names}")
+        return notes
 
 
 def read_info(snapshot: Snapshot) -> LakeInfo:
     """Read what a snapshot holds: from Delta's statistics what they say exactly, from the columns of names the rest."""
     files = snapshot.files
     events = sum(file.rows for file in files)
-    streams = categories = types = system = 0
+    streams = categories = types = own = system = links = 0
+    names: list[str] = []
     if files:
         relation = snapshot.queries.relation(_COUNTS, files=files)
         with snapshot.queries.translated(files):
-            [(streams, categories, types, system)] = relation.fetchall()
+            [(streams, categories, types, own, system, links)] = relation.fetchall()
+        if links:
+            relation = snapshot.queries.relation(_LINK_STREAMS, files=files)
+            with snapshot.queries.translated(files):
+                names = [name for (name,) in relation.fetchall()]
     checkpoint = snapshot.checkpoint
     return LakeInfo(
         path=snapshot.path,
@@ -72,10 +124,14 @@ def read_info(snapshot: Snapshot) -> LakeInfo:
         store=snapshot.identity.store,
         selection=snapshot.identity.selection,
         events=events,
+        user_events=own,
+        user_links=links,
         system_events=system,
         streams=streams,
         categories=categories,
         types=types,
+        link_streams=len(names),
+        link_stream_names=tuple(names[:_NAMED]),
         first_position=min((file.first_position for file in files), default=None),
         last_position=snapshot.last_position(),
         first_recorded_at=_time(min((file.first_ticks for file in files), default=None)),

@@ -63,7 +63,11 @@ class Lake:
 
     @property
     def timeline(self) -> Timeline:
-        """Everything that was recorded, without system events, up to the last export before the lake was opened or refreshed."""
+        """All events that users recorded, up to the last export before the lake was opened or refreshed.
+
+        Metadata of streams, tombstones, links and the streams that the server writes for itself are left out; ``with_system()`` takes in
+        those that the lake holds.
+        """
         return Timeline(log=self._snapshot)
 
     def refresh(self) -> Lake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from workbench.lake.format import DataFile
 from workbench.lake.overlay import KEY, Layer
 from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translated, translation
+from workbench.server_streams import EXPRESSION
 
 VIEW = "events"
 _HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
@@ -182,10 +184,12 @@ def _columns_read(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDB
         ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) {relation.sql_query()}").fetchall()
     except (duckdb.Error, ValueError):
         return list(EVENT_SCHEMA.names)
-    words = set(_WORD.findall(plan))
+    # The expression by which system events are left out has words in it that are names of columns.
+    words = set(_WORD.findall(plan.replace(_EXPRESSION_IN_JSON, "")))
     return [name for name in EVENT_SCHEMA.names if name in words]
 
 
+_EXPRESSION_IN_JSON = json.dumps(EXPRESSION)[1:-1]
 _WORD = re.compile(r"\w+")
 _UNREADABLE = (duckdb.IOException, duckdb.SerializationException, duckdb.HTTPException, duckdb.InvalidInputException)
 _MISSING_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found|does not have a column named "(?P<other>[^"]*)"')

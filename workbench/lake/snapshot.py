@@ -268,7 +268,12 @@ class Snapshot:
     def _check_instant(self, timeline: Timeline) -> None:
         """Make sure that the instant from which ``$maxAge`` counts back is known: a position's own event may have been left out."""
         cutoff = timeline.cutoff
-        if self.identity.selection and cutoff is not None and cutoff.position is not None and cutoff.position != timeline.last:
+        if (
+            not self.identity.selection.is_everything
+            and cutoff is not None
+            and cutoff.position is not None
+            and cutoff.position != timeline.last
+        ):
             raise UsageError(
                 f"visible() cannot count $maxAge back from position {cutoff.position}: the lake {self.path} holds only "
                 f"{self.identity.selection}, and no event there tells its time. Name a time instead."

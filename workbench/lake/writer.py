@@ -24,11 +24,11 @@ from workbench.lake.format import (
     EXPORT,
     FileName,
     Identity,
+    accepts_selection,
     checkpoint_from,
     checkpoint_transactions,
-    identity_configuration,
     identity_of,
-    same_selection,
+    store_configuration,
 )
 from workbench.lake.place import Place, discard, translated
 from workbench.lake.query import Queries
@@ -74,6 +74,8 @@ class LakeWriter:
         storage_options: Mapping[str, str] | None = None,
     ) -> Self:
         """Open the lake at ``path`` for writing; create it if there is none.
+
+        An empty selection makes a lake of users' events, and takes an existing lake as it is.
 
         Raises
         ------
@@ -257,15 +259,15 @@ class LakeWriter:
                 f"{self.path} is a copy of another store: its log ({mine.address}) begins with event {mine.first_event_id}, "
                 f"and that of {other.address} with {other.first_event_id}. Export into another directory."
             )
-        if not same_selection(self._identity.selection, wanted.selection):
+        if not accepts_selection(self._identity.selection, wanted.selection):
             raise LakeMismatch(
                 f"{self.path} holds {self._identity.selection}, and the export asks for {wanted.selection}. "
-                "Export into another directory, or with the lake's own selection."
+                "Export into another directory, or without options of a selection, which takes the lake's own."
             )
         if mine.first_event_id is None and self._checkpoint is None and other.first_event_id is not None:
             learned = Identity(store=Store(mine.address, other.first_position, other.first_event_id), selection=self._identity.selection)
             with translated(self.path):
-                self._table.alter.set_table_properties(identity_configuration(learned), raise_if_not_exists=False)
+                self._table.alter.set_table_properties(store_configuration(learned.store), raise_if_not_exists=False)
                 self._table = self._place.open()
             self._identity = learned
 

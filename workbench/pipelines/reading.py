@@ -235,10 +235,14 @@ class _Reader:
         selection = Selection()
         if isinstance(node, yaml.ScalarNode):
             if document.value(node) != "everything":
-                raise document.wrong(node, "export is everything, or what to keep, as in export: {categories: [user, order]}")
+                raise document.wrong(
+                    node, "export is everything, or what to keep, as in export: {categories: [user, order]} or {system: true}"
+                )
         else:
-            words = document.words(node, "export", ("streams", "categories", "types"))
-            selection = Selection(**{word: self._texts(found, word) for word, found in words.items()})
+            words = document.words(node, "export", ("streams", "categories", "types", "system"))
+            system = "system" in words and self._yes_or_no(words.pop("system"), "system")
+            names = {word: self._texts(found, word) for word, found in words.items()}
+            selection = Selection.of_fields({**names, "system": system})
         return Export(self._source(given["source"]), self._lake(given["lake"]), selection)
 
     def _source(self, node: yaml.Node) -> str:
@@ -341,6 +345,12 @@ class _Reader:
         value = self._document.value(node)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self._document.wrong(node, f"{word} is a whole number from {least}")
+        return value
+
+    def _yes_or_no(self, node: yaml.Node, word: str) -> bool:
+        value = self._document.value(node)
+        if not isinstance(value, bool):
+            raise self._document.wrong(node, f"{word} is true or false")
         return value
 
     def _limits(self, node: yaml.Node) -> Limits:

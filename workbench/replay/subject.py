@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from workbench.errors import InvalidProjection, UsageError
 from workbench.projection.declaration import Projection, plan_of
@@ -11,6 +12,7 @@ from workbench.projection.plan import Plan
 from workbench.replay.function import Fold
 from workbench.replay.kernel import layout
 from workbench.replay.merging import merging_plan
+from workbench.server_streams import only_others
 from workbench.timeline import Timeline, ensure_timelines
 
 Source = type[Projection] | Fold | str
@@ -34,13 +36,13 @@ def subject_of(source: Source, *timelines: Timeline) -> Subject:
     if isinstance(given, Fold):
         subject = given
     elif isinstance(given, str):
-        _not_system((given,), given)
+        _not_system("category", (given,), given)
         return merging_plan(given, *timelines)
     elif isinstance(given, type) and issubclass(given, Projection):
         subject = plan_of(given)
     else:
         raise InvalidProjection(f"{given!r} is no projection: give a class that extends Projection, a Fold, or the name of a category.")
-    _not_system(subject.categories, subject.name)
+    _not_system("category", subject.categories, subject.name)
     return subject
 
 
@@ -65,15 +67,18 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
                 f"{question}() folds every event of an entity, and this timeline looks only at types {', '.join(selection.types)}: "
                 "leave types() out; drop(type=...) asks what would be had events not happened."
             )
-        named = [("streams", selection.streams), ("categories", selection.categories)]
-        for method, names in named:
+        named: tuple[tuple[str, Literal["stream", "category"], tuple[str, ...]], ...] = (
+            ("streams", "stream", selection.streams),
+            ("categories", "category", selection.categories),
+        )
+        for method, column, names in named:
             if names and not keyed_by_stream(subject):
                 raise UsageError(
                     f"{question}() of {subject.name} finds its keys in the events and not in the streams' names, so that looking only at "
                     f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity, and "
                     "drop() what would be had events not happened."
                 )
-            _not_system(names, f"{question}() of {', '.join(names)}")
+            _not_system(column, names, f"{question}() of {', '.join(names)}")
     return replace(timeline, system=False, beyond=None)
 
 
@@ -87,7 +92,7 @@ def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str
     return folded(timeline, subject, question=question)
 
 
-def _not_system(names: Sequence[str], what: str) -> None:
+def _not_system(column: Literal["stream", "category"], names: Sequence[str], what: str) -> None:
     for name in names:
-        if name.startswith("$"):
+        if only_others(name, column=column):
             raise InvalidProjection(f"{what} is about {name}, but events of the system never become state: sql() and events() show them.")

@@ -295,8 +295,7 @@ class Scheduler:
         seconds, work = job.limits.time.total_seconds(), job.work
         if isinstance(work, Export):
             source = resolved(work.source, folder=job.folder, what=f"the source of {job.name}")
-            selection = {name: list(patterns) for name, patterns in asdict(work.selection).items() if patterns}
-            return Request("export", job.lake, files, seconds, source=source, selection=selection)
+            return Request("export", job.lake, files, seconds, source=source, selection=asdict(work.selection))
         return Request(
             "report",
             job.lake,

@@ -34,7 +34,7 @@ class Request:
     Attributes
     ----------
     selection
-        Of an export: patterns by ``streams``, ``categories`` and ``types``.
+        Of an export: the fields of a ``Selection``.
     files
         Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
     seconds, cell_seconds
@@ -46,7 +46,7 @@ class Request:
     files: Mapping[str, str]
     seconds: float
     source: str = ""
-    selection: Mapping[str, list[str]] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
     notebook: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     scenario: str | None = None
@@ -86,8 +86,7 @@ def _export(request: Request) -> dict[str, Any]:
     from workbench.export import export_log  # noqa: PLC0415
     from workbench.lake import open_lake  # noqa: PLC0415
 
-    selection = Selection(**{name: tuple(patterns) for name, patterns in request.selection.items()})
-    done = export_log(request.source, request.lake, selection=selection)
+    done = export_log(request.source, request.lake, selection=Selection.of_fields(request.selection))
     for file in request.files.values():
         open_lake(request.lake).write_duckdb(file)
     return {

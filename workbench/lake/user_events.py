@@ -1,0 +1,35 @@
+"""The conditions that tell users' streams and events, written for DuckDB and for Polars; see ``workbench.server_streams``."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from workbench.server_streams import EXPRESSION
+
+SERVER_STREAM_SQL = f"(starts_with(stream, '$') AND regexp_matches(stream, '{EXPRESSION}'))"
+"""Whether a server writes an event's stream for itself; metadata of such streams counts as theirs."""
+
+USER_STREAM_SQL = f"(NOT starts_with(stream, '$') OR (NOT starts_with(stream, '$$') AND NOT regexp_matches(stream, '{EXPRESSION}')))"
+"""Whether an event is in a stream of a user's own, and not in the metadata of one."""
+
+USER_EVENT_SQL = f"(NOT starts_with(type, '$') AND {USER_STREAM_SQL})"
+"""Whether a user recorded an event; links, metadata and tombstones are none."""
+
+USER_LINK_SQL = f"(type = '$>' AND {USER_STREAM_SQL})"
+"""Whether an event is a link in a stream of a user's own."""
+
+
+def server_stream() -> pl.Expr:
+    """Return ``SERVER_STREAM_SQL`` for Polars."""
+    return pl.col("stream").str.contains(EXPRESSION)
+
+
+def user_stream() -> pl.Expr:
+    """Return ``USER_STREAM_SQL`` for Polars."""
+    stream = pl.col("stream").str
+    return ~stream.starts_with("$") | ~(stream.starts_with("$$") | stream.contains(EXPRESSION))
+
+
+def user_event() -> pl.Expr:
+    """Return ``USER_EVENT_SQL`` for Polars."""
+    return ~pl.col("type").str.starts_with("$") & user_stream()
