@@ -19,7 +19,7 @@ from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, ReadInterrupt
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, Progress, export_log
 from workbench.export import copy as module
-from workbench.kurrent import Batch, Connection, LogEnd, connect, reader
+from workbench.kurrent import Batch, Connection, LogEnd, ReadFilter, connect, reader
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter, open_lake
 
@@ -89,9 +89,15 @@ class Wrapped:
 def interrupted(source: Connection, store: EmbeddedStore, *, after: int, quietly: bool = False) -> Wrapped:
     """Let the next read of the log end early; the answers before it stay as they are."""
 
-    def read_batches(*, after: Checkpoint | None = None, upto: LogEnd, count: int = after) -> Iterator[Batch]:
+    def read_batches(
+        *,
+        after: Checkpoint | None = None,
+        upto: LogEnd,
+        filter: ReadFilter | None = None,  # noqa: A002  # as the connection names it
+        count: int = after,
+    ) -> Iterator[Batch]:
         store.faults.interrupt_reads(after=count, quietly=quietly)
-        return source.read_batches(after=after, upto=upto)
+        return source.read_batches(after=after, upto=upto, filter=filter)
 
     wrapped = Wrapped(source)
     wrapped.read_batches = read_batches

@@ -3,6 +3,7 @@
 from workbench.kurrent.address import Address
 from workbench.kurrent.cluster import NodeState
 from workbench.kurrent.connection import Connection, Transport, connect
+from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.point_reads import PointReader, StreamMetadata
 from workbench.kurrent.reader import Batch, LogEnd
 from workbench.kurrent.writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, Expected, NewEvent, Pending, StreamState, Writer
@@ -21,6 +22,7 @@ __all__ = [
     "NodeState",
     "Pending",
     "PointReader",
+    "ReadFilter",
     "StreamMetadata",
     "StreamState",
     "Transport",

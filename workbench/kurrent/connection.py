@@ -14,7 +14,8 @@ from workbench.events import Checkpoint
 from workbench.kurrent.address import Address, Host
 from workbench.kurrent.channels import ANSWER_SECONDS, Channels
 from workbench.kurrent.cluster import Node, NodeState, explained, find_node, leader_of, member_at, read_gossip, state_of
-from workbench.kurrent.errors import Peer
+from workbench.kurrent.errors import Peer, translate_rpc_error
+from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.point_reads import PointReader
 from workbench.kurrent.reader import Batch, LogEnd, Reader
 from workbench.kurrent.writer import Writer
@@ -167,6 +168,23 @@ class Connection:
         """Return the first event of the log, or None of an empty one. It tells one store from another."""
         return self._one(backwards=False)
 
+    def last_kept(self, end: LogEnd, *, filter: ReadFilter) -> LogEnd | None:  # noqa: A002  # the protocol's own word
+        """Return the last event of the log, up to and including ``end``, whose stream passes a filter; None if there is none.
+
+        The server looks through the log backwards until it finds one, which takes as long as it takes: there is no deadline.
+
+        Raises
+        ------
+        ReadInterrupted
+            The connection broke.
+        """
+        if filter.keeps(end.stream):
+            return end
+        try:
+            return self._reader.one(backwards=True, timeout=None, before=end, only=filter)
+        except grpc.RpcError as error:
+            raise translate_rpc_error(error, address=self._peer, reading=True) from error
+
     def _one(self, *, backwards: bool) -> LogEnd | None:
         try:
             return self._reader.one(backwards=backwards, timeout=ANSWER_SECONDS)
@@ -176,15 +194,23 @@ class Connection:
     def _explained(self, error: grpc.RpcError) -> SourceError:
         return explained(error, channels=self._channels, host=self._node.host, peer=self._peer)
 
-    def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]:
-        """Read the whole log in order, system events and all, up to and including a high-water mark.
+    def read_batches(
+        self,
+        *,
+        after: Checkpoint | None = None,
+        upto: LogEnd,
+        filter: ReadFilter | None = None,  # noqa: A002  # the protocol's own word
+    ) -> Iterator[Batch]:
+        """Read the log in order, system events and all, up to and including a high-water mark.
 
         Parameters
         ----------
         after
             Where to begin: *at* this event, inclusively, as the server has it; None is the beginning of the log.
         upto
-            The last event to read, as :meth:`end` gave it.
+            The last event to read, as :meth:`end` gave it; with a filter, as :meth:`last_kept` did.
+        filter
+            Which streams the server sends; without it, all.
 
         Yields
         ------
@@ -199,7 +225,7 @@ class Connection:
         InvalidPosition
             ``after`` names no record of this log.
         """
-        return self._reader.batches(after=after, upto=upto)
+        return self._reader.batches(after=after, upto=upto, only=filter)
 
     @property
     def points(self) -> PointReader:

@@ -51,8 +51,12 @@ class ReadFilter:
         kept = [part for part in parts if len(part) <= _LONGEST]
         return cls(f"^{''.join(kept)}") if kept else None
 
+    def keeps(self, stream: str) -> bool:
+        """Tell whether the server lets a stream through."""
+        return re.search(self.streams, stream) is not None
+
     def write_into(self, options: streams_pb2.ReadReq.Options) -> None:
-        """Put the filter into the options of a request."""
+        """Put the filter into the options of a request for events of ``$all``."""
         filters = streams_pb2.ReadReq.Options.FilterOptions
         expression = filters.Expression(regex=self.streams)
         options.filter.CopyFrom(filters(stream_identifier=expression, max=WINDOW, checkpointIntervalMultiplier=1))

@@ -18,10 +18,14 @@ from workbench.errors import InvalidPosition
 from workbench.events import EVENT_SCHEMA, EventAt
 from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
+from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.reader import READ, events_of
 
 DEADLINE_SECONDS = 10.0
 """How long an answer may take."""
+
+FILTERED_SECONDS = 600.0
+"""How long it may take where the server looks for events that pass a filter."""
 
 _Options = streams_pb2.ReadReq.Options
 _FORWARDS, _BACKWARDS = _Options.ReadDirection.Forwards, _Options.ReadDirection.Backwards
@@ -71,15 +75,28 @@ class PointReader:
         events = self._events(self._at(position, prepare_position, direction=_FORWARDS, count=1))
         return _event(events, 0) if events.num_rows else None
 
-    def events_before(self, position: int, prepare_position: int, *, count: int) -> pa.RecordBatch:
+    def events_before(
+        self,
+        position: int,
+        prepare_position: int,
+        *,
+        count: int,
+        filter: ReadFilter | None = None,  # noqa: A002  # the protocol's own word
+    ) -> pa.RecordBatch:
         """Return up to ``count`` events of ``$all`` before a position, the newest first, in ``EVENT_SCHEMA``.
+
+        With a filter the server may have to look through the log to its beginning, and has ten minutes for it.
 
         Raises
         ------
         InvalidPosition
             The server refused the position: no record begins there.
         """
-        return self._events(self._at(position, prepare_position, direction=_BACKWARDS, count=count))
+        request = self._at(position, prepare_position, direction=_BACKWARDS, count=count)
+        if filter is None:
+            return self._events(request)
+        filter.write_into(request.options)
+        return self._events(request, seconds=FILTERED_SECONDS)
 
     def event_in_stream(self, stream: str, revision: int) -> EventAt | None:
         """Return the first event of a stream at or behind a revision that readers of the stream see; None if there is none.
@@ -117,9 +134,9 @@ class PointReader:
         place = _Options.Position(commit_position=position, prepare_position=prepare_position)
         return _request(direction=direction, count=count, all=_Options.AllOptions(position=place))
 
-    def _events(self, request: streams_pb2.ReadReq) -> pa.RecordBatch:
+    def _events(self, request: streams_pb2.ReadReq, *, seconds: float = DEADLINE_SECONDS) -> pa.RecordBatch:
         try:
-            messages = list(self._read(request, timeout=DEADLINE_SECONDS, **self._login))
+            messages = list(self._read(request, timeout=seconds, **self._login))
         except grpc.RpcError as error:
             raise translate_rpc_error(error, address=self._address) from error
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None

@@ -25,6 +25,7 @@ from workbench.errors import ReadInterrupted
 from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint
 from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
+from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.http2 import Endpoint
 
 READ = "/event_store.client.streams.Streams/Read"
@@ -36,7 +37,7 @@ CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """One end of the log: the position, prepare position and id of its first or last event.
+    """One end of the log: the position, prepare position and id of its first or last event, and the stream that it is in.
 
     ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
     does, in the header ``date``.
@@ -46,6 +47,7 @@ class LogEnd:
     prepare_position: int
     event_id: str
     answered_at: datetime | None = field(default=None, compare=False)
+    stream: str = field(default="", compare=False)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -77,18 +79,28 @@ class Reader:
         self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
         self._features = channel.unary_unary(FEATURES, request_serializer=shared_pb2.Empty.SerializeToString, response_deserializer=None)
 
-    def one(self, *, backwards: bool, timeout: float) -> LogEnd | None:
-        """Return the first event of the log, or the last; a :class:`grpc.RpcError` is left to the caller."""
-        request = _request(after=None, backwards=backwards, count=1)
+    def one(
+        self,
+        *,
+        backwards: bool,
+        timeout: float | None,
+        before: LogEnd | None = None,
+        only: ReadFilter | None = None,
+    ) -> LogEnd | None:
+        """Return the first event of the log, or the last, or the last before another; of those that pass a filter.
+
+        A :class:`grpc.RpcError` is left to the caller.
+        """
+        request = _request(at=before, backwards=backwards, count=1, only=only)
         call = self._read(request, timeout=timeout, **self._login)
         messages = list(call)
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None
         return None if decoded is None else replace(_end(decoded, 0), answered_at=_date(call.initial_metadata()))
 
-    def batches(self, *, after: Checkpoint | None, upto: LogEnd) -> Iterator[Batch]:
+    def batches(self, *, after: Checkpoint | None, upto: LogEnd, only: ReadFilter | None = None) -> Iterator[Batch]:
         """Yield the events from ``after`` (inclusive) to ``upto`` (inclusive); see ``Connection.read_batches``."""
         last: LogEnd | None = None
-        with closing(self._messages(_request(after=after))) as chunks:
+        with closing(self._messages(_request(at=after, only=only))) as chunks:
             for messages in chunks:
                 decoded = wire.decode(messages)
                 if decoded is None:
@@ -161,16 +173,18 @@ def _date(headers: Iterable[tuple[str, str | bytes]] | None) -> datetime | None:
     return None
 
 
-def _request(*, after: Checkpoint | None, backwards: bool = False, count: int = 2**64 - 1) -> streams_pb2.ReadReq:
+def _request(
+    *, at: Checkpoint | LogEnd | None, backwards: bool = False, count: int = 2**64 - 1, only: ReadFilter | None = None
+) -> streams_pb2.ReadReq:
     options = streams_pb2.ReadReq.Options
     where: dict[str, Any]
-    if after is not None:
+    if at is not None:
         # The prepare position is the event's own: inside an explicit transaction (C, C) would skip the rest of it.
-        position = options.Position(commit_position=after.position, prepare_position=after.prepare_position)
+        position = options.Position(commit_position=at.position, prepare_position=at.prepare_position)
         where = {"position": position}
     else:
         where = {"end": shared_pb2.Empty()} if backwards else {"start": shared_pb2.Empty()}
-    return streams_pb2.ReadReq(
+    request = streams_pb2.ReadReq(
         options=options(
             all=options.AllOptions(**where),
             read_direction=options.ReadDirection.Backwards if backwards else options.ReadDirection.Forwards,
@@ -180,6 +194,9 @@ def _request(*, after: Checkpoint | None, backwards: bool = False, count: int = 
             uuid_option=options.UUIDOption(string=shared_pb2.Empty()),
         )
     )
+    if only is not None:
+        only.write_into(request.options)
+    return request
 
 
 def _count_upto(decoded: wire.Decoded, upto: LogEnd) -> int:
@@ -190,7 +207,8 @@ def _count_upto(decoded: wire.Decoded, upto: LogEnd) -> int:
 
 
 def _end(decoded: wire.Decoded, row: int) -> LogEnd:
-    return LogEnd(int(decoded.position[row]), int(decoded.prepare_position[row]), decoded.event_id[row].as_py())
+    position, prepare_position = int(decoded.position[row]), int(decoded.prepare_position[row])
+    return LogEnd(position, prepare_position, decoded.event_id[row].as_py(), stream=decoded.stream[row].as_py())
 
 
 class _Trace(msgspec.Struct):
