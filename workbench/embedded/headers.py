@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from email.utils import formatdate
 from typing import Any
@@ -58,17 +58,18 @@ class DateHeader(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
 
         return dated
 
-    def _many(self, answers: Callable[[Any, Context], Any]) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def dated(request: Any, context: Context) -> AsyncIterator[Any]:
-            sent = False
+    def _many(self, answers: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Awaitable[None]]:
+        async def dated(request: Any, context: Context) -> None:
+            write = context.write  # a generator around the handler's would cost more for each message
             async with aclosing(answers(request, context)) as messages:
                 async for message in messages:
-                    if not sent:
-                        sent = True
-                        await self._send(context)
-                    yield message
-            if not sent:
-                await self._send(context)
+                    await self._send(context)
+                    await write(message)
+                    break
+                else:
+                    await self._send(context)
+                async for message in messages:
+                    await write(message)
 
         return dated
 
