@@ -19,7 +19,8 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   ├── StreamDeleted          the stream was tombstoned
     │   ├── InvalidPosition        a position at which no record of the log begins
     │   ├── SourceBehind           the log ends before the lake's checkpoint
-    │   └── LogRewritten           the log is no longer the one that was copied
+    │   ├── LogRewritten           the log is no longer the one that was copied
+    │   └── LogUnproven            nothing proves that the log is the one that was copied
     ├── LakeError                  the copy on the analyst's side
     │   ├── LakeNotFound           there is no lake there
     │   ├── LakeMismatch           a lake of another store, or of another selection
@@ -119,7 +120,11 @@ class SourceBehind(SourceError):
 
 
 class LogRewritten(SourceError):
-    """Raised when the log holds another event where the lake's checkpoint stands."""
+    """Raised when the log contradicts what the lake holds of it."""
+
+
+class LogUnproven(SourceError):
+    """Raised when the event at the lake's checkpoint was scavenged, and no other proves that the log is the one that was copied."""
 
 
 class LakeError(WorkbenchError):

@@ -61,6 +61,11 @@ class Checkpoint:
     event_id: str
     complete_until: datetime
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands in log order."""
+        return self.position, self.prepare_position
+
 
 @dataclass(frozen=True, slots=True)
 class EventAt:

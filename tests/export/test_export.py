@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 
+from tests.export.watch import Watch
 from tests.oracle import Row, fill, lake_rows, log_of, new_events
 from workbench.embedded import Clock, EmbeddedStore, NewEvent
-from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, ReadInterrupted, SourceBehind, WorkbenchError
+from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, Progress, export_log
 from workbench.export import copy as module
-from workbench.kurrent import Batch, Connection, LogEnd, ReadFilter, connect, reader
+from workbench.kurrent import Batch, Connection, LogEnd, NodeState, PointReader, ReadFilter, connect, reader
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter, open_lake
 
@@ -38,6 +39,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exported(store: EmbeddedStore, lake: Path, **options: object) -> ExportSummary:
+    options.setdefault("clock", Watch().clock)
     with connect(store.uri, transport=options.pop("transport", "http2")) as source:  # type: ignore[arg-type]
         return export_log(source, lake, **options)  # type: ignore[arg-type]
 
@@ -83,11 +85,30 @@ class Wrapped:
     """A source to which something happens when it is asked for its end, or read."""
 
     def __init__(self, source: Connection) -> None:
-        self.address, self.start, self.end, self.read_batches = source.address, source.start, source.end, source.read_batches
+        self._source = source
+        self.end, self.read_batches = source.end, source.read_batches
+
+    if TYPE_CHECKING:
+        address: str
+        points: PointReader
+        accepts_timestamps: bool
+        leader_address: str | None
+
+        def start(self) -> LogEnd | None: ...
+        def check_node(self) -> NodeState: ...
+        def leader_end(self) -> LogEnd | None: ...
+        def reconnect(self) -> None: ...
+
+    else:
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._source, name)
 
 
 def interrupted(source: Connection, store: EmbeddedStore, *, after: int, quietly: bool = False) -> Wrapped:
-    """Let the next read of the log end early; the answers before it stay as they are."""
+    """Let the first read of the log end early; the answers before it stay as they are."""
+
+    reads = 0
 
     def read_batches(
         *,
@@ -96,7 +117,10 @@ def interrupted(source: Connection, store: EmbeddedStore, *, after: int, quietly
         filter: ReadFilter | None = None,  # noqa: A002  # as the connection names it
         count: int = after,
     ) -> Iterator[Batch]:
-        store.faults.interrupt_reads(after=count, quietly=quietly)
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            store.faults.interrupt_reads(after=count, quietly=quietly)
         return source.read_batches(after=after, upto=upto, filter=filter)
 
     wrapped = Wrapped(source)
@@ -152,6 +176,10 @@ def test_an_address_may_stand_for_a_connection(store: EmbeddedStore, tmp_path: P
     assert export_log(store.uri, tmp_path / "lake").events_kept == 5
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
 @pytest.mark.usefixtures("small_steps")
 def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_and_no_further(
     store: EmbeddedStore, tmp_path: Path
@@ -162,8 +190,13 @@ def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_
     for i in range(60):
         clock.set(start + timedelta(hours=i))
         store.append("a", new_events(1))
-    with connect(store.uri) as source, pytest.raises(ReadInterrupted):
-        export_log(interrupted(source, store, after=45), tmp_path / "lake")
+
+    def killed(step: Progress) -> None:
+        if step.events > 45:
+            raise Killed
+
+    with pytest.raises(Killed):
+        exported(store, tmp_path / "lake", progress=killed)
     rows = lake_rows(tmp_path / "lake")
     until = open_lake(tmp_path / "lake").info().complete_until
     assert 0 < len(rows) < 60
@@ -173,24 +206,16 @@ def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("quietly", [False, True], ids=["connection lost", "ended with OK"])
 @pytest.mark.parametrize("after", [0, 1, 6, 7, 20, 21, 55, 99])
-def test_a_read_that_stops_early_is_an_error_and_the_next_export_completes_the_copy(
+def test_an_export_whose_read_stops_early_goes_on_by_itself_and_completes_the_copy(
     store: EmbeddedStore, tmp_path: Path, transport: Transport, after: int, quietly: bool
 ) -> None:
     fill(store, 100)
-    log = log_of(store)
+    log, watch = log_of(store), Watch()
     with connect(store.uri, transport=transport) as source:
-        with pytest.raises(ReadInterrupted) as caught:
-            export_log(interrupted(source, store, after=after, quietly=quietly), tmp_path / "lake")
-        assert store.address in str(caught.value)
-        copied = lake_rows(tmp_path / "lake")
-        assert copied == log[: len(copied)]
-        summary = export_log(source, tmp_path / "lake")
+        summary = export_log(interrupted(source, store, after=after, quietly=quietly), tmp_path / "lake", clock=watch.clock)
     assert lake_rows(tmp_path / "lake") == log
-    assert summary.events_read == len(log) - len(copied)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing catches it."""
+    assert summary.events_read == len(log)
+    assert (summary.retries, summary.waited, watch.slept) == (1, 1.0, [1.0])
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -292,11 +317,16 @@ def test_a_follower_that_lags_is_waited_for(store: EmbeddedStore, tmp_path: Path
     fill(store, 40)
     exported(store, tmp_path / "lake")
     store.faults.lag = 15
-    timer = threading.Timer(0.5, store.faults.clear)
-    timer.start()
-    summary = exported(store, tmp_path / "lake", follower_seconds=20)
-    timer.join()
+    watch = Watch()
+
+    def catch_up(number: int) -> None:
+        if number == 3:
+            store.faults.clear()
+
+    watch.moves = catch_up
+    summary = exported(store, tmp_path / "lake", follower_seconds=20, clock=watch.clock, waiting=watch.told.append)
     assert summary.events_read == 0
+    assert [(wait.seconds, len(watch.slept)) for wait in watch.told] == [(20, 4)]
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
@@ -312,17 +342,6 @@ def test_a_log_that_stays_behind_the_checkpoint_is_refused_with_both_positions(s
     assert str(end) in str(caught.value)
     assert (str(seen[-1][0]) if seen else "empty") in str(caught.value)
     assert "backup" in str(caught.value)
-
-
-def test_a_scavenged_checkpoint_is_no_obstacle_and_is_said(store: EmbeddedStore, tmp_path: Path, transport: Transport) -> None:
-    fill(store, 50)
-    exported(store, tmp_path / "lake")
-    log = log_of(store)
-    fill(store, 20, begin=50)
-    store.faults.scavenge([log[-1][0], log[-2][0]])
-    summary = exported(store, tmp_path / "lake", transport=transport)
-    assert summary.scavenged
-    assert lake_rows(tmp_path / "lake") == log + log_of(store)[48:]
 
 
 def test_a_log_whose_beginning_was_scavenged_is_still_the_same_log(store: EmbeddedStore, tmp_path: Path) -> None:

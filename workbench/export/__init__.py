@@ -7,7 +7,9 @@ Nothing here knows gRPC or Parquet: :mod:`workbench.kurrent` reads, and :mod:`wo
 Begin reading at :func:`export_log` in ``copy.py``.
 """
 
-from workbench.export.copy import Source, export_log
-from workbench.export.progress import ExportSummary, Progress
+from workbench.export.copy import export_log
+from workbench.export.progress import ExportSummary, Progress, Wait
+from workbench.export.resume import Clock, wait_until_ready
+from workbench.export.source import Source
 
-__all__ = ["ExportSummary", "Progress", "Source", "export_log"]
+__all__ = ["Clock", "ExportSummary", "Progress", "Source", "Wait", "export_log", "wait_until_ready"]

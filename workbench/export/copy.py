@@ -5,40 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
+from workbench.errors import SourceBehind, SourceError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
-from workbench.export.progress import ExportSummary, Progress
+from workbench.export.progress import ExportSummary, Progress, Wait
+from workbench.export.promise import HighWaterMark, high_water_mark, wait_for
+from workbench.export.resume import Clock, Tries, wait_until_ready
+from workbench.export.same_log import Proof, behind, prove
 from workbench.export.selecting import check_selection, chosen
+from workbench.export.source import Source
 from workbench.kurrent import Batch, LogEnd, connect
 from workbench.lake import LakeWriter
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
 """A commit holds at most about this much; it bounds the memory, and what a crash can lose of the work done."""
 
-_TICK = timedelta(microseconds=1)
-
 FOLLOWER_SECONDS = 30.0
 """How long a log that ends before the checkpoint is waited for: a follower may lag behind the leader that was copied."""
 
-
-class Source(Protocol):
-    """What an export needs of a connection; ``workbench.connect`` gives one.
-
-    ``end`` and ``start`` give the log's last and first event, ``read_batches`` its events between two of them, inclusively.
-    """
-
-    address: str
-
-    def start(self) -> LogEnd | None: ...
-    def end(self) -> LogEnd | None: ...
-    def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]: ...
+EMPTY_SECONDS = 5.0
+"""How long an empty log is asked again: for a second after its first start, a server shows none of its events."""
 
 
 def export_log(
@@ -47,14 +40,21 @@ def export_log(
     *,
     selection: Selection | None = None,
     cluster: bool = True,
+    accept_scavenged: bool = False,
+    until: datetime | None = None,
     progress: Callable[[Progress], None] | None = None,
+    waiting: Callable[[Wait], None] | None = None,
     storage_options: dict[str, str] | None = None,
     follower_seconds: float = FOLLOWER_SECONDS,
+    clock: Clock | None = None,
 ) -> ExportSummary:
     """Copy what is new in the log of ``source`` into ``lake``, which is made where there is none.
 
     The log's last event is taken first and is where this export ends: a busy log is not chased. Run again, it copies what came
     since. It may be killed at any moment: what was committed is whole, and the next export goes on behind it.
+
+    Where the connection breaks, or the server is restarted, what came is committed, and the export goes on by itself: it waits 1, 2, 5,
+    15 and 40 seconds, connects anew, and makes sure again that the log is the same. Each commit begins the waits anew.
 
     Parameters
     ----------
@@ -68,49 +68,66 @@ def export_log(
         visible is kept with them: metadata of the chosen streams, and tombstones.
     cluster
         Whether to merge what was written into files sorted by stream, where enough has come together.
+    accept_scavenged
+        Whether to go on where the event at which the last export ended was scavenged, and nothing else proves that the log is still
+        the one that was copied. Where something proves that it is another, the export is refused all the same.
+    until
+        A time up to which the lake should be complete: the export waits for it, at most 12 seconds, before it takes the log's last
+        event. The summary's checkpoint says whether that was enough.
     progress
         Called from this thread after each batch.
+    waiting
+        Called from this thread before each wait, with what it is for.
     follower_seconds
         How long to wait for a log that ends before the checkpoint.
+    clock
+        The time, and how to wait; for tests.
 
     Raises
     ------
     SourceError
-        The server failed, or the log is behind (``SourceBehind``) or is another one than was copied (``LogRewritten``).
+        The server failed and goes on failing, or the log is behind (``SourceBehind``), is another one than was copied
+        (``LogRewritten``), or may be (``LogUnproven``).
     LakeError
         The lake is of another store or selection (``LakeMismatch``), is written by another export (``LakeBusy``), is no lake, or its disk
         is full. It is as it was at its last commit.
     """
+    clock = clock or Clock()
+    waiting = waiting or _untold
     if isinstance(source, str):
-        with connect(source) as connection:
+        address = source
+        with wait_until_ready(lambda: connect(address), clock=clock, told=waiting) as connection:
             return export_log(
                 connection,
                 lake,
                 selection=selection,
                 cluster=cluster,
+                accept_scavenged=accept_scavenged,
+                until=until,
                 progress=progress,
+                waiting=waiting,
                 storage_options=storage_options,
                 follower_seconds=follower_seconds,
+                clock=clock,
             )
     selection = selection or Selection()
     check_selection(selection)
-    asked = datetime.now(UTC)
-    end, start = source.end(), source.start()
+    began = time.perf_counter()
+    tries = Tries(clock, waiting)
+    start = tries.run(lambda: _start(source, clock), again=source.reconnect)
     store = Store(source.address, start.position if start else None, start.event_id if start else None)
     with LakeWriter.open(lake, store=store, selection=selection, storage_options=storage_options) as writer:
-        before = writer.checkpoint
-        if before is not None:
-            if start is not None and _surely_another(writer.store, start):
-                raise _another_store(writer, source, start)
-            asked, end = _caught_up(source, before, asked, end, lake=str(lake), seconds=follower_seconds)
-        began = time.perf_counter()
-        copy = _Copy(writer, writer.selection, before)
-        if end is not None:
-            batches = source.read_batches(after=before, upto=end)
-            if before is not None:
-                batches = _behind(batches, before, source=source, start=start, writer=writer, found=copy)
-            # Whose clock stamps the events decides until when they are all there.
-            copy.run(batches, end, min(asked, end.answered_at or asked), progress)
+        run = _Export(
+            source=source,
+            writer=writer,
+            clock=clock,
+            waiting=waiting,
+            copy=_Copy(writer, writer.selection, progress),
+            accept_scavenged=accept_scavenged,
+            until=until,
+            follower_seconds=follower_seconds,
+        )
+        tries.run(run.go_on, again=source.reconnect, position=run.position)
         seconds = time.perf_counter() - began
         clustered = writer.cluster() if cluster else None
         if clustered is not None and clustered.epochs:
@@ -118,122 +135,231 @@ def export_log(
         return ExportSummary(
             source=source.address,
             lake=str(lake),
-            events_read=copy.read,
-            events_kept=copy.kept,
-            commits=copy.commits,
+            events_read=run.copy.read,
+            events_kept=run.copy.kept,
+            commits=run.copy.commits,
             checkpoint=writer.checkpoint,
-            resumed_after=before,
-            scavenged=copy.scavenged,
+            resumed_after=run.copy.before,
+            scavenged=run.proof.scavenged,
+            streams_compared=run.proof.streams_compared,
+            late_events=run.copy.late,
+            retries=tries.retries,
+            waited=tries.waited,
             seconds=seconds,
             cluster=clustered,
             cluster_seconds=time.perf_counter() - began - seconds,
         )
 
 
-def _caught_up(
-    source: Source, before: Checkpoint, asked: datetime, end: LogEnd | None, *, lake: str, seconds: float
-) -> tuple[datetime, LogEnd]:
-    """Wait until the log reaches the checkpoint; return the end of the log and the instant before it was asked for."""
-    deadline = time.monotonic() + seconds
-    while end is None or end.order < (before.position, before.prepare_position):
-        if time.monotonic() >= deadline:
-            reached = "is empty" if end is None else f"ends at position {end.position}"
-            raise SourceBehind(
-                f"The log at {source.address} {reached}, and the lake {lake} was copied up to position {before.position}. Either this node "
-                "lags behind the one that was copied: then wait, or name the leader; or the store was restored from a backup or "
-                "replaced: then export it into a new lake."
-            )
-        time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
-        asked, end = datetime.now(UTC), source.end()
-    return asked, end
+def _untold(_: Wait) -> None:
+    """Tell nobody of a wait."""
 
 
-def _behind(
-    batches: Iterator[Batch], before: Checkpoint, *, source: Source, start: LogEnd | None, writer: LakeWriter, found: _Copy
-) -> Iterator[Batch]:
-    """Drop the checkpoint's own event from the head of a read, once it has proved that the log is the one that was copied."""
+def _start(source: Source, clock: Clock) -> LogEnd | None:
+    """Return the first event of the log."""
+    start = source.start()
+    deadline = clock.seconds() + EMPTY_SECONDS
+    while start is None and clock.seconds() < deadline:
+        clock.sleep(0.25)
+        start = source.start()
+    return start
 
-    def rewritten(what: str) -> WorkbenchError:
-        if start is not None and writer.store.first_event_id not in (None, start.event_id):
-            return _another_store(writer, source, start)
-        return LogRewritten(
-            f"The log at {source.address} was rewritten: at position {before.position}, up to which the lake {writer.path} was "
-            f"copied, {what}. A backup was restored, or another cluster answers there. Nothing was changed; export it into a new lake."
+
+@dataclass(slots=True)
+class _Export:
+    """One export into an open lake, which goes on from the lake's checkpoint as often as it is told to."""
+
+    source: Source
+    writer: LakeWriter
+    clock: Clock
+    waiting: Callable[[Wait], None]
+    copy: _Copy
+    accept_scavenged: bool
+    until: datetime | None
+    follower_seconds: float
+    mark: HighWaterMark | None = None
+    proof: Proof = field(default_factory=Proof)
+
+    def position(self) -> int | None:
+        """Return how far the log has been copied."""
+        return None if self.writer.checkpoint is None else self.writer.checkpoint.position
+
+    def go_on(self) -> None:
+        """Copy the log from the checkpoint to its end; make sure before that it is the same log.
+
+        The end is the one that was taken first, however often this is called.
+        """
+        before = self.writer.checkpoint
+        mark = self._ask(before)
+        if before is not None:
+            proof = prove(self.source, self.writer, before, self.source.start(), accept_scavenged=self.accept_scavenged)
+            if proof.scavenged:
+                self.proof = proof
+        if self.mark is None:
+            self.mark = mark
+        if self.mark.end is None:
+            return
+        batches: Iterator[Batch] = iter(())
+        if before is None or before.order < self.mark.end.order:
+            batches = self.source.read_batches(after=before, upto=self.mark.end)
+        self.copy.run(batches if before is None else behind(batches, before), self.mark, check=self.source.check_node)
+
+    def _ask(self, before: Checkpoint | None) -> HighWaterMark:
+        """Ask for the end of the log, until it is not before the checkpoint, and can promise what was asked for."""
+        given_times = self.source.accepts_timestamps
+
+        def ask() -> HighWaterMark:
+            return high_water_mark(self.source, clock=self.clock, given_times=given_times)
+
+        if self.mark is None and self.until is not None:
+            previous = None if before is None else before.complete_until
+            mark = wait_for(self.until, ask, previous=previous, clock=self.clock, told=self.waiting)
+        else:
+            mark = ask()
+        if before is None or _reaches(mark, before):
+            return mark
+        self.waiting(Wait(self.follower_seconds, f"The log at {self.source.address} ends before the lake's checkpoint.", before.position))
+        deadline = self.clock.seconds() + self.follower_seconds
+        while self.clock.seconds() < deadline:
+            self.clock.sleep(min(1.0, max(0.05, deadline - self.clock.seconds())))
+            mark = ask()
+            if _reaches(mark, before):
+                return mark
+        reached = "is empty" if mark.end is None else f"ends at position {mark.end.position}"
+        raise SourceBehind(
+            f"The log at {self.source.address} {reached}, and the lake {self.writer.path} was copied up to position {before.position}. "
+            "Either this node lags behind the one that was copied: then wait, or name the leader; or the store was restored from a backup "
+            "or replaced: then export it into a new lake."
         )
 
-    order = before.position, before.prepare_position
-    proved = False
-    try:
-        for batch in batches:
-            events = batch.events
-            if not proved:
-                first = events["position"][0].as_py(), events["prepare_position"][0].as_py()
-                if first == order:
-                    if events["event_id"][0].as_py() != before.event_id:
-                        raise rewritten(f"event {before.event_id} stood and {events['event_id'][0].as_py()} stands now")
-                    events = events.slice(1)
-                elif first < order:
-                    raise rewritten(f"the server goes on at position {first[0]}")
-                else:
-                    found.scavenged = True
-                proved = True
-            if events.num_rows:
-                yield replace(batch, events=events)
-    except InvalidPosition as error:
-        raise rewritten("no event begins") from error
 
-
-def _surely_another(held: Store, start: LogEnd) -> bool:
-    """Say whether a log begins where the copied one did, or before, with another event. A scavenge only takes events away."""
-    return held.first_position is not None and start.position <= held.first_position and start.event_id != held.first_event_id
-
-
-def _another_store(writer: LakeWriter, source: Source, start: LogEnd) -> LakeMismatch:
-    held = writer.store
-    return LakeMismatch(
-        f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
-        f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
-    )
+def _reaches(mark: HighWaterMark, before: Checkpoint) -> bool:
+    return mark.end is not None and mark.end.order >= before.order
 
 
 class _Copy:
-    """One run: reads on this thread, sorts and writes on another, a commit ahead at the most."""
+    """Takes batches and commits them, many at a time: sorts and writes on another thread, a commit behind at the most."""
 
-    def __init__(self, writer: LakeWriter, selection: Selection, before: Checkpoint | None) -> None:
-        self.read = self.kept = self.commits = 0
-        self.scavenged = False
-        self._writer, self._selection, self._before = writer, selection, before
+    def __init__(self, writer: LakeWriter, selection: Selection, progress: Callable[[Progress], None] | None) -> None:
+        self.before = writer.checkpoint
+        self.read = self.kept = self.late = self.commits = 0
+        self._writer, self._selection, self._progress = writer, selection, progress
+        self._began = time.perf_counter()
 
-    def run(self, batches: Iterator[Batch], end: LogEnd, asked: datetime, progress: Callable[[Progress], None] | None) -> None:
-        began = time.perf_counter()
-        origin = self._before.position if self._before else 0
-        held: list[pa.RecordBatch] = []
-        pending: Future[None] | None = None
-        rows = size = 0
-        complete = self._before.complete_until if self._before else datetime.fromtimestamp(0, UTC)
+    def run(self, batches: Iterator[Batch], mark: HighWaterMark, *, check: Callable[[], object]) -> None:
+        """Commit what a read gives, up to a high-water mark; where the read breaks, commit what it gave.
+
+        Parameters
+        ----------
+        check
+            Called before each commit; where it fails, nothing of what was read since the last commit is kept.
+        """
+        assert mark.end is not None
+        end, held = mark.end, _Held()
         with ThreadPoolExecutor(1, thread_name_prefix="lake") as thread:
+            commits = _Commits(thread, self._writer)
+            try:
+                for batch in batches:
+                    held.add(batch, chosen(batch.events, self._selection), self.before)
+                    if batch.last.order < end.order and (held.kept >= COMMIT_EVENTS or held.size >= COMMIT_BYTES):
+                        check()
+                        self._commit(commits, held, mark)
+                        held = _Held()
+                    self._tell(held, batch.last, end)
+                check()
+            except SourceError:
+                commits.wait()
+                if held.last is not None:
+                    with suppress(SourceError):  # then it is not known to be committed by the cluster, and is read again
+                        check()
+                        self._commit(commits, held, mark)
+                        commits.wait()
+                raise
+            self._finish(commits, held, mark)
+            commits.wait()
 
-            def commit(last: LogEnd, until: datetime) -> Future[None]:
-                if pending is not None:
-                    pending.result()
-                table = pa.Table.from_batches(held, EVENT_SCHEMA)
-                self.commits += 1
-                return thread.submit(self._writer.append, table, Checkpoint(last.position, last.prepare_position, last.event_id, until))
+    def _commit(self, commits: _Commits, held: _Held, mark: HighWaterMark) -> None:
+        """Commit what is held, before the end is reached."""
+        assert held.last is not None
+        # More events may carry the last one's time, and only the end knows of the time at which it was asked for.
+        self._count(held)
+        commits.add(held.events, held.last, mark.up_to(held.last.recorded_at, commits.complete_until))
 
-            for batch in batches:
-                kept = chosen(batch.events, self._selection)
-                self.read += batch.events.num_rows
-                self.kept += kept.num_rows
-                held.append(kept)
-                rows, size = rows + kept.num_rows, size + kept.nbytes
-                # Within a run the lake is complete as far as it was copied, and more events may carry the last one's time; only the
-                # last commit knows of the time asked.
-                complete = max(complete, batch.events["recorded_at"][-1].as_py() - _TICK)
-                if batch.last.order < end.order and (rows >= COMMIT_EVENTS or size >= COMMIT_BYTES):
-                    pending = commit(batch.last, complete)
-                    held, rows, size = [], 0, 0
-                if progress is not None:
-                    done = (batch.last.position - origin) / max(1, end.position - origin)
-                    progress(Progress(self.read, time.perf_counter() - began, done))
-            pending = commit(end, max(asked, complete))
+    def _finish(self, commits: _Commits, held: _Held, mark: HighWaterMark) -> None:
+        """Commit what is held when the read has ended."""
+        assert mark.end is not None
+        before, last = commits.checkpoint, held.last
+        order = last.order if last is not None else None if before is None else before.order
+        if order == mark.end.order:
+            if last is not None and last != mark.end:
+                raise SourceError(
+                    f"The log changed while it was read: at position {last.position} event {last.event_id} stands, and {mark.end.event_id} "
+                    "stood there when the end of the log was asked for. The node lost events that it had not replicated: run the export "
+                    "again."
+                )
+            until = mark.complete_until(commits.complete_until)
+            if last is not None or until != commits.complete_until:
+                commits.wait()
+                self._writer.remember_leader(mark.leader if mark.date is None else None)
+                self._count(held)
+                commits.add(held.events, mark.end, until)
+        elif last is not None:  # the end itself was scavenged meanwhile
+            self._commit(commits, held, mark)
+
+    def _count(self, held: _Held) -> None:
+        self.read += held.read
+        self.kept += held.kept
+        self.late += held.late
+        self.commits += 1
+
+    def _tell(self, held: _Held, last: LogEnd, end: LogEnd) -> None:
+        if self._progress is not None:
+            origin = self.before.position if self.before else 0
+            done = (last.position - origin) / max(1, end.position - origin)
+            self._progress(Progress(self.read + held.read, time.perf_counter() - self._began, done))
+
+
+@dataclass(slots=True)
+class _Held:
+    """What was read since the last commit."""
+
+    events: list[pa.RecordBatch] = field(default_factory=list)
+    last: LogEnd | None = None
+    read: int = 0
+    kept: int = 0
+    late: int = 0
+    size: int = 0
+
+    def add(self, batch: Batch, kept: pa.RecordBatch, before: Checkpoint | None) -> None:
+        self.events.append(kept)
+        self.last = batch.last
+        self.read += batch.events.num_rows
+        self.kept += kept.num_rows
+        self.size += kept.nbytes
+        if before is not None:
+            self.late += pc.sum(pc.less_equal(kept["recorded_at"], pa.scalar(before.complete_until))).as_py() or 0
+
+
+class _Commits:
+    """The commits of one read, on a thread of their own, one after another."""
+
+    def __init__(self, thread: ThreadPoolExecutor, writer: LakeWriter) -> None:
+        self.checkpoint = writer.checkpoint
+        self._thread, self._writer = thread, writer
+        self._pending: Future[None] | None = None
+
+    @property
+    def complete_until(self) -> datetime | None:
+        return None if self.checkpoint is None else self.checkpoint.complete_until
+
+    def add(self, events: list[pa.RecordBatch], last: LogEnd, until: datetime) -> None:
+        """Begin a commit, behind the one before."""
+        self.wait()
+        self.checkpoint = Checkpoint(last.position, last.prepare_position, last.event_id, until)
+        self._pending = self._thread.submit(self._writer.append, pa.Table.from_batches(events, EVENT_SCHEMA), self.checkpoint)
+
+    def wait(self) -> None:
+        """Wait until the commit that is under way is done; its error comes out here."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
             pending.result()

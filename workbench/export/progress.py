@@ -28,6 +28,28 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A pause of an export, handed to the caller before it begins.
+
+    Attributes
+    ----------
+    seconds
+        How long it takes, or may take.
+    why
+        What happened, as a sentence.
+    position
+        Up to where the log was copied, or None where nothing was.
+    number
+        Which wait this is since the last commit, from 1.
+    """
+
+    seconds: float
+    why: str
+    position: int | None = None
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSummary:
     """What an export did.
 
@@ -42,9 +64,17 @@ class ExportSummary:
     resumed_after
         The checkpoint that this export went on from, or None where it began at the start of the log.
     scavenged
-        Whether the event at that checkpoint was gone, removed by a scavenge, so that the next survivor had to vouch for the log.
+        Whether the event at that checkpoint was gone, removed by a scavenge, so that other events had to prove that the log is the same.
+    streams_compared
+        How many streams proved that, by the newest event that the lake has of each. Where it is 0, nothing did, and ``accept_scavenged``
+        let the export go on.
+    late_events
+        New events whose time lies at or before the instant up to which the lake was complete before. Explicit transactions carry the
+        time at which they were begun; with them, answers as of such a time change.
+    retries, waited
+        How often the connection broke and the export went on by itself, and how many seconds it waited for that.
     seconds
-        The time for reading and committing.
+        The time for reading and committing, waits included.
     cluster, cluster_seconds
         What clustering did thereafter, or None without it; and its own time.
     """
@@ -57,6 +87,10 @@ class ExportSummary:
     checkpoint: Checkpoint | None
     resumed_after: Checkpoint | None
     scavenged: bool
+    streams_compared: int
+    late_events: int
+    retries: int
+    waited: float
     seconds: float
     cluster: ClusterResult | None
     cluster_seconds: float

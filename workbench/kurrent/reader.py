@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -31,6 +31,8 @@ from workbench.kurrent.http2 import Endpoint
 READ = "/event_store.client.streams.Streams/Read"
 FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
 """Messages are decoded together in chunks that fit the processor's cache; large events end a chunk early."""
 
@@ -40,7 +42,7 @@ class LogEnd:
     """One end of the log: the position, prepare position and id of its first or last event, and the stream that it is in.
 
     ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
-    does, in the header ``date``.
+    does, in the header ``date``. ``recorded_at`` is the event's own time, where it is known.
     """
 
     position: int
@@ -48,6 +50,7 @@ class LogEnd:
     event_id: str
     answered_at: datetime | None = field(default=None, compare=False)
     stream: str = field(default="", compare=False)
+    recorded_at: datetime | None = field(default=None, compare=False)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -208,7 +211,15 @@ def _count_upto(decoded: wire.Decoded, upto: LogEnd) -> int:
 
 def _end(decoded: wire.Decoded, row: int) -> LogEnd:
     position, prepare_position = int(decoded.position[row]), int(decoded.prepare_position[row])
-    return LogEnd(position, prepare_position, decoded.event_id[row].as_py(), stream=decoded.stream[row].as_py())
+    event_id, stream = decoded.event_id[row].as_py(), decoded.stream[row].as_py()
+    return LogEnd(position, prepare_position, event_id, stream=stream, recorded_at=_moment(int(decoded.ticks[row])))
+
+
+def _moment(ticks: int) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(microseconds=ticks // 10)
+    except OverflowError:  # beyond the year 9999, which no clock shows
+        return None
 
 
 class _Trace(msgspec.Struct):

@@ -32,6 +32,7 @@ EXPORT, CLUSTER = "export", "cluster"
 
 _FORMAT, _STORE, _SELECTION = "workbench.format", "workbench.store", "workbench.selection"
 _NAMES_OF_SELECTION = ("streams", "categories", "types")
+_LEADER = "workbench.leader"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -89,6 +90,20 @@ def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
     except (KeyError, TypeError, ValueError) as error:
         raise LakeDamaged(f"{path} does not say which store it is a copy of: export into a new directory.") from error
     return Identity(store=store, selection=selection)
+
+
+def leader_configuration(leader: str | None) -> dict[str, str]:
+    """Return the part of the configuration that names the leader which knows more than the lake was told; see `leader_of`."""
+    return {_LEADER: json.dumps(leader)}
+
+
+def leader_of(configuration: Mapping[str, str]) -> str | None:
+    """Return the leader of the cluster, as host and port, where the last export read a follower that could not vouch for the present.
+
+    None where the last export could; empty where the leader was not known.
+    """
+    leader: str | None = json.loads(configuration.get(_LEADER, "null"))
+    return leader
 
 
 def accepts_selection(held: Selection, asked: Selection) -> bool:

@@ -19,7 +19,7 @@ from workbench.extraction import Extraction, Pair
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
 from workbench.lake.forking import TOUCHED, extended
-from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of
+from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of, leader_of
 from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.pairs import pairs
 from workbench.lake.place import Place, translated
@@ -50,6 +50,8 @@ class Snapshot:
     """The id of the table, which no other table has."""
     identity: Identity
     checkpoint: Checkpoint | None
+    leader: str | None
+    """The leader to read instead, where a follower was copied that could not say more of the time; see `leader_of`."""
     files: tuple[DataFile, ...]
     """In the order of their positions."""
     rule: CategoryRule
@@ -68,6 +70,7 @@ class Snapshot:
                 table=str(table.metadata().id),
                 identity=identity_of(place.path, table.metadata().configuration),
                 checkpoint=checkpoint_from(table.transaction_version),
+                leader=leader_of(table.metadata().configuration),
                 files=data_files(table),
                 rule=rule,
                 queries=queries,
@@ -310,9 +313,12 @@ class Snapshot:
         complete = None if self.checkpoint is None else self.checkpoint.complete_until
         if not stale and (complete is None or time > complete):
             known = "nothing was exported yet" if complete is None else f"it is complete until {format_time(complete)}"
+            action = "export first"
+            if self.leader is not None:
+                known += ", since it was copied from a follower that lagged behind its leader"
+                action = f"export from the leader first ({self.leader or 'leave nodePreference out of the address'})"
             raise BeyondExport(
-                f"{format_time(time)} lies beyond the lake {self.path}; {known}: "
-                "export first, or allow a stale answer (stale=True, --stale)."
+                f"{format_time(time)} lies beyond the lake {self.path}; {known}: {action}, or allow a stale answer (stale=True, --stale)."
             )
         moment = _microseconds(time)
         best, straddling = -1, []

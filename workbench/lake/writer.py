@@ -28,6 +28,8 @@ from workbench.lake.format import (
     checkpoint_from,
     checkpoint_transactions,
     identity_of,
+    leader_configuration,
+    leader_of,
     store_configuration,
 )
 from workbench.lake.place import Place, discard, translated
@@ -120,6 +122,18 @@ class LakeWriter:
     def checkpoint(self) -> Checkpoint | None:
         """How far the log has been copied; None before the first commit."""
         return self._checkpoint
+
+    def remember_leader(self, leader: str | None) -> None:
+        """Remember which node to read instead, where the one that is read cannot say until when the lake is complete.
+
+        ``leader`` is its host and port, or empty where they are not known; None where nothing is to be remembered any more. It takes a
+        commit of its own where it is another than before.
+        """
+        if leader == leader_of(self._table.metadata().configuration):
+            return
+        with translated(self.path):
+            self._table.alter.set_table_properties(leader_configuration(leader), raise_if_not_exists=False)
+            self._table = self._place.open()
 
     def recorded(self) -> RecordedEvents:
         """Return the events that the lake holds now."""

@@ -1,0 +1,205 @@
+"""Make sure that the log which answers is the one that was copied, before anything of it is written.
+
+The event at the lake's checkpoint proves it: its position, prepare position and id are there once, and all before it with them. Where
+that event was scavenged, a server accepts any position near it, so that an answer alone proves nothing. Then other events decide:
+what the server shows before the checkpoint must be in the lake, and what no scavenge takes away must be where the lake has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from workbench.errors import (
+    AccessDenied,
+    InvalidPosition,
+    LakeMismatch,
+    LogRewritten,
+    LogUnproven,
+    SourceBehind,
+    StreamDeleted,
+    WorkbenchError,
+)
+from workbench.events import Checkpoint, EventAt, Store
+from workbench.export.selecting import chosen
+from workbench.export.source import Source
+from workbench.kurrent import Batch, LogEnd
+from workbench.lake import LakeWriter
+
+EVENTS_BEFORE: Final = 64
+"""How many events before the checkpoint are compared."""
+
+STREAMS: Final = 8
+"""How many streams are compared, by the newest event that the lake has of each."""
+
+STREAMS_ASKED: Final = 1000
+"""How many streams are looked at until so many are found of which a scavenge can have taken nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What proved that the log is the one that was copied.
+
+    Attributes
+    ----------
+    scavenged
+        Whether the event at the checkpoint is gone.
+    streams_compared
+        Of how many streams the lake's newest event was found in its place. 0 where the checkpoint itself is the proof, or there is none.
+    """
+
+    scavenged: bool = False
+    streams_compared: int = 0
+
+
+def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: LogEnd | None, *, accept_scavenged: bool) -> Proof:
+    """Compare the log of a source with what a lake has of it up to its checkpoint.
+
+    Parameters
+    ----------
+    start
+        The first event of the source's log.
+    accept_scavenged
+        Whether to go on where the event at the checkpoint was scavenged, and no other can prove anything. A contradiction always counts.
+
+    Raises
+    ------
+    LogRewritten, LakeMismatch
+        The log is another one.
+    LogUnproven
+        The event at the checkpoint was scavenged, and nothing else proves anything.
+    InvalidPosition
+        The server refuses the position of the checkpoint, though the log is the one that was copied.
+    SourceBehind
+        The log ends before the checkpoint.
+    """
+    return _Comparison(source, writer, before, start).run(accept_scavenged=accept_scavenged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    source: Source
+    writer: LakeWriter
+    before: Checkpoint
+    start: LogEnd | None
+
+    def run(self, *, accept_scavenged: bool) -> Proof:
+        if self.start is not None and _surely_another(self.writer.store, self.start):
+            raise _another_store(self.writer, self.source, self.start)
+        try:
+            found = self.source.points.event_at(self.before.position, self.before.prepare_position)
+        except InvalidPosition as error:
+            return self._refused(error)
+        if found is None:
+            raise SourceBehind(f"The log at {self.source.address} ends before position {self.before.position}, up to which it was copied.")
+        order = self.before.position, self.before.prepare_position
+        if found.order == order and found.event_id == self.before.event_id:
+            return Proof()
+        if found.order <= order:
+            raise self._rewritten(f"event {self.before.event_id} stood at position {order[0]}, and the server has {found} now")
+        self._check_events_before()
+        compared = self._check_streams()
+        if not compared and not accept_scavenged:
+            raise LogUnproven(
+                f"The event at position {order[0]}, up to which the lake {self.writer.path} was copied, was scavenged from the log at "
+                f"{self.source.address}, and no other event proves that the log is the same: of every stream that can be read, a scavenge "
+                "may have taken events. If you know that it is the same store, and no backup was restored, run the export with "
+                "--accept-scavenged (accept_scavenged=True); else export it into a new lake."
+            )
+        return Proof(scavenged=True, streams_compared=compared)
+
+    def _refused(self, error: InvalidPosition) -> Proof:
+        compared = self._check_streams()
+        if not compared:
+            raise self._rewritten(f"no event begins at position {self.before.position}, up to which the lake was copied") from error
+        raise InvalidPosition(
+            f"The server at {self.source.address} refuses position {self.before.position}, up to which the lake {self.writer.path} was "
+            f"copied, though the newest events that the lake has of {compared} streams are where they were. So the server is at fault: "
+            f"check its log and its index, or export from another node. ({error})"
+        ) from error
+
+    def _check_events_before(self) -> None:
+        """Hold what the server shows before the checkpoint against the lake."""
+        try:
+            events = self.source.points.events_before(self.before.position, self.before.prepare_position, count=EVENTS_BEFORE)
+        except InvalidPosition:
+            return
+        rows = chosen(events, self.writer.selection).select(list(EventAt.__dataclass_fields__)).to_pylist()
+        there = [EventAt(**row) for row in rows]
+        held = self.writer.recorded().holds([(*event.order, event.event_id) for event in there])
+        for event in there:
+            # What the stream hides may have been scavenged on the node that was copied, and be left on this one.
+            if (*event.order, event.event_id) not in held and self._is_shown(event):
+                raise self._rewritten(f"{event} stands in the log, before the position up to which it was copied, and not in the lake")
+
+    def _is_shown(self, event: EventAt) -> bool:
+        try:
+            found = self.source.points.event_in_stream(event.stream, event.revision)
+        except (StreamDeleted, AccessDenied):
+            return False
+        return found is not None and (found.revision, found.event_id) == (event.revision, event.event_id)
+
+    def _check_streams(self) -> int:
+        """Look for the newest events that the lake has of some streams, and return how many streams could be compared."""
+        compared = 0
+        for held in self.writer.recorded().newest_of_streams(most=STREAMS_ASKED):
+            compared += self._check_stream(held)
+            if compared == STREAMS:
+                break
+        return compared
+
+    def _check_stream(self, held: EventAt) -> bool:
+        """Make sure that an event is where the lake has it; say whether that could be told."""
+        points = self.source.points
+        try:
+            metadata = points.stream_metadata(held.stream)
+            if metadata is not None and metadata.may_hide:
+                return False
+            found = points.event_in_stream(held.stream, held.revision)
+        except (StreamDeleted, AccessDenied):
+            return False
+        if found is None or found.revision != held.revision:
+            if metadata is not None and metadata.revision > 0:
+                return False  # earlier metadata, which the server does not show any more, may have hidden it from a scavenge
+            instead = "the stream is not there" if found is None else f"the stream goes on with revision {found.revision}"
+            raise self._rewritten(f"the lake has {held}, and {instead}")
+        # A read of a stream does not tell the commit position of an explicit transaction.
+        known = held.order if held.position == held.prepare_position else (found.position, held.prepare_position)
+        if (found.event_id, found.order) != (held.event_id, known):
+            raise self._rewritten(f"the lake has {held}, and the server has {found}")
+        return True
+
+    def _rewritten(self, what: str) -> WorkbenchError:
+        if self.start is not None and self.writer.store.first_event_id not in (None, self.start.event_id):
+            return _another_store(self.writer, self.source, self.start)
+        return LogRewritten(
+            f"The log at {self.source.address} is not the one that the lake {self.writer.path} is a copy of: {what}. A backup was "
+            "restored, another store answers there, or the node lost events that it had not replicated. Nothing was changed; export "
+            "the log into a new lake."
+        )
+
+
+def behind(batches: Iterator[Batch], before: Checkpoint) -> Iterator[Batch]:
+    """Leave out the checkpoint's own event, with which a read begins unless it was scavenged."""
+    first = True
+    for batch in batches:
+        events = batch.events
+        if first and (events["position"][0].as_py(), events["prepare_position"][0].as_py()) == (before.position, before.prepare_position):
+            events = events.slice(1)
+        first = False
+        if events.num_rows:
+            yield replace(batch, events=events)
+
+
+def _surely_another(held: Store, start: LogEnd) -> bool:
+    """Say whether a log begins where the copied one did, or before, with another event. A scavenge only takes events away."""
+    return held.first_position is not None and start.position <= held.first_position and start.event_id != held.first_event_id
+
+
+def _another_store(writer: LakeWriter, source: Source, start: LogEnd) -> LakeMismatch:
+    held = writer.store
+    return LakeMismatch(
+        f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
+        f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
+    )
