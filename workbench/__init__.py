@@ -9,8 +9,13 @@ Nothing is loaded before it is used: DuckDB, Polars, gRPC and Plotly come in wit
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# gRPC's library writes lines of its own to stderr, `Got goaway` among them, which cron mails. It reads this when it is loaded, which is
+# never before this line where the workbench loads it.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

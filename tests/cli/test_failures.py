@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.cli.dated import undated
 from tests.oracle import fill, lake_rows, log_of, new_events
 from tests.proxy import Proxy
 from tests.stores import Account, Server, Store
@@ -36,7 +37,7 @@ def says(result: Result, *parts: str, status: int) -> None:
     """The command failed with one sentence on stderr that holds the parts, and nothing on stdout."""
     assert result.exit_code == status, (result.output, result.exception)
     assert result.stdout == ""
-    lines = result.stderr.splitlines()
+    lines = undated(result.stderr).splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("workbench: ")
     assert "Traceback" not in result.stderr
@@ -400,7 +401,7 @@ def test_ctrl_c_keeps_what_was_committed(store: Store, lake: Path) -> None:
         export.send_signal(signal.SIGINT)
         out, err = export.communicate(timeout=20)
     assert export.returncode == 130, (out, err)
-    assert err.splitlines()[-1].startswith("workbench: Stopped.")
+    assert undated(err.splitlines()[-1]).startswith("workbench: Stopped.")
     assert "Traceback" not in err
     copied = lake_rows(lake)
     assert copied[: len(rows)] == rows

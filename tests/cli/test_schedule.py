@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.cli.dated import undated
 from tests.cli.test_failures import run, says
 from tests.lakes import community, write_lake
 from tests.stores import Store
@@ -81,11 +82,11 @@ def test_what_is_due_is_run_once_and_stands_in_the_history(place: Path) -> None:
     }
     done = run("schedule", "due", *now)
     assert done.exit_code == 0, (done.output, done.exception)
-    first, second = done.stdout.splitlines()
+    first, second = undated(done.stdout).splitlines()
     assert first.startswith("2026-03-01T00:00:00Z orders/copy succeeded in ")
     assert second.startswith("2026-03-02T00:00:00Z orders/copy succeeded in ")
     again = run("schedule", "due", *now)
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "Nothing is due.\n")
+    assert (again.exit_code, again.stdout, undated(again.stderr)) == (0, "", "Nothing is due.\n")
     shown = run("schedule", "history", "--json")
     assert [(row["job"], row["scheduled_at"], row["state"], row["attempt"]) for row in json.loads(shown.stdout)] == [
         ("orders/copy", "2026-03-02T00:00:00Z", "succeeded", 1),
@@ -142,13 +143,13 @@ def test_a_server_runs_what_is_due_answers_prometheus_and_ends_cleanly(place: Pa
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]
-        assert server.stdout.readline().startswith("Waiting for orders/copy; ledger ")
+        assert undated(server.stdout.readline()).startswith("Waiting for orders/copy; ledger ")
         deadline = time.monotonic() + 60
         while 'job_attempts_total{job_name="orders/copy",outcome="succeeded"}' not in _read(url):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         server.send_signal(signal.SIGTERM)
-        rest = server.stdout.read().splitlines()
+        rest = undated(server.stdout.read()).splitlines()
         assert server.wait(30) == 0
     assert all("orders/copy succeeded" in line for line in rest[:-1])
     assert rest[-1] == "Stopped."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.events import Selection, format_time
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    @options.command(app, example="workbench export --source 'esdb://127.0.0.1:2113?tls=false' --lake data/chat --category room")
+    @options.command(
+        app, example="workbench export --source 'esdb://127.0.0.1:2113?tls=false' --lake data/chat --category room", dated=True
+    )
     def export(
         *,
         source: options.Source,
@@ -56,7 +59,7 @@ def register(app: typer.Typer) -> None:
         if duckdb is not None:
             open_lake(lake).write_duckdb(duckdb)
             if not json:
-                print(f"The lake stands in {duckdb} too, as the table events.")
+                say(f"The lake stands in {duckdb} too, as the table events.")
 
 
 def print_summary(summary: ExportSummary, *, json: bool) -> None:
@@ -70,16 +73,16 @@ def print_summary(summary: ExportSummary, *, json: bool) -> None:
         return
     left_out = summary.events_read - summary.events_kept
     what = f"{summary.events_read:,} new events" if summary.resumed_after else f"{summary.events_read:,} events"
-    print(
+    say(
         f"{summary.lake}: {what} from {summary.source} in {summary.seconds:.1f} s"
         + (f" ({summary.rate:,.0f} a second)" if summary.events_read else "")
         + (f"; the selection left out {left_out:,}" if left_out else "")
     )
     if summary.cluster is not None and summary.cluster.files_added:
-        print(f"Clustered {summary.cluster.files_removed} files into {summary.cluster.files_added} in {summary.cluster_seconds:.1f} s")
+        say(f"Clustered {summary.cluster.files_removed} files into {summary.cluster.files_added} in {summary.cluster_seconds:.1f} s")
     if summary.scavenged:
-        print("The event at which the last export ended has been scavenged from the log; the copy went on at the next one.")
+        say("The event at which the last export ended has been scavenged from the log; the copy went on at the next one.")
     if summary.checkpoint is not None:
-        print(f"Complete until {format_time(summary.checkpoint.complete_until)}, position {summary.checkpoint.position}")
+        say(f"Complete until {format_time(summary.checkpoint.complete_until)}, position {summary.checkpoint.position}")
     else:
-        print("The log is empty.")
+        say("The log is empty.")

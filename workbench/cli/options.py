@@ -8,13 +8,16 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from workbench.cli.lines import dated_lines, say, warnings_as_lines
 from workbench.errors import UsageError, WorkbenchError
+from workbench.stopping import Stopped, stopped_by_signals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,6 +61,7 @@ Out = Annotated[
 Rows = Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Print at most so many rows in a table.")]
 
 _INTERRUPTED = 130
+_KEPT = "What was committed is kept, and nothing else."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +130,14 @@ class Output:
         show(frame, json=self.json, csv=self.csv, out=self.out, rows=self.rows)
 
 
-def command(app: typer.Typer, *, example: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    app: typer.Typer, *, example: str, name: str | None = None, dated: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose errors print as one sentence, and whose help ends with an example.
 
-    A parameter whose type is a dataclass stands for its fields, each an option: so commands share options.
+    A parameter whose type is a dataclass stands for its fields, each an option: so commands share options. With ``dated`` each line
+    that :func:`~workbench.cli.lines.say` prints begins with the time where the standard error is no terminal: for commands whose
+    output is kept in a log.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -138,15 +146,22 @@ def command(app: typer.Typer, *, example: str, name: str | None = None) -> Calla
 
         @functools.wraps(function)
         def run(*args: Any, **given: Any) -> None:
+            with dated_lines() if dated else nullcontext(), warnings_as_lines():
+                attempt(*args, **given)
+
+        def attempt(*args: Any, **given: Any) -> None:
             try:
-                for parameter, group in groups.items():
-                    given[parameter] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
-                function(*args, **given)
-                sys.stdout.flush()
+                with stopped_by_signals():
+                    for parameter, group in groups.items():
+                        given[parameter] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
+                    function(*args, **given)
+                    sys.stdout.flush()
             except WorkbenchError as error:
                 fail(str(error), status=2 if isinstance(error, UsageError) else 1)
+            except Stopped as stopped:
+                fail(f"Stopped by {stopped.signal.name}. {_KEPT}", status=128 + stopped.signal)
             except KeyboardInterrupt:
-                fail("Stopped. What was committed is kept, and nothing else.", status=_INTERRUPTED)
+                fail(f"Stopped. {_KEPT}", status=_INTERRUPTED)
             except BrokenPipeError:
                 # The reader of our output has gone (`| head`): nobody is left to write to, also not at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -185,5 +200,6 @@ def printable(text: str, *, keep: str = "") -> str:
 
 def fail(sentence: str, *, status: int) -> None:
     """Print why a command failed, and end it."""
-    print(f"workbench: {printable(sentence)}", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be gone: that is what SIGHUP says
+        say(f"workbench: {printable(sentence)}", error=True)
     raise typer.Exit(status)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.errors import UsageError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def register(app: typer.Typer) -> None:
     schedule = typer.Typer(help="Schedules: the jobs of pipelines at their times.", no_args_is_help=True)
     app.add_typer(schedule, name="schedule")
 
-    @options.command(schedule, example="workbench schedule due pipelines/nightly.yaml")
+    @options.command(schedule, example="workbench schedule due pipelines/nightly.yaml", dated=True)
     def due(*, schedule: Schedule, now: Now = None, json: options.Json = False) -> None:
         """Run what is due, once, and end: for cron and any other scheduler.
 
@@ -100,14 +101,14 @@ def register(app: typer.Typer) -> None:
             for one in scheduler.due(stop=stop):
                 done.append(one)
                 if not json:
-                    print(sentence(one), flush=True)
+                    say(sentence(one))
         waiting = scheduler.waiting()
         if json:
             print(json_text({"done": [as_json(one) for one in done], "waiting": [as_json(one) for one in waiting]}))
         for held in waiting if not json else ():
-            print(f"{held.job} of {moment(held.scheduled_at)} waits for {held.why}", file=sys.stderr)
+            say(f"{held.job} of {moment(held.scheduled_at)} waits for {held.why}", error=True)
         if not done and not waiting and not json:
-            print("Nothing is due.", file=sys.stderr)
+            say("Nothing is due.", error=True)
         if any(one.outcome not in ("succeeded", "lost") for one in done):
             raise typer.Exit(1)
 
@@ -141,7 +142,9 @@ def register(app: typer.Typer) -> None:
             raise UsageError(f"There is no job {job!r}; there are {', '.join(scheduler.jobs)}.")
         output.show(_history(ledger, [job] if job else list(scheduler.jobs), most=output.rows + 1 if output.is_table else None))
 
-    @options.command(schedule, example="workbench schedule run nightly/event-types pipelines/nightly.yaml --time 2026-03-01T00:15:00Z")
+    @options.command(
+        schedule, example="workbench schedule run nightly/event-types pipelines/nightly.yaml --time 2026-03-01T00:15:00Z", dated=True
+    )
     def run(
         job: Annotated[str, typer.Argument(metavar="PIPELINE/JOB", help="The job.")],
         *,
@@ -153,11 +156,11 @@ def register(app: typer.Typer) -> None:
 
         scheduler, _ = schedule.open()
         done = scheduler.run(job, scheduled_at=parse_time(time))
-        print(sentence(done))
+        say(sentence(done))
         if done.outcome != "succeeded":
             raise typer.Exit(1)
 
-    @options.command(schedule, example="workbench schedule serve pipelines/nightly.yaml --metrics-port 9464")
+    @options.command(schedule, example="workbench schedule serve pipelines/nightly.yaml --metrics-port 9464", dated=True)
     def serve(
         *,
         schedule: Schedule,
@@ -178,10 +181,10 @@ def register(app: typer.Typer) -> None:
             stop = stack.enter_context(stopped_by_signals())
             if metrics_port is not None:
                 server = stack.enter_context(serve_metrics(schedule.pipelines(), ledger=ledger, host=metrics_host, port=metrics_port))
-                print(f"Metrics at {server.url}", flush=True)
-            print(f"Waiting for {', '.join(scheduler.jobs)}; ledger {ledger.path}", flush=True)
-            scheduler.serve(stop=stop, report=lambda done: print(sentence(done), flush=True))
-        print("Stopped.", flush=True)
+                say(f"Metrics at {server.url}")
+            say(f"Waiting for {', '.join(scheduler.jobs)}; ledger {ledger.path}")
+            scheduler.serve(stop=stop, report=lambda done: say(sentence(done)))
+        say("Stopped.")
 
     @options.command(schedule, example="workbench schedule emit --to crontab pipelines/nightly.yaml")
     def emit(

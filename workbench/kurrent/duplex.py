@@ -20,7 +20,11 @@ import grpc
 from grpc._common import CYGRPC_STATUS_CODE_TO_STATUS_CODE
 from grpc._cython import cygrpc
 
+from workbench.stopping import stop
+
 _NO_FLAGS: Final = 0
+_RAISING: Final = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: stop, signal.SIGHUP: stop}
+"""The handlers that raise an exception wherever the program is."""
 _CLOSED: Final = "closed by the workbench"
 _WAKE_UP: Final = "wake up"
 _WAKE_UP_SECONDS = 0.2
@@ -49,25 +53,29 @@ class CallEnded(grpc.RpcError):  # type: ignore[misc]  # grpc is untyped
 
 
 class _Interrupts:
-    """Holds Ctrl-C back while grpc's own code runs.
+    """Holds back the signals that end a command, Ctrl-C first among them, while grpc's own code runs.
 
-    A KeyboardInterrupt inside would leave a lock of the channel held for ever, and whoever takes it next would hang: another thread,
-    or the garbage collector in one. Held back, it is raised as soon as grpc is left. Where somebody else handles the signal, or
-    outside of the main thread, nothing is changed.
+    An exception inside would leave a lock of the channel held for ever, and whoever takes it next would hang: another thread, or the
+    garbage collector in one. Held back, it is raised as soon as grpc is left. Where somebody else handles a signal, or outside of the
+    main thread, nothing is changed.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release  # ends a wait within grpc
-        self._holding = self._came = False
+        self._holding = False
+        self._came: int | None = None
         self._handler = self._on_signal
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._handler)
+        self._replaced: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number, raises in _RAISING.items():
+                if signal.getsignal(number) is raises:
+                    self._replaced[number] = raises
+                    signal.signal(number, self._handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._holding:
-            signal.default_int_handler(number, frame)
-        self._came = True
+            self._replaced[number](number, frame)
+        self._came = number
         self._release()
 
     def hold(self) -> None:
@@ -75,14 +83,16 @@ class _Interrupts:
 
     def let_go(self) -> None:
         self._holding = False
-        if self._came:
-            self._came = False
-            raise KeyboardInterrupt
+        if self._came is not None:
+            number, self._came = self._came, None
+            self._replaced[number](number, None)
 
     def restore(self) -> None:
-        """Put the handler back as it was."""
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is self._handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        """Put the handlers back as they were."""
+        if threading.current_thread() is threading.main_thread():
+            for number, raises in self._replaced.items():
+                if signal.getsignal(number) is self._handler:
+                    signal.signal(number, raises)
 
 
 class Duplex:
