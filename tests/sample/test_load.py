@@ -71,7 +71,7 @@ def test_a_store_that_holds_a_sample_is_refused_and_left_as_it_is(source: Connec
     load(source, events=100, seed=1)
     before = source.end()
     for seed in (1, 2):
-        with pytest.raises(SourceError, match="already holds a sample"):
+        with pytest.raises(SourceError, match="is not empty: stream '"):
             load(source, events=500, seed=seed)
     assert source.end() == before
 
@@ -95,7 +95,28 @@ def test_a_store_that_stamps_events_itself_is_loaded_and_said_to_compress_the_pa
 
 
 def test_a_stream_that_somebody_else_writes_to_ends_the_load_with_a_hint(source: Connection) -> None:
+    def write(done: int, total: int) -> None:
+        with source.writer() as writer:
+            for number in range(1, 100):
+                writer.append(f"registration-{number}", [NewEvent("theirs")], expected=ANY)
+
+    with pytest.raises(WrongExpectedRevision, match=r"'registration-\d+' is at revision \d+.*load the sample into a fresh one"):
+        load(source, events=2_000, seed=1, progress=write)
+
+
+def test_a_store_to_which_somebody_wrote_is_refused_though_it_holds_no_sample(source: Connection) -> None:
     with source.writer() as writer:
-        writer.append("registration-2", [NewEvent("theirs")], expected=ANY)
-    with pytest.raises(WrongExpectedRevision, match=r"'registration-2' is at revision 0.*load the sample into a fresh one"):
-        load(source, events=2_000, seed=1)
+        writer.append("order-1", [NewEvent("order.placed")], expected=ANY)
+    before = source.end()
+    with pytest.raises(SourceError, match=r"stream 'order-1' has events. Nothing was written"):
+        load(source, events=100, seed=1)
+    assert source.end() == before
+
+
+def test_what_a_server_writes_for_itself_does_not_make_a_store_full(source: Connection) -> None:
+    with source.writer() as writer:
+        writer.set_metadata("$scavenges", {"$maxAge": 60})
+        writer.append("$users", [NewEvent("$User")], expected=ANY)
+    own = len(_rows(source))
+    load(source, events=100, seed=1)
+    assert len(_rows(source)) == own + 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,9 @@ from workbench.cli import options
 from workbench.events import format_time
 
 if TYPE_CHECKING:
+    from workbench.kurrent import Connection
     from workbench.lake import Lake
+    from workbench.timeline import Timeline
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +28,11 @@ def register(app: typer.Typer) -> None:
             "data"
         ),
         events: Annotated[int, typer.Option("--events", metavar="N", min=1, help="How many events the sample system writes.")] = 40_000,
+        # No variable of the environment stands for it: the demo writes, and must be pointed at a store on purpose.
+        source: Annotated[
+            str | None,
+            typer.Option("--source", metavar="URI", help="Fill this KurrentDB, which must be empty, instead of an embedded store."),
+        ] = None,
     ) -> None:
         """Fill an embedded store with the sample system's history, export it, look at it, and write a first report.
 
@@ -38,14 +46,15 @@ def register(app: typer.Typer) -> None:
         from workbench.reports.notebooks import shipped_notebooks
 
         began = time.perf_counter()
-        lake, report = make_lake(directory, events=events), directory / "report.html"
+        lake, report = make_lake(directory, events=events, source=source), directory / "report.html"
         recorded = open_lake(lake)
+        moments = moments_of(recorded)
         say(4, "What is in it")
         print_info(recorded.info())
         print()
         print_table(distribution(recorded.timeline).head(12).select("type", "count", "share", "first_recorded_at", "last_recorded_at"))
-        say(5, "State at any time: users a month before the end, one user's history, and what the next day changed")
-        print_states(recorded)
+        say(5, f"State at any time: users {moments.past_is}, one user's history, and what {moments.later_is} changed")
+        print_states(moments)
         say(6, "A first report")
         run_report("event_types", lake=str(lake), out=report)
         print(f"{report}: open it in a browser; it needs no network.")
@@ -54,37 +63,91 @@ def register(app: typer.Typer) -> None:
         say(8, "What if: the same history, had some of it not happened")
         print_what_if(recorded)
         print(f"\nDone in {time.perf_counter() - began:.0f} s. Next:\n")
-        command = invoked()
-        for line in (
+        command, at = invoked(), moments.example
+        lines = [
             f"distribution --lake {lake} --by category --every 1w",
-            f'sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at 2026-03-01',
-            f"state --projection workbench.sample.projections:User --lake {lake} --at 2026-03-01 --fields name,city,logins,paid",
+            f'sql "select stream, count(*) from events group by 1 order by 2 desc limit 10" --lake {lake} --at {at}',
+            f"state --projection workbench.sample.projections:User --lake {lake} --at {at} --fields name,city,logins,paid",
             f"history --projection user --lake {lake} --key 1 --fields email",
             f'first "logins > 100" --projection workbench.sample.projections:User --lake {lake} --fields name,logins',
-            f"whatif no-deletions no-failed-steps --lake {lake} --at 2026-03-01     # what if: two scenarios side by side",
+            f"whatif no-deletions no-failed-steps --lake {lake} --at {at}     # what if: two scenarios side by side",
             f"steps --projection workbench.sample.projections:User --lake {lake} --key 1 --scenario no-deletions --rows 10",
             f"infer room --lake {lake}     # draft a projection of your own",
-            f"report run workflows --lake {lake} --at 2026-03-01 --out {directory / 'march.html'}     # each notebook is a report",
-            f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own",
-        ):
+            f"report run workflows --lake {lake} --at {at} --out {directory / f'until-{at}.html'}     # each notebook is a report",
+        ]
+        if source is None:
+            lines.append(f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own")
+        for line in lines:
             print(f"  {command} {line}")
         print(f"\nNotebooks, of which each is a report, too: {', '.join(shipped_notebooks())}.")
         print(f"To open them in JupyterLab: {command} lab --lake {lake}")
 
 
-def make_lake(directory: Path, *, events: int = 40_000) -> Path:
-    """Fill an embedded store with the sample's history, copy it into a lake, and return where that lies. Goes on from what is there."""
-    from workbench.cli.export import print_summary
-    from workbench.cli.output import progress
-    from workbench.cli.store import load_sample
-    from workbench.embedded import NOTICE, EmbeddedStore
-    from workbench.export import export_log
+def make_lake(directory: Path, *, events: int = 40_000, source: str | None = None) -> Path:
+    """Fill a store with the sample's history, copy it into a lake, and return where that lies. Goes on from what is there.
+
+    Parameters
+    ----------
+    source
+        The address of an empty store; None makes an embedded one in the directory.
+
+    Raises
+    ------
+    SourceError
+        The store at ``source`` is not empty, and the lake is not there yet; or it is empty, and the lake is of another.
+    """
     from workbench.kurrent import connect
 
-    stored, lake = directory / "store", directory / "demo"
+    lake = directory / "demo"
     directory.mkdir(parents=True, exist_ok=True)
+    if source is None:
+        _fill_embedded(directory, lake, events=events)
+    else:
+        with connect(source) as connection:
+            _fill(connection, lake, events=events)
+            _copy(connection, lake)
+    return lake
+
+
+_SAMPLE = "Ninety days of the sample system: auth, chat and community services, and a registration saga"
+
+
+def _fill(source: Connection, lake: Path, *, events: int) -> None:
+    """Load the sample into a store that was named, unless an earlier demo did and has copied it."""
+    from workbench.cli.store import load_sample
+    from workbench.errors import SourceError
+    from workbench.sample.load import stream_of_users
+
+    say(1, f"The event store at {source.address}")
+    say(2, _SAMPLE)
+    if not lake.exists():
+        load_sample(source, events=events, days=90, seed=1)
+    elif stream_of_users(source) is None:
+        raise SourceError(
+            f"{source.address} is empty, and {lake} is the copy of another store: remove that, or name another directory with --dir."
+        )
+    else:
+        print(f"The store has its history already, and {lake} is its copy.")
+
+
+def _copy(source: Connection, lake: Path) -> None:
+    from workbench.cli.export import print_summary
+    from workbench.cli.output import progress
+    from workbench.export import export_log
+
+    say(3, f"The log, copied into the lake {lake}")
+    with progress("export") as shown:
+        print_summary(export_log(source, lake, progress=shown), json=False)
+
+
+def _fill_embedded(directory: Path, lake: Path, *, events: int) -> None:
+    from workbench.cli.store import load_sample
+    from workbench.embedded import NOTICE, EmbeddedStore
+    from workbench.kurrent import connect
+
+    stored = directory / "store"
     say(1, f"An embedded event store. {NOTICE}")
-    say(2, "Ninety days of the sample system: auth, chat and community services, and a registration saga")
+    say(2, _SAMPLE)
     if stored.exists():
         print(f"The store in {stored} has its history already; remove {stored} and {lake} for another.")
     else:
@@ -94,13 +157,49 @@ def make_lake(directory: Path, *, events: int = 40_000) -> Path:
         with EmbeddedStore(filling) as store, connect(store.uri) as source:
             load_sample(source, events=events, days=90, seed=1)
         filling.rename(stored)
-    say(3, f"The log, copied into the lake {lake}")
-    with EmbeddedStore(stored) as store, connect(store.uri) as source, progress("export") as shown:
-        print_summary(export_log(source, lake, progress=shown), json=False)
-    return lake
+    with EmbeddedStore(stored) as store, connect(store.uri) as source:
+        _copy(source, lake)
 
 
-def print_states(lake: Lake) -> None:
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Two moments of a history, of which the demo asks.
+
+    Attributes
+    ----------
+    past_is, later_is
+        In words, when the first moment is, and what lies between it and the second.
+    at
+        The first moment, as ``--at`` takes it.
+    example
+        A moment for the commands that the demo ends with.
+    """
+
+    past: Timeline
+    later: Timeline
+    past_is: str
+    later_is: str
+    at: str
+    example: str
+
+
+def moments_of(lake: Lake) -> Moments:
+    """Choose the moments: by time where the history has a past, by position where the store stamped all of it within one load."""
+    now, info = lake.timeline, lake.info()
+    assert info.first_recorded_at is not None
+    assert info.last_recorded_at is not None
+    month_ago = (info.last_recorded_at - timedelta(days=30)).replace(hour=0, minute=0, second=0, microsecond=0)
+    if month_ago > info.first_recorded_at:
+        day = (now.upto(month_ago), now.upto(month_ago + timedelta(days=1)))
+        return Moments(*day, "a month before the end", "the next day", at=format_time(month_ago), example="2026-03-01")
+    positions = now.events().select("position").collect()["position"]
+    first = positions.len() * 2 // 3
+    then, later = positions[first], positions[min(first + 1000, positions.len() - 1)]
+    at = str(then)
+    return Moments(now.upto(position=then), now.upto(position=later), "two thirds into the log", "the next thousand events", at, at)
+
+
+def print_states(moments: Moments) -> None:
     """Show what the questions about state answer, on the sample's users."""
     import polars as pl
 
@@ -110,28 +209,26 @@ def print_states(lake: Lake) -> None:
     from workbench.replay.questions import history, state
     from workbench.sample.projections import User
 
-    info = lake.info()
-    assert info.first_recorded_at is not None
-    assert info.last_recorded_at is not None
-    month_ago = (info.last_recorded_at - timedelta(days=30)).replace(hour=0, minute=0, second=0, microsecond=0)
-    then = max(month_ago, info.first_recorded_at)
-    past = lake.timeline.upto(then)
+    past = moments.past
     users = state(User, past)
-    print(f"{users.height:,} users at {format_time(then)}, and the busiest of them:\n")
+    if users.is_empty():
+        print(f"There were no users yet at {moments.at}.")
+        return
+    print(f"{users.height:,} users at {moments.at}, and the busiest of them:\n")
     busiest = users.sort("logins", "key", descending=[True, False]).head(5)
     print_table(busiest.select("key", "name", "city", "roles", "logins", "paid", "last_login"))
     key = busiest["key"][0]
     print(f"\nHow user {key} came to be that, lately:\n")
     versions = history(User, past, key=key).tail(5)
     print_table(versions.select("event_type", "city", "roles", "logins", "paid", "valid_from_position", "valid_from"))
-    print("\nWhat the next day changed, each with the event that began it:\n")
-    changed = diff(User, past, lake.timeline.upto(then + timedelta(days=1)))
+    print(f"\nWhat {moments.later_is} changed, each with the event that began it:\n")
+    changed = diff(User, past, moments.later)
     shown = readable(changed.sort("parted_position").head(5))
     print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "parted_event_type", "parted_position"))
 
 
 def print_workflows(lake: Lake) -> None:
-    """Show what became of the registrations, and how far those came that are stuck."""
+    """Show what became of the registrations, and how far those came that are stuck, or still run where none had time to be stuck."""
     import polars as pl
 
     from workbench.analysis.workflows import Workflow, workflows
@@ -146,8 +243,11 @@ def print_workflows(lake: Lake) -> None:
     )
     found = workflows(registration, lake.timeline)
     print(f"{found}\n")
-    stuck = found.traces.filter(pl.col("outcome") == "stuck").sort("last_at", "correlation_id", descending=[True, False])
-    print_table(stuck.head(5).select("correlation_id", "started_at", "events", "last_type"))
+    stuck = found.traces.filter(pl.col("outcome") == "stuck")
+    waiting = (found.traces.filter(pl.col("outcome") == "running") if stuck.is_empty() else stuck).sort(
+        "last_at", "correlation_id", descending=[True, False]
+    )
+    print_table(waiting.head(5).select("correlation_id", "started_at", "events", "last_type"))
 
 
 def print_what_if(lake: Lake) -> None:
