@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.conformance import IMAGE
 from tests.oracle import fill
 from tests.stores import Store, clock_of
 from workbench.cli.app import app
@@ -67,6 +69,29 @@ def test_the_demo_can_be_run_twice_and_the_commands_that_it_ends_with_run(demo: 
         if words[:2] != ["db", "start"]:
             result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+@pytest.mark.needs("fresh server")
+def test_the_way_with_a_container_works_step_by_step(
+    store: Store, new_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/container.md shows, on a store in place of the container, and on another for its last command, which wants an empty one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    text = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("workbench ")]
+    assert [shlex.split(line)[1] for line in lines[:3]] == ["sample", "export", "info"]
+    for line in lines:
+        uri, more = (new_store().uri, ["--events", "1000"]) if " demo " in line else (store.uri, [])
+        result = CliRunner().invoke(app, [*shlex.split(line.replace("esdb://127.0.0.1:2113?tls=false", uri))[1:], *more])
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    assert (tmp_path / "data" / "container.html").exists()
+
+
+def test_the_container_is_the_same_everywhere() -> None:
+    documents = [README, (ROOT / "docs" / "container.md").read_text(encoding="utf-8")]
+    assert all(f"{IMAGE} --insecure --mem-db" in text for text in documents)
 
 
 @pytest.mark.needs("clock")
