@@ -101,6 +101,15 @@ def test_an_event_is_stamped_before_it_can_be_read(tmp_path: Path, *, on_disk: b
         assert len(seen) == 4
 
 
+def test_a_change_of_the_faults_is_in_effect_when_it_was_made(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    for number in range(50):
+        store.faults.visibility_delay = math.inf
+        store.append("s", events(1))
+        store.faults.visibility_delay = 0
+        store.faults.visibility_delay = math.inf
+        assert len(client.get_stream("s")) == number + 1
+
+
 def test_an_event_becomes_visible_by_itself(store: EmbeddedStore, client: EventStoreDBClient) -> None:
     store.faults.visibility_delay = 0.05
     client.append_event("s", current_version=StreamState.ANY, event=proposed())

@@ -23,11 +23,6 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     return asyncio.run_coroutine_threadsafe(coroutine, _started()).result()
 
 
-def call_soon(callback: Any) -> None:
-    """Have a callable called on the shared loop, without waiting for it."""
-    _started().call_soon_threadsafe(callback)
-
-
 def _started() -> asyncio.AbstractEventLoop:
     global _thread, _loop  # noqa: PLW0603 - the one loop of the process
     with _starting:

@@ -251,8 +251,15 @@ class EmbeddedStore:
         loop.run(self._here().node.rewrite(change))
 
     def _notify(self) -> None:
-        if self._running is not None:
-            loop.call_soon(self._running.node.notify)
+        """Wake all who wait, and return when a change of the faults is in effect."""
+        if self._running is None:
+            return
+        node = self._running.node
+
+        async def notified() -> None:
+            node.notify()
+
+        loop.run(notified())
 
     def _here(self) -> _Running:
         if self._running is None:
