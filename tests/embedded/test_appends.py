@@ -163,10 +163,10 @@ def test_an_append_that_is_too_large_is_refused(client: EventStoreDBClient, stub
     assert len(client.get_stream("s")) == 1
 
 
-def test_an_append_of_nothing_answers_the_current_revision(stub: streams_pb2_grpc.StreamsStub) -> None:
+def test_an_append_of_nothing_answers_the_current_revision_and_a_position(stub: streams_pb2_grpc.StreamsStub) -> None:
     success = stub.Append(append_requests("s")).success
     assert success.WhichOneof("current_revision_option") == "no_stream"
-    assert success.WhichOneof("position_option") == "no_position"
+    assert success.WhichOneof("position_option") == "position"
 
 
 # -- BatchAppend, raw
@@ -260,10 +260,51 @@ def test_a_bad_event_is_told(stub: streams_pb2_grpc.StreamsStub) -> None:
     bad_type, bad_id, bad_stream, good = (batch("s", events(1)) for _ in range(4))
     bad_type.proposed_messages[0].metadata["type"] = ""
     bad_id.proposed_messages[0].id.string = "x"
-    bad_stream.options.stream_identifier.stream_name = b"\xff"
+    bad_stream.options.stream_identifier.stream_name = b"$$"
     *refused, taken = stub.BatchAppend(iter([bad_type, bad_id, bad_stream, good]))
     said = [details_of(reply, shared_pb2.BadRequest).message for reply in refused]
-    assert said == ["The event type is empty.", "'x' is no UUID.", "The stream's name is not UTF-8."]
+    assert said == [
+        "Empty eventType provided. (Parameter 'eventType')",
+        "Unrecognized Guid format.",
+        "Specified argument was out of the range of valid values. (Parameter 'eventStreamId')",
+    ]
+    assert taken.success.current_revision == 0
+
+
+def test_an_append_that_is_refused_for_an_event_is_answered_again_when_its_time_is_over(
+    stub: streams_pb2_grpc.StreamsStub, client: EventStoreDBClient
+) -> None:
+    requests: SimpleQueue[streams_pb2.BatchAppendReq | None] = SimpleQueue()
+    replies = stub.BatchAppend(iter(requests.get, None))
+    correlation = uuid4()
+    bad = batch("s", events(1), correlation=correlation, final=False, deadline=0.2)
+    bad.proposed_messages[0].id.string = "x"
+    requests.put(bad)
+    details_of(next(replies), shared_pb2.BadRequest)
+    requests.put(batch("s", events(1), correlation=correlation, first=False))  # not recorded without the event that was refused
+    late = next(replies)
+    details_of(late, shared_pb2.Timeout)
+    assert late.correlation_id.WhichOneof("value") == "structured"
+    requests.put(None)
+    assert list(replies) == []
+    with pytest.raises(NotFound):
+        client.get_stream("s")
+
+
+def test_an_append_whose_last_part_does_not_come_fails_after_two_seconds(stub: streams_pb2_grpc.StreamsStub) -> None:
+    requests: SimpleQueue[streams_pb2.BatchAppendReq | None] = SimpleQueue()
+    replies = stub.BatchAppend(iter(requests.get, None), timeout=30)
+    requests.put(batch("s", events(1), final=False, deadline=600.0))
+    details_of(next(replies), shared_pb2.Timeout)
+    requests.put(None)
+
+
+def test_older_clients_name_the_instant_until_which_they_wait(stub: streams_pb2_grpc.StreamsStub) -> None:
+    over, ahead = batch("s", events(1)), batch("s", events(1))
+    over.options.deadline_21_10_0.seconds = 1_000_000_000
+    ahead.options.deadline_21_10_0.seconds = 4_102_444_800
+    late, taken = stub.BatchAppend(iter([over, ahead]))
+    details_of(late, shared_pb2.Timeout)
     assert taken.success.current_revision == 0
 
 

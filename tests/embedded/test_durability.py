@@ -100,7 +100,7 @@ def test_no_append_can_keep_a_store_from_starting_again(tmp_path: Path) -> None:
     for _ in range(2):
         with EmbeddedStore(tmp_path) as store:
             client = EventStoreDBClient(store.uri)
-            client.append_to_stream("$$x-1", current_version=StreamState.ANY, events=sent)  # the second time it is there
+            client.append_to_stream("$$x-1", current_version=StreamState.NO_STREAM, events=sent)  # the second time it is there
             assert [event.id for event in client.read_all(filter_exclude=())] == [event.id for event in sent]
             client.close()
 

@@ -12,7 +12,8 @@ from tests.embedded.logs import everything, open_log, visible
 from tests.embedded.wire import events
 from tests.metadata_cases import ALL, CASES
 from workbench.embedded import ANY, NO_STREAM, STREAM_EXISTS, Clock, NewEvent, Tombstoned, WrongRevision
-from workbench.embedded.log import CHUNK, Log
+from workbench.embedded.layout import CHUNK
+from workbench.embedded.log import Log
 from workbench.embedded.records import MAX_REVISION
 
 
@@ -390,7 +391,7 @@ def test_a_log_that_is_opened_again_is_the_same(tmp_path: Path) -> None:
     close()
     log, close = open_log(tmp_path)
     assert (everything(log), log.end, visible(log, "a"), visible(log, "c")) == before
-    assert log.append("a", batch).revision == 2  # idempotent, also by ids from before
+    assert log.append("a", batch, expected=NO_STREAM).revision == 2  # idempotent, also by ids from before
     log.flush()
     assert log.published == len(before[0])
     with pytest.raises(Tombstoned):
@@ -422,14 +423,77 @@ def test_a_log_that_ends_in_an_explicit_transaction_goes_on_behind_it(tmp_path: 
     close()
 
 
-def test_old_ids_are_forgotten_in_the_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.embedded.log._RECENT_IDS", 4)
-    first, *rest = events(12)
-    log.append("a", [first])
-    for event in rest:
-        log.append("a", [event])
-    assert log.append("a", [first]).revision == 12
-    assert log.append("a", [rest[-1]]).revision == 11
+def test_after_a_restart_ids_are_known_for_no_stream_and_exact_revisions_only(tmp_path: Path) -> None:
+    log, close = open_log(tmp_path)
+    batch = events(3)
+    log.append("a", batch)
+    log.flush()
+    close()
+    log, close = open_log(tmp_path)
+    assert log.append("a", batch, expected=NO_STREAM).revision == log.append("a", batch[1:], expected=0).revision == 2
+    assert log.append("a", batch).revision == 5
+    close()
+
+
+def test_ids_outlive_a_scavenge_and_no_restored_backup(log: Log) -> None:
+    batch = events(2)
+    log.append("a", batch)
+    log.flush()
+    log.rewrite(list(log.all_records()))
+    assert log.append("a", batch).revision == 1
+    log.restart()
+    assert log.append("a", batch).revision == 3
+
+
+def test_an_append_of_nothing_takes_a_place_that_no_reader_sees(log: Log) -> None:
+    first = log.append("a", events(1))
+    nothing = log.append("a", [])
+    second = log.append("a", events(1))
+    log.flush()
+    assert first.commit < nothing.commit < second.commit
+    assert (nothing.revision, log.published) == (0, 2)
+    assert log.begins(nothing.commit, head=2)
+    assert log.behind(0) == nothing.commit
+    assert log.behind(1) == log.end
+
+
+def test_an_append_of_nothing_brings_a_deleted_stream_back_without_its_events(log: Log) -> None:
+    log.append("a", events(3))
+    log.delete("a")
+    log.append("a", [])
+    log.flush()
+    assert visible(log, "a") == []
+    with pytest.raises(WrongRevision):
+        log.append("a", [], expected=NO_STREAM)
+    assert log.append("a", events(1), expected=2).revision == 3
+
+
+def test_a_retry_of_what_is_hidden_is_answered_without_a_position(log: Log) -> None:
+    batch = events(2)
+    log.append("a", batch)
+    log.delete("a")
+    for expected in (NO_STREAM, ANY):
+        again = log.append("a", batch, expected=expected)
+        assert (again.revision, again.commit) == (1, -1)
+
+
+def test_the_metadata_of_a_tombstoned_stream_goes_on_if_there_was_any(log: Log) -> None:
+    log.append("$$a", metadata("{}"))
+    log.append("a", events(1))
+    log.tombstone("a")
+    assert log.append("$$a", metadata("{}")).revision == 1
+    log.tombstone("b")
+    with pytest.raises(Tombstoned):
+        log.append("$$b", metadata("{}"))
+
+
+def test_the_first_place_of_an_id_counts(log: Log) -> None:
+    batch = events(1)
+    log.append("a", batch, expected=NO_STREAM)
+    log.append("a", batch, expected=0)
+    log.append("b", batch)
+    assert log.append("a", batch).revision == 0
+    assert log.append("b", batch).revision == 1
 
 
 def test_ids_are_compared_and_not_their_texts(log: Log) -> None:

@@ -52,9 +52,12 @@ def test_a_long_stream_is_read_whole(store: EmbeddedStore, client: EventStoreDBC
     assert [event.id for event in client.get_stream("s", backwards=True)] == [event.id for event in batch[::-1]]
 
 
-def test_a_stream_read_from_its_end_forwards_has_no_events(store: EmbeddedStore, stub: Stub) -> None:
+@pytest.mark.parametrize("options", [{"end": True}, {"count": 0}], ids=str)
+def test_a_stream_read_that_can_have_no_events_is_an_error(store: EmbeddedStore, stub: Stub, options: dict[str, Any]) -> None:
     store.append("s", events(2))
-    assert list(stub.Read(read_stream("s", end=True))) == []
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.Read(read_stream("s", **options)))
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNKNOWN, "Unexpected ReadStreamResult: Error")
 
 
 def test_a_stream_that_is_not_there_is_not_found(client: EventStoreDBClient, stub: Stub) -> None:
@@ -80,8 +83,19 @@ def test_newer_clients_are_told_the_last_revision(store: EmbeddedStore, stub: St
     store.append("s", events(3))
     *_, last = stub.Read(read_stream("s", count=1, compatibility=1))
     assert last.last_stream_position == 2
-    (only,) = stub.Read(read_stream("s", revision=7, compatibility=1))
-    assert only.last_stream_position == 2
+    first, last = stub.Read(read_stream("s", revision=7, compatibility=1))
+    assert (first.first_stream_position, last.last_stream_position) == (3, 2)
+
+
+def test_newer_clients_are_told_where_a_stream_begins_when_a_page_of_it_is_hidden(
+    store: EmbeddedStore, client: EventStoreDBClient, stub: Stub
+) -> None:
+    store.append("s", events(100))
+    client.set_stream_metadata("s", metadata={"$tb": 70}, current_version=StreamState.ANY)
+    first, *found, last = stub.Read(read_stream("s", compatibility=1))
+    assert (first.first_stream_position, len(found), last.last_stream_position) == (70, 30, 99)
+    begun = next(iter(stub.Read(read_stream("s", revision=50, compatibility=1))))  # a page that ends among the visible ones
+    assert begun.event.event.stream_revision == 70
 
 
 # -- $all
@@ -171,10 +185,10 @@ def test_links_are_resolved_to_those_who_ask(store: EmbeddedStore, client: Event
     assert len(list(client.read_all(resolve_links=True, filter_exclude=[]))) == 4
 
 
-@pytest.mark.parametrize("gone", ["missing", "revision", "deleted", "tombstoned", "nonsense"])
+@pytest.mark.parametrize("gone", ["missing", "revision", "deleted", "tombstoned"])
 def test_a_dangling_link_comes_without_its_target(store: EmbeddedStore, client: EventStoreDBClient, stub: Stub, gone: str) -> None:
     store.append("s", events(1))
-    target = {"missing": link(0, "nowhere"), "revision": link(7, "s"), "nonsense": [NewEvent(uuid4(), "$>", b"\xff@@")]}
+    target = {"missing": link(0, "nowhere"), "revision": link(7, "s")}
     done = store.append("links", target.get(gone, link(0, "s")))
     if gone in ("deleted", "tombstoned"):
         getattr(client, "delete_stream" if gone == "deleted" else "tombstone_stream")("s", current_version=StreamState.ANY)
@@ -182,6 +196,21 @@ def test_a_dangling_link_comes_without_its_target(store: EmbeddedStore, client: 
     assert not answer.event.HasField("event")
     assert answer.event.link.commit_position == answer.event.commit_position == done.commit
     assert client.get_stream("links", resolve_links=True) == ()
+
+
+@pytest.mark.parametrize("data", [b"\xff@@", b"", b"x@s", b"1_0@s"])
+def test_what_does_not_begin_with_a_number_is_no_link(store: EmbeddedStore, stub: Stub, data: bytes) -> None:
+    store.append("s", events(1))
+    store.append("links", [NewEvent(uuid4(), "$>", data)])
+    (answer,) = stub.Read(read_stream("links", resolve=True))
+    assert answer.event.event.data == data
+    assert not answer.event.HasField("link")
+
+
+def test_a_link_to_the_revision_before_the_first_names_the_last_event(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", batch := events(3))
+    store.append("links", [NewEvent(uuid4(), "$>", b"-1@s"), NewEvent(uuid4(), "$>", b" 1@s")])
+    assert [event.id for event in client.get_stream("links", resolve_links=True)] == [batch[2].id, batch[1].id]
 
 
 # -- filters

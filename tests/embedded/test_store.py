@@ -182,7 +182,22 @@ def test_server_features_list_the_methods_and_whether_timestamps_are_accepted(*,
         answer = call(b"", timeout=10)
     assert b"\x0a\x0bbatchappend\x12\x22event_store.client.streams.streams\x1a\x11deadline_duration" in answer
     assert (b"\x0a\x0atimestamps\x12\x12workbench.embedded" in answer) is accepts
-    assert answer.endswith(b"\x12\x0724.10.0")
+    assert answer.endswith(b"\x12\x0625.0.1")
+
+
+def test_what_the_store_lacks_is_listed_and_unimplemented(store: EmbeddedStore) -> None:
+    with grpc.insecure_channel(store.address) as channel:
+        features = channel.unary_unary("/event_store.client.server_features.ServerFeatures/GetSupportedMethods")(b"", timeout=10)
+        for package, service, method in (
+            ("persistent_subscriptions", "PersistentSubscriptions", "GetInfo"),
+            ("projections", "Projections", "Statistics"),
+            ("users", "Users", "Details"),
+        ):
+            name = f"event_store.client.{package}.{service}"
+            assert name.lower().encode() in features
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/{name}/{method}")(b"", timeout=10)
+            assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNIMPLEMENTED, "Method is unimplemented.")
 
 
 def test_the_notice_says_what_the_store_is_for() -> None:

@@ -1,10 +1,10 @@
 """An event store in this process that speaks KurrentDB's gRPC protocol, for development and demonstration."""
 
 from workbench.embedded.accounts import Account
+from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.clock import Clock
 from workbench.embedded.cluster import Member
 from workbench.embedded.faults import Faults
-from workbench.embedded.log import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.records import NewEvent
 from workbench.embedded.store import NOTICE, EmbeddedStore
 

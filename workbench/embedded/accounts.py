@@ -5,21 +5,26 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
+from workbench.embedded.access import ADMINS, EVERYBODY, Right, may
 from workbench.embedded.failures import access_denied, unauthenticated
+from workbench.embedded.log import Log
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the store. Admins read ``$all`` and the streams of the system; others read and write the streams of users."""
+    """A user of the store. Admins may do everything; others what the access lists of streams let them, by default all with users'
+    streams and nothing with those of the system and ``$all``.
+    """
 
     password: str
     admin: bool = False
 
 
-_ANYBODY = Account("", admin=True)
+_NOBODY = frozenset({EVERYBODY})
+_SYSTEM = frozenset({EVERYBODY, ADMINS})
 
 
 class Accounts:
@@ -28,36 +33,33 @@ class Accounts:
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self._accounts = dict(accounts)
 
-    def check(self, metadata: Iterable[tuple[str, str | bytes]], stream: str) -> None:
-        """Let the sender of a call have a stream, or ``$all``.
+    def check(self, metadata: Iterable[tuple[str, str | bytes]], stream: str, right: Right, log: Log) -> None:
+        """Let the sender of a call use a stream, or ``$all``.
 
         Raises
         ------
         Failure
             UNAUTHENTICATED for a wrong user or password, PERMISSION_DENIED for a lack of rights.
         """
-        if not self._accounts:
-            return
-        account = self.account(metadata)
-        if account is None or not (account.admin or _is_users(stream)):
+        if self._accounts and not may(self.roles(metadata), right, stream, log):
             raise access_denied()
 
-    def account(self, metadata: Iterable[tuple[str, str | bytes]]) -> Account | None:
-        """Return the account that a call names, if it names one.
+    def roles(self, metadata: Iterable[tuple[str, str | bytes]]) -> Set[str]:
+        """Return the roles of the sender of a call.
 
         Raises
         ------
         Failure
-            UNAUTHENTICATED: there is no such account, or that is not its password.
+            UNAUTHENTICATED: the call names an account that there is not, or with another password.
         """
         if not self._accounts:
-            return _ANYBODY
+            return _SYSTEM
         for key, value in metadata:
             if key == "authorization":
                 return self._authenticated(value if isinstance(value, str) else value.decode("latin-1"))
-        return None
+        return _NOBODY
 
-    def _authenticated(self, header: str) -> Account:
+    def _authenticated(self, header: str) -> Set[str]:
         scheme, _, encoded = header.partition(" ")
         try:
             name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
@@ -66,9 +68,4 @@ class Accounts:
         account = self._accounts.get(name)
         if scheme.lower() != "basic" or account is None or not hmac.compare_digest(password.encode(), account.password.encode()):
             raise unauthenticated()
-        return account
-
-
-def _is_users(stream: str) -> bool:
-    # A stream of metadata goes by the rights of the stream that it is about.
-    return not stream.removeprefix("$$").startswith("$")
+        return _NOBODY | {name} | ({ADMINS} if account.admin else set())

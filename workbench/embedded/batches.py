@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,15 +14,22 @@ from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from workbench.embedded.failures import Failure
-from workbench.embedded.log import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Tombstoned, WrongRevision
+from workbench.embedded.access import WRITE
+from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Tombstoned, WrongRevision
+from workbench.embedded.clock import TICKS_PER_SECOND
+from workbench.embedded.failures import Failure, invalid_argument
 from workbench.embedded.node import Context, Node
-from workbench.embedded.proposals import expected_revision, parse_uuid, proposed_event, size_of, stream_name
+from workbench.embedded.proposals import expected_revision, parse_uuid, proposed_event, size_of, writable_stream
 from workbench.embedded.records import NewEvent
+from workbench.embedded.requests import parsed
 
 _IN_FLIGHT = 16_384  # replies that may wait; beyond it, requests wait in the connection
 
+_WRITE_TIMEOUT = 2.0
+"""After how many seconds at most an append fails whose last part has not come; the server's default."""
+
 _Request = streams_pb2.BatchAppendReq
+_Proposed = streams_pb2.BatchAppendReq.ProposedMessage
 _Reply = streams_pb2.BatchAppendResp
 _NOTHING = empty_pb2.Empty()
 
@@ -29,12 +38,15 @@ _NOTHING = empty_pb2.Empty()
 class _Batch:
     """An append of which more is to come."""
 
-    correlation: shared_pb2.UUID
     stream: str
     expected: int
+    seconds: float
+    """How long it may stay open."""
+
     events: list[NewEvent] = field(default_factory=list)
     size: int = 0
     timer: asyncio.TimerHandle | None = None
+    refused: bool = False
 
     def close(self) -> None:
         if self.timer is not None:
@@ -86,7 +98,7 @@ class _Call:
         read = self._context.read
         try:
             while (request := await read()) is not grpc.aio.EOF:
-                answer = self._take(request)
+                answer = self._take(parsed(request, _Request))
                 if answer is not None:
                     self.answers.put_nowait(answer)
                 while self.answers.qsize() > _IN_FLIGHT:
@@ -99,54 +111,67 @@ class _Call:
             batch.close()
 
     def _take(self, request: _Request) -> tuple[int, _Reply] | None:
-        """Take one request: a whole append, or a part of one; return the answer if it ends the append."""
+        """Take one request: a whole append, or a part of one; return the answer if there is one to send."""
+        named = request.options.stream_identifier if request.options.HasField("stream_identifier") else None
         try:
             correlation = parse_uuid(request.correlation_id)
+            if request.HasField("options"):
+                self._begin(correlation, request.options)
             batch = self._open.get(correlation)
-            if batch is None:
-                if not request.HasField("options"):
-                    return None  # the rest of an append that was refused already
-                batch = self._begin(request)
-                if not request.is_final:
-                    self._keep(correlation, batch, request)
-            try:
-                for message in request.proposed_messages:
-                    event = proposed_event(message, accept_timestamps=self._node.accept_timestamps)
-                    batch.events.append(event)
-                    batch.size += size_of(event)
-                if batch.size > MAX_APPEND_SIZE:
-                    raise _Refused(
-                        _status(
-                            code_pb2.INVALID_ARGUMENT,
-                            "MaximumAppendSizeExceeded",
-                            shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MAX_APPEND_SIZE),
-                        )
-                    )
-            except (Failure, _Refused):
-                self._drop(correlation)
-                raise
+            if batch is None or batch.refused:
+                return None  # the rest of an append that was answered already
+            if named is None:
+                named = shared_pb2.StreamIdentifier(stream_name=batch.stream.encode())
+            self._add(correlation, batch, request.proposed_messages)
             if not request.is_final:
+                self._expect_more(correlation, batch)
                 return None
             self._drop(correlation)
-            return self._append(batch)
+            if not correlation.int:
+                raise invalid_argument("The correlation id is empty.", in_batch=_EMPTY_CORRELATION)
+            return self._append(batch, request.correlation_id)
         except _Refused as refused:
-            return 0, _reply(request.correlation_id, _stream_of(request), error=refused.status)
+            status = refused.status
         except Failure as failure:
-            return 0, _reply(request.correlation_id, _stream_of(request), error=_as_status(failure))
+            status = _as_status(failure)
+        identity = request.correlation_id if request.HasField("correlation_id") else None
+        return 0, _Reply(correlation_id=identity, stream_identifier=named, error=status)
 
-    def _begin(self, request: _Request) -> _Batch:
-        options = request.options
-        stream = stream_name(options.stream_identifier)
-        self._node.admit(self._context, stream, writes=True)
-        if options.HasField("deadline") and options.deadline.seconds + options.deadline.nanos / 1e9 <= 0:
+    def _begin(self, correlation: UUID, options: streams_pb2.BatchAppendReq.Options) -> None:
+        """Open an append. Options that are sent again for an open one change nothing."""
+        if not options.HasField("stream_identifier"):
+            raise invalid_argument("The request names no stream.", in_batch="Object reference not set to an instance of an object.")
+        stream = writable_stream(options.stream_identifier)
+        self._node.admit(self._context, stream, WRITE)
+        seconds = min(_requested_timeout(options, self._node.now()), _WRITE_TIMEOUT)
+        if seconds <= 0:
             raise _Refused(_TIMEOUT)
-        return _Batch(request.correlation_id, stream, expected_revision(options, "expected_stream_position", "stream_position"))
+        if correlation not in self._open:
+            expected = expected_revision(options, "expected_stream_position", "stream_position")
+            self._open[correlation] = _Batch(stream, expected, seconds)
 
-    def _keep(self, correlation: UUID, batch: _Batch, request: _Request) -> None:
-        self._open[correlation] = batch
-        if request.options.HasField("deadline"):
-            seconds = request.options.deadline.seconds + request.options.deadline.nanos / 1e9
-            batch.timer = asyncio.get_running_loop().call_later(min(seconds, 86_400.0), self._expire, correlation)
+    def _add(self, correlation: UUID, batch: _Batch, proposed: Iterable[_Proposed]) -> None:
+        """Add events to an append.
+
+        One that was refused for one of its events stays open until its time is over, and is answered a second time then, as the
+        server does. (What comes for it meanwhile is left out; the server would record it without the event that it refused.)
+        """
+        try:
+            for message in proposed:
+                event = proposed_event(message, accept_timestamps=self._node.accept_timestamps)
+                batch.events.append(event)
+                batch.size += size_of(event)
+        except Failure:
+            batch.refused = True
+            self._expect_more(correlation, batch)
+            raise
+        if batch.size > MAX_APPEND_SIZE:
+            self._drop(correlation)
+            raise _Refused(_TOO_LARGE)
+
+    def _expect_more(self, correlation: UUID, batch: _Batch) -> None:
+        if batch.timer is None:
+            batch.timer = asyncio.get_running_loop().call_later(batch.seconds, self._expire, correlation)
 
     def _drop(self, correlation: UUID) -> None:
         batch = self._open.pop(correlation, None)
@@ -155,9 +180,11 @@ class _Call:
 
     def _expire(self, correlation: UUID) -> None:
         batch = self._open.pop(correlation)
-        self.answers.put_nowait((0, _reply(batch.correlation, batch.stream, error=_TIMEOUT)))
+        high, low = (part - (part >> 63 << 64) for part in divmod(correlation.int, 2**64))
+        structured = shared_pb2.UUID.Structured(most_significant_bits=high, least_significant_bits=low)
+        self.answers.put_nowait((0, _reply(shared_pb2.UUID(structured=structured), batch.stream, error=_TIMEOUT)))
 
-    def _append(self, batch: _Batch) -> tuple[int, _Reply]:
+    def _append(self, batch: _Batch, correlation: shared_pb2.UUID) -> tuple[int, _Reply]:
         try:
             done = self._node.log.append(batch.stream, batch.events, expected=batch.expected)
         except WrongRevision as error:
@@ -166,7 +193,7 @@ class _Call:
             identifier = shared_pb2.StreamIdentifier(stream_name=batch.stream.encode())
             raise _Refused(_status(code_pb2.NOT_FOUND, "StreamDeleted", shared_pb2.StreamDeleted(stream_identifier=identifier))) from None
         self._node.settle()
-        reply = _reply(batch.correlation, batch.stream)
+        reply = _reply(correlation, batch.stream)
         success = reply.success
         if done.revision < 0:
             success.no_stream.CopyFrom(_NOTHING)
@@ -194,7 +221,22 @@ def _status(code: int, message: str, details: Message) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=message, details=packed)
 
 
+def _requested_timeout(options: streams_pb2.BatchAppendReq.Options, now: int) -> float:
+    """Return within how many seconds a client wants its append done: a duration, or from older clients an instant."""
+    if options.HasField("deadline"):
+        ticks = options.deadline.seconds * TICKS_PER_SECOND + options.deadline.nanos // 100
+    elif options.HasField("deadline_21_10_0"):
+        ticks = options.deadline_21_10_0.seconds * TICKS_PER_SECOND + options.deadline_21_10_0.nanos // 100 - now
+    else:
+        return math.inf
+    return float(ticks / TICKS_PER_SECOND)
+
+
+_EMPTY_CORRELATION = "correlationId (Parameter 'correlationId should be non-empty GUID.')"
 _TIMEOUT = _status(code_pb2.DEADLINE_EXCEEDED, "Timeout", shared_pb2.Timeout())
+_TOO_LARGE = _status(
+    code_pb2.INVALID_ARGUMENT, "MaximumAppendSizeExceeded", shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=MAX_APPEND_SIZE)
+)
 
 
 def _as_status(failure: Failure) -> status_pb2.Status:
@@ -202,12 +244,8 @@ def _as_status(failure: Failure) -> status_pb2.Status:
     if failure.code is StatusCode.PERMISSION_DENIED:
         return _status(code_pb2.PERMISSION_DENIED, "AccessDenied", shared_pb2.AccessDenied())
     if failure.code is StatusCode.INVALID_ARGUMENT:
-        return _status(code_pb2.INVALID_ARGUMENT, "BadRequest", shared_pb2.BadRequest(message=failure.details))
+        return _status(code_pb2.INVALID_ARGUMENT, "BadRequest", shared_pb2.BadRequest(message=failure.in_batch or failure.details))
     raise failure
-
-
-def _stream_of(request: _Request) -> str:
-    return str(request.options.stream_identifier.stream_name, errors="replace")
 
 
 def _reply(correlation: shared_pb2.UUID, stream: str, *, error: status_pb2.Status | None = None) -> _Reply:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 from workbench.errors import InvalidTime
 
 TICKS_PER_SECOND = 10_000_000
+SINCE_YEAR_1 = 621_355_968_000_000_000
+"""How many ticks passed from the first day that .NET's dates know to the Unix epoch."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

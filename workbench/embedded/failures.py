@@ -12,16 +12,21 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
-from workbench.embedded.log import MAX_APPEND_SIZE, Tombstoned, WrongRevision
+from workbench.embedded.appends import MAX_APPEND_SIZE, Tombstoned, WrongRevision
 
 
 class Failure(Exception):
-    """Raised inside the server to end a call with a status other than OK."""
+    """Raised inside the server to end a call with a status other than OK.
 
-    def __init__(self, code: StatusCode, details: str, **trailers: str) -> None:
+    ``in_batch`` is what ``BatchAppend`` says instead of the details. There the server shows the text of a .NET exception, where
+    other calls end with no more than "Exception was thrown by handler.".
+    """
+
+    def __init__(self, code: StatusCode, details: str, *, in_batch: str | None = None, **trailers: str) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
+        self.in_batch = in_batch
         self.trailers = tuple((name.replace("_", "-"), value) for name, value in trailers.items())
 
     async def abort(self, context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
@@ -60,7 +65,7 @@ def access_denied() -> Failure:
 
 def unauthenticated() -> Failure:
     """A user that is unknown, or a wrong password."""
-    return Failure(StatusCode.UNAUTHENTICATED, "Unauthenticated: unknown user or wrong password.")
+    return Failure(StatusCode.UNAUTHENTICATED, "Unauthenticated")
 
 
 def not_leader(host: str, port: int) -> Failure:
@@ -94,11 +99,23 @@ def missing_metadata(name: str) -> Failure:
     return Failure(
         StatusCode.INVALID_ARGUMENT,
         f"Required Metadata Property '{name}' is missing",
+        in_batch="The given key was not present in the dictionary.",
         exception="missing-required-metadata-property",
         required_metadata_properties="type,content-type",
     )
 
 
-def invalid_argument(details: str) -> Failure:
+def invalid_argument(details: str, *, in_batch: str | None = None) -> Failure:
     """A request that cannot mean anything."""
-    return Failure(StatusCode.INVALID_ARGUMENT, details)
+    return Failure(StatusCode.INVALID_ARGUMENT, details, in_batch=in_batch)
+
+
+def not_chosen(message: str, choice: str) -> Failure:
+    """A request that leaves open one of the choices that a message of the protocol offers; both are named as in .NET."""
+    details = f"'None' is not a valid EventStore.Client.Streams.{message}+{choice}OneofCase"
+    return invalid_argument(details, in_batch=f'Status(StatusCode="InvalidArgument", Detail="{details}")')
+
+
+def unimplemented(what: str) -> Failure:
+    """A call of a method, or of a service, that this server does not have."""
+    return Failure(StatusCode.UNIMPLEMENTED, f"{what} is unimplemented.")

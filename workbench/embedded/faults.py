@@ -10,9 +10,11 @@ from itertools import islice
 
 from grpc import StatusCode
 
+from workbench.embedded.appends import Appended
 from workbench.embedded.cluster import LEADER, Member, check_state
 from workbench.embedded.failures import Failure, not_ready
-from workbench.embedded.log import CHUNK, Appended, Log
+from workbench.embedded.layout import CHUNK
+from workbench.embedded.log import Log
 from workbench.embedded.records import NewEvent, Record, redacted
 from workbench.errors import UsageError
 
@@ -283,7 +285,7 @@ class Faults:
             lost = log.commits[len(kept)] if len(kept) < log.published else log.end
             scavenged = log.scavenged if lost >= log.scavenged else 0
             log.rewrite(kept, scavenged=scavenged, end=scavenged)
-            log.history += 1
+            log.restart()
 
         self._rewrite(change)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from esdbclient.protos.Grpc import streams_pb2
 from grpc import StatusCode
 
-from workbench.embedded.failures import Failure
+from workbench.embedded.expressions import UnreadableExpression, compiled
+from workbench.embedded.failures import Failure, invalid_argument
 from workbench.embedded.log import Log
 
 DEFAULT_WINDOW = 32
@@ -39,19 +39,18 @@ class Filter:
     Raises
     ------
     Failure
-        INVALID_ARGUMENT: nothing to filter by, no window, or an expression that Python's ``re`` cannot read.
+        INVALID_ARGUMENT: an expression that .NET cannot read, or that cannot be translated.
     """
 
     def __init__(self, options: streams_pb2.ReadReq.Options.FilterOptions) -> None:
-        subject = options.WhichOneof("filter")
-        if subject is None:
-            raise Failure(StatusCode.INVALID_ARGUMENT, "The filter names neither a stream nor an event type.")
-        window = options.WhichOneof("window")
-        if window is None:
-            raise Failure(StatusCode.INVALID_ARGUMENT, "The filter has no window: set max or count.")
+        subject = options.WhichOneof("filter") or "event_type"
         self._by_type = subject == "event_type"
         self._verdicts = _Verdicts(_test(getattr(options, subject)))
-        self.checkpoint_interval = (options.max if window == "max" else DEFAULT_WINDOW) * options.checkpointIntervalMultiplier
+        self.window = options.max if options.HasField("max") else DEFAULT_WINDOW
+        """How many events a subscription looks at in one step."""
+        if not self.window:
+            raise invalid_argument("The filter's window is 0: it would look at no event, and never end.")
+        self.checkpoint_interval = self.window * options.checkpointIntervalMultiplier
         """After how many events that were looked at a subscription is sent a checkpoint."""
 
     def allowed(self, log: Log, numbers: Sequence[int]) -> list[int]:
@@ -69,8 +68,7 @@ def _test(expression: streams_pb2.ReadReq.Options.FilterOptions.Expression) -> C
         prefixes = tuple(expression.prefix)
         return lambda name: name.startswith(prefixes)
     try:
-        # The server's expressions are .NET's, which write a named group without Python's P.
-        pattern = re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", expression.regex))
-    except re.error as error:
+        pattern = compiled(expression.regex)
+    except UnreadableExpression as error:
         raise Failure(StatusCode.INVALID_ARGUMENT, f"The filter's expression {expression.regex!r} cannot be read: {error}.") from None
     return lambda name: pattern.search(name) is not None

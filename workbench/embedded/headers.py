@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from email.utils import formatdate
+from inspect import isasyncgenfunction
 from typing import Any
 
 import grpc
@@ -43,6 +44,8 @@ class DateHeader(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             return handler
         codecs = (handler.request_deserializer, handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:
+            if isasyncgenfunction(handler.stream_stream):
+                return grpc.stream_stream_rpc_method_handler(self._many(handler.stream_stream), *codecs)
             return grpc.stream_stream_rpc_method_handler(self._conversation(handler.stream_stream), *codecs)
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(self._many(handler.unary_stream), *codecs)

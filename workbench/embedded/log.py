@@ -13,59 +13,22 @@ import json
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from workbench.embedded import records
+from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
+from workbench.embedded.committed import CommittedIds
+from workbench.embedded.layout import CHUNK, LOG_HEADER, RECORD_OVERHEAD, place, size_of_record
 from workbench.embedded.metadata import Limits, read_object
 from workbench.embedded.records import MAX_REVISION, NewEvent, Record
 from workbench.embedded.storage import Storage
 
-NO_STREAM = -1
-ANY = -2
-STREAM_EXISTS = -4
-"""What a writer may expect of a stream besides a revision; the numbers are KurrentDB's own, and stand in its messages."""
+LAST = -1
+"""Stands for the last event of a stream where a link names a revision."""
 
-CHUNK = 256 * 1024 * 1024
-"""The log is cut into chunks of this many bytes, and no record crosses the cut."""
-
-MAX_APPEND_SIZE = 1024 * 1024
-"""How many bytes one append may have in all, the server's default."""
-
-_LOG_HEADER = 128
-_RECORD_OVERHEAD = 96
-_RECENT_IDS = 100_000
 _PAGE = 4_096
 _ID_NAMESPACE = UUID("6f1c2c1e-6b0a-4c7e-9d0c-3b8f5f0f6a51")
-
-
-class WrongRevision(Exception):
-    """Raised when a stream is not at the revision that the writer expected."""
-
-    def __init__(self, stream: str, *, expected: int, current: int) -> None:
-        super().__init__(f"stream {stream} is at revision {current}, not {expected}")
-        self.stream = stream
-        self.expected = expected
-        self.current = current
-
-
-class Tombstoned(Exception):
-    """Raised when a stream was tombstoned."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(f"stream {stream} is tombstoned")
-        self.stream = stream
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where an append went: its last event, and how many records must be published before it may be acknowledged."""
-
-    revision: int
-    commit: int
-    prepare: int
-    count: int
 
 
 class _Staged(NamedTuple):
@@ -111,6 +74,7 @@ class Log:
         """Rises when the log is replaced by another, as by a restored backup."""
         self.generation = 0
         """Rises when records were taken away or replaced, so that numbers no longer mean what they did."""
+        self._committed = CommittedIds()
         self._clear()
 
     def _clear(self) -> None:
@@ -121,13 +85,13 @@ class Log:
         self.stream_of: list[Stream] = []
         self.type_of: list[str] = []
         self._streams: dict[str, Stream] = {}
-        self._recent: dict[int, int] = {}
-        self._older: dict[int, int] = {}
+        self._empty = array("q")
+        """Where appends of nothing took a place in the log. No reader sees one; the places are forgotten at a restart."""
         self._unpublished: list[Record] = []
         self._taken = 0
         self.published = 0
         """How many records readers may see."""
-        self.end = _LOG_HEADER
+        self.end = LOG_HEADER
         """The position at which the next record will begin."""
 
     @property
@@ -139,6 +103,11 @@ class Log:
     def scavenged(self) -> int:
         """Below this position the log was scavenged: records may be missing, and a read may start anywhere."""
         return self._storage.scavenged
+
+    def restart(self) -> None:
+        """Note that the log was replaced by another one, for which a server is restarted: it knows no ids of earlier appends."""
+        self.history += 1
+        self._committed.forget()
 
     def load(self) -> None:
         """Build the index from what the storage holds."""
@@ -154,18 +123,15 @@ class Log:
                 (frame,) = self._storage.frames_at(stream.numbers[-1:])
                 payload = records.decode(frame)
                 self._note_limits(stream, Limits.parse(payload.data, is_json=payload.is_json), stream.numbers[-1])
-        for start in range(max(0, self.published - _RECENT_IDS), self.published, _PAGE):
-            for number, frame in enumerate(self._storage.frames(start, min(start + _PAGE, self.published)), start):
-                self._remember(records.id_of(frame), number)
         self.end = max(self.end, self._storage.end)
         if self.published:
             self.end = max(self.end, self._end_of(self.published - 1))
 
     def _end_of(self, number: int) -> int:
         if self.commits[number] != self.prepares[number]:
-            return self.commits[number] + _RECORD_OVERHEAD  # of the commit record
+            return self.commits[number] + RECORD_OVERHEAD  # of the commit record
         payload = records.decode(self.frames(number, number + 1)[0])
-        size = _size(self.stream_of[number].name, self.type_of[number], payload.data, payload.metadata)
+        size = size_of_record(self.stream_of[number].name, self.type_of[number], payload.data, payload.metadata)
         return self.commits[number] + size
 
     # -- writing
@@ -174,8 +140,9 @@ class Log:
         """Stage events at the end of a stream, all or none.
 
         ``expected`` is a revision, ``NO_STREAM``, ``ANY`` or ``STREAM_EXISTS``. An append that was recorded before, by its event
-        ids at the revisions that it would take, is not recorded again and answers as it did (for ``ANY`` and ``STREAM_EXISTS``
-        as long as the ids are among the last hundred thousand).
+        ids at the revisions that it would take, is not recorded again and answers as it did. For ``ANY`` and ``STREAM_EXISTS``
+        that holds as long as ``CommittedIds`` knows the ids, and not after a restart. An append of nothing takes a place in the
+        log, which no reader sees, and brings a deleted stream back.
 
         Raises
         ------
@@ -187,24 +154,41 @@ class Log:
         repeated = self._check(stream, events, expected)
         if repeated is not None:
             return repeated
-        if not events:
-            revision = self.last_revision(stream)
-            return Appended(revision, -1, -1, self.published)
+        last = self.last_revision(stream)
         original = stream.removeprefix("$$")
-        revived = self.limits(original).deleted
+        deleted = self.limits(original).deleted
         recreated_from = self.last_revision(original) + 1
-        staged = self._prepared(stream, events)
-        if revived:  # what was there before the deletion stays hidden
-            metastream = "$$" + original
-            # The append may be to the metadata itself.
-            newest = read_object(events[-1].data) or {} if stream == metastream else self._newest_metadata(original)
-            limits = {**newest, "$tb": recreated_from}
-            first = self.last_revision(metastream) + 1 + (len(events) if stream == metastream else 0)
-            metadata = self._metadata(limits, created=events[-1].created, end=staged[-1].end)
-            staged += self._prepared(metastream, [metadata], revision=first, end=staged[-1].end)
+        nothing = None
+        if events:
+            staged = self._prepared(stream, events)
+            end = staged[-1].end
+        else:
+            staged = []
+            nothing, end = place(self.end, size_of_record(stream))
+        if deleted:
+            created = events[-1].created if events else None
+            staged += self._revival(original, events if stream != original else (), recreated_from, end=end, created=created)
+        if nothing is not None:
+            self._empty.append(nothing)
+            self.end = end
         self._stage(staged)
-        last = staged[len(events) - 1].record
-        return Appended(last.revision, last.commit, last.prepare, len(self.commits))
+        if nothing is not None:
+            return Appended(last, nothing, nothing, len(self.commits))
+        record = staged[len(events) - 1].record
+        return Appended(record.revision, record.commit, record.prepare, len(self.commits))
+
+    def _revival(self, stream: str, own: Sequence[NewEvent], recreated_from: int, *, end: int, created: int | None) -> list[_Staged]:
+        """Prepare the metadata that brings a deleted stream back and leaves hidden what was there before the deletion.
+
+        ``own`` is the metadata, if that is what is being appended. What is no JSON object brings all events back, and is kept.
+        """
+        metastream = "$$" + stream
+        newest = read_object(own[-1].data) if own else self._newest_metadata(stream)
+        if newest is None:
+            return []
+        first = self.last_revision(metastream) + 1 + len(own)
+        metadata = self._metadata({**newest, "$tb": recreated_from}, created=created, end=end)
+        return self._prepared(metastream, [metadata], revision=first, end=end)
 
     def delete(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
         """Stage the metadata that hides all events of a stream; a later append continues its revisions.
@@ -218,11 +202,12 @@ class Log:
         Tombstoned
             The stream was tombstoned, or was deleted and is expected to exist.
         """
-        self._check(stream, (), expected)
+        metadata = self._metadata({"$tb": MAX_REVISION}, created=created)
+        self._check(stream, [metadata], expected)
         metastream = "$$" + stream
         if self.last_revision(stream) < 0 and self.last_revision(metastream) < 0:
             raise WrongRevision(stream, expected=expected, current=NO_STREAM)
-        self._stage(self._prepared(metastream, [self._metadata({"$tb": MAX_REVISION}, created=created)]))
+        self._stage(self._prepared(metastream, [metadata]))
         return self._done()
 
     def tombstone(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
@@ -237,20 +222,21 @@ class Log:
         Tombstoned
             The stream was tombstoned before.
         """
-        self._check(stream, (), expected)
         event = NewEvent(_own_id(self.end), "$streamDeleted", is_json=False, created=created)
+        self._check(stream, [event], expected)
         self._stage(self._prepared(stream, [event], revision=MAX_REVISION))
         return self._done()
 
     def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
         """Stage events as an explicit transaction of the old TCP protocol: one commit position, and a prepare position each."""
-        self._check(stream, (), ANY)
+        if self.last_revision(stream) == MAX_REVISION:
+            raise Tombstoned(stream)
         prepares = []
         end = self.end
         for event in events:
-            position, end = _place(end, _size(stream, event.type, event.data, event.metadata))
+            position, end = place(end, size_of_record(stream, event.type, event.data, event.metadata))
             prepares.append(position)
-        commit, end = _place(end, _RECORD_OVERHEAD)
+        commit, end = place(end, RECORD_OVERHEAD)
         first = self.last_revision(stream) + 1
         self._stage(
             [
@@ -272,36 +258,50 @@ class Log:
         if expected in (ANY, STREAM_EXISTS):
             return self._repeated_recently(stream, events, expected, current)
         if expected < current:
-            repeated = self._repeated(stream, events, expected)
-            if repeated is None and not (expected == NO_STREAM and self.limits(stream).deleted):
-                raise WrongRevision(stream, expected=expected, current=current)
-            return repeated
+            return self._repeated(stream, events, expected, current)
         if expected > current:
             raise WrongRevision(stream, expected=expected, current=current)
         return None
 
     def _repeated_recently(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> Appended | None:
-        number = -1
+        revision = -1
         for at, event in enumerate(events):
-            found = self._recent.get(event.id.int)
-            if found is None:
-                found = self._older.get(event.id.int)
-            if found is None or self.stream_of[found].name != stream:
+            known = self._committed.place_of(event.id)
+            if known is None or known.stream != stream:
                 if at:  # begins like an append that was recorded, and goes on otherwise
                     raise WrongRevision(stream, expected=expected, current=current)
                 return None
-            number = found
-        return None if number < 0 else self._at(number)
+            revision = known.revision
+        return None if revision < 0 else self._again(stream, revision)
 
-    def _repeated(self, stream: str, events: Sequence[NewEvent], expected: int) -> Appended | None:
-        first = expected + 1
-        numbers = self._streams[stream].numbers
-        start = bisect_left(numbers, first, key=self.revisions.__getitem__)
-        there = numbers[start : start + len(events)]
-        if not events or len(there) < len(events) or self.revisions[there[0]] != first:
-            return None
-        known = [records.id_of(frame) for frame in self.frames_at(there)]
-        return self._at(there[-1]) if known == [event.id for event in events] else None
+    def _repeated(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> Appended | None:
+        for at, event in enumerate(events):
+            revision = expected + 1 + at
+            if self._committed.place_of(event.id) != (stream, revision) and event.id != self._id_at(stream, revision):
+                if at == 0 and expected == NO_STREAM and self.limits(stream).deleted:
+                    return None
+                raise WrongRevision(stream, expected=expected, current=current)
+        if not events:
+            raise WrongRevision(stream, expected=expected, current=current)
+        return self._again(stream, expected + len(events))
+
+    def _number_at(self, stream: str, revision: int) -> int | None:
+        known = self._streams.get(stream)
+        numbers = known.numbers if known is not None else ()
+        at = bisect_left(numbers, revision, key=self.revisions.__getitem__)
+        return numbers[at] if at < len(numbers) and self.revisions[numbers[at]] == revision else None
+
+    def _id_at(self, stream: str, revision: int) -> UUID | None:
+        number = self._number_at(stream, revision)
+        return None if number is None else records.id_of(self.frames_at([number])[0])
+
+    def _again(self, stream: str, revision: int) -> Appended:
+        """Answer an append that was recorded before: without its position, where a reader of the stream no longer sees it."""
+        seen = self.number_of(stream, revision, head=len(self.commits))
+        if seen is not None:
+            return self._at(seen)
+        number = self._number_at(stream, revision)
+        return Appended(revision, -1, -1, 0 if number is None else number + 1)
 
     def _at(self, number: int) -> Appended:
         return Appended(self.revisions[number], self.commits[number], self.prepares[number], number + 1)
@@ -315,7 +315,7 @@ class Log:
         behind = self.end if end is None else end
         staged = []
         for at, event in enumerate(events, first):
-            position, behind = _place(behind, _size(stream, event.type, event.data, event.metadata))
+            position, behind = place(behind, size_of_record(stream, event.type, event.data, event.metadata))
             staged.append(self._staged(stream, event, revision=at, commit=position, prepare=position, end=behind))
         return staged
 
@@ -330,7 +330,7 @@ class Log:
         for one in staged:
             number = len(self.commits)
             self._index(one.record, one.record.type)
-            self._remember(one.id, number)
+            self._committed.note(one.id, one.record.stream, one.record.revision)
             self._unpublished.append(one.record)
             if one.limits is not None:
                 self._note_limits(self._streams[one.record.stream], one.limits, number)
@@ -351,11 +351,6 @@ class Log:
         self.stream_of.append(stream)
         self.type_of.append(type_name)
 
-    def _remember(self, event_id: UUID, number: int) -> None:
-        if len(self._recent) >= _RECENT_IDS:
-            self._older, self._recent = self._recent, {}
-        self._recent[event_id.int] = number
-
     def _note_limits(self, metastream: Stream, limits: Limits, number: int) -> None:
         name = metastream.name[2:]
         stream = self._streams.get(name)
@@ -368,8 +363,8 @@ class Log:
         return NewEvent(event_id, "$metadata", json.dumps(values, separators=(",", ":")).encode(), created=created)
 
     def _newest_metadata(self, stream: str) -> dict[str, object]:
-        (frame,) = self.frames_at(self._streams["$$" + stream].numbers[-1:])
-        return read_object(records.decode(frame).data) or {}
+        found = self.newest("$$" + stream)
+        return (read_object(found[1]) if found is not None else None) or {}
 
     def take_staged(self) -> tuple[int, Sequence[Record]]:
         """Return the records that are to be written next, and the number of the first of them."""
@@ -400,14 +395,22 @@ class Log:
     def last_revision(self, stream: str) -> int:
         """Return the greatest revision of a stream, ``NO_STREAM``, or that of a tombstone; staged events count.
 
-        A stream of metadata is tombstoned with the stream that it is about.
+        When a stream is tombstoned, the stream of its metadata goes on if it had any, although nobody can read it any more, and is
+        tombstoned too if it had none.
         """
         known = self._streams.get(stream)
-        if stream.startswith("$$"):
-            original = self._streams.get(stream[2:])
-            if original is not None and original.deleted_at is not None:
-                return MAX_REVISION
-        return self.revisions[known.numbers[-1]] if known is not None and known.numbers else NO_STREAM
+        if known is not None and known.numbers:
+            return self.revisions[known.numbers[-1]]
+        original = self._streams.get(stream[2:]) if stream.startswith("$$") else None
+        return NO_STREAM if original is None or original.deleted_at is None else MAX_REVISION
+
+    def newest(self, stream: str) -> tuple[str, bytes] | None:
+        """Return type and data of the last event of a stream, staged events included; None where there is none."""
+        known = self._streams.get(stream)
+        if known is None or not known.numbers:
+            return None
+        number = known.numbers[-1]
+        return self.type_of[number], records.decode(self.frames_at([number])[0]).data
 
     def limits(self, stream: str, *, head: int | None = None) -> Limits:
         """Return what hides events of a stream, as its metadata says at a head, or with what is staged."""
@@ -460,6 +463,14 @@ class Log:
         """Return commit and prepare position of a record."""
         return self.commits[number], self.prepares[number]
 
+    def behind(self, number: int) -> int:
+        """Return the position right behind a record, or behind the commit of its transaction."""
+        commit = self.commits[number]
+        after = bisect_right(self.commits, commit, lo=number)
+        end = self.commits[after] if after < len(self.commits) else self.end
+        empty = bisect_right(self._empty, commit)
+        return min(end, self._empty[empty]) if empty < len(self._empty) else end
+
     def find(self, commit: int, prepare: int, *, head: int) -> int:
         """Return the number of the first record at or after a position; ``head`` if there is none below that."""
         number = bisect_left(self.commits, commit, hi=head)
@@ -476,21 +487,27 @@ class Log:
         number = bisect_left(self.commits, commit, hi=head)
         if number == head or self.commits[number] == commit or commit % CHUNK == 0 or commit < self.scavenged:
             return True
+        at = bisect_left(self._empty, commit)
+        if at < len(self._empty) and self._empty[at] == commit:
+            return True
         # The events of an explicit transaction begin before the commit that is their position.
         last = self.commits[number]
         same = range(number, bisect_right(self.commits, last, lo=number, hi=head))
         return any(self.prepares[one] == commit for one in same)
 
     def number_of(self, stream: str, revision: int, *, head: int) -> int | None:
-        """Return the number of an event by its stream and revision, as a link names it; None if no reader may see it."""
+        """Return the number of an event by its stream and revision, as a link names it; None if no reader may see it.
+
+        The revision -1 stands for the last event of the stream.
+        """
         try:
             numbers = self.readable(stream, head=head)
         except Tombstoned:
             return None
         if numbers is None:
             return None
-        at = bisect_left(numbers, revision, key=self.revisions.__getitem__)
-        return numbers[at] if at < len(numbers) and self.revisions[numbers[at]] == revision else None
+        at = len(numbers) - 1 if revision == LAST else bisect_left(numbers, revision, key=self.revisions.__getitem__)
+        return numbers[at] if 0 <= at < len(numbers) and revision in (LAST, self.revisions[numbers[at]]) else None
 
     def frames(self, start: int, stop: int) -> Sequence[bytes]:
         """Return the messages of published records by their numbers, ``stop`` not included."""
@@ -551,16 +568,6 @@ class Log:
         self.generation += 1
         self._clear()
         self._fill(kept)
-
-
-def _size(stream: str, event_type: str, data: bytes, metadata: bytes) -> int:
-    return _RECORD_OVERHEAD + len(stream.encode()) + len(event_type.encode()) + len(data) + len(metadata)
-
-
-def _place(end: int, size: int) -> tuple[int, int]:
-    """Return where a record of so many bytes begins that is written behind an end, and the end behind it."""
-    begin = end + CHUNK - end % CHUNK if end % CHUNK + size > CHUNK else end
-    return begin, begin + size
 
 
 def _own_id(end: int) -> UUID:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+from workbench.embedded.json_reader import read_value
 from workbench.embedded.records import MAX_REVISION
 
 _SECONDS = (2**63 - 1) // 10_000_000
@@ -51,15 +51,10 @@ def read_object(data: bytes) -> dict[str, object] | None:
     The server stops reading where the object ends, and replaces bytes that are not UTF-8.
     """
     try:
-        values, _ = json.JSONDecoder().raw_decode(data.decode("utf-8-sig", errors="replace").lstrip())
-    except (ValueError, RecursionError):
+        values = read_value(data.decode("utf-8-sig", errors="replace"), deepest=_DEEPEST)
+    except ValueError:
         return None
-    return values if isinstance(values, dict) and _within(values, _DEEPEST) else None
-
-
-def _within(value: object, depth: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return parts is None or (depth > 0 and all(_within(part, depth - 1) for part in parts))
+    return values if isinstance(values, dict) else None
 
 
 def _understood(values: dict[str, object]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import grpc.aio
 from grpc import StatusCode
 
+from workbench.embedded.access import READ, Right
 from workbench.embedded.accounts import Accounts
 from workbench.embedded.cluster import LEADER, Member, refusal
 from workbench.embedded.failures import Failure
@@ -62,12 +63,23 @@ class Node:
     own, so that the loop goes on taking appends: all that came meanwhile are the next write (group commit).
     """
 
-    def __init__(self, log: Log, *, accounts: Accounts, plan: FaultPlan, now: Callable[[], int], accept_timestamps: bool) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        accounts: Accounts,
+        plan: FaultPlan,
+        now: Callable[[], int],
+        accept_timestamps: bool,
+        refused_position: str = "InvalidPosition",
+    ) -> None:
         self.log = log
         self.accounts = accounts
         self.plan = plan
         self.accept_timestamps = accept_timestamps
         self.now = now
+        self.refused_position = refused_position
+        """What a read of ``$all`` from a position that no record has is answered with."""
         self.address = ("", 0)
         """What gossip tells clients to dial."""
         self.projections: Projections | None = None
@@ -172,18 +184,19 @@ class Node:
         own = Member(*self.address, plan.state)
         return [own] if plan.leader is None else [own, Member(*plan.leader)]
 
-    def admit(self, context: Context, stream: str, *, writes: bool) -> None:
-        """Let a call go on that reads or writes a stream, or ``$all``.
+    def admit(self, context: Context, stream: str, right: Right) -> None:
+        """Let a call go on that reads, writes or deletes a stream, or reads ``$all``.
 
         Raises
         ------
         Failure
             The user may not, this node is not ready, or not the leader and the call wants one, or its storage cannot be written.
         """
+        writes = right != READ
         if writes and self._broken is not None:
             raise _unwritable(self._broken)
         metadata = context.invocation_metadata() or ()
-        self.accounts.check(metadata, stream)
+        self.accounts.check(metadata, stream, right, self.log)
         self.plan.refuse_as_not_ready(requires_leader=_requires_leader(context))
         self.standing(context, writes=writes)()
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from workbench.embedded import records
-from workbench.embedded.log import NO_STREAM, Log, Tombstoned
+from workbench.embedded.appends import NO_STREAM, Tombstoned
+from workbench.embedded.log import Log
 from workbench.embedded.metadata import Limits, read_object
 from workbench.embedded.records import NewEvent
 

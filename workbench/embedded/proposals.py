@@ -7,29 +7,41 @@ from uuid import UUID
 
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
-from workbench.embedded.failures import invalid_argument, missing_metadata
-from workbench.embedded.log import ANY, NO_STREAM, STREAM_EXISTS
-from workbench.embedded.records import NewEvent
+from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS
+from workbench.embedded.failures import invalid_argument, missing_metadata, not_chosen
+from workbench.embedded.records import MAX_REVISION, NewEvent
 
 ProposedMessage = streams_pb2.AppendReq.ProposedMessage | streams_pb2.BatchAppendReq.ProposedMessage
 
+_OUT_OF_RANGE = "Specified argument was out of the range of valid values. (Parameter 'eventStreamId')"
 _STATES = {"any": ANY, "no_stream": NO_STREAM, "stream_exists": STREAM_EXISTS}
 
 
 def stream_name(identifier: shared_pb2.StreamIdentifier) -> str:
-    """Return the name of a stream as text.
+    """Return the name of a stream as text; what is not UTF-8 in it is replaced.
 
     Raises
     ------
     Failure
-        INVALID_ARGUMENT: it has none, or one that is not UTF-8.
+        INVALID_ARGUMENT: it has none.
     """
-    try:
-        name = identifier.stream_name.decode()
-    except UnicodeDecodeError:
-        raise invalid_argument("The stream's name is not UTF-8.") from None
-    if not name or name == "$$":
-        raise invalid_argument("The request names no stream.")
+    name = identifier.stream_name.decode(errors="replace")
+    if not name:
+        raise invalid_argument("The request names no stream.", in_batch=_OUT_OF_RANGE)
+    return name
+
+
+def writable_stream(identifier: shared_pb2.StreamIdentifier) -> str:
+    """Return the name of a stream that can be written to.
+
+    Raises
+    ------
+    Failure
+        INVALID_ARGUMENT: it has no name, or it is the metadata of a stream without a name.
+    """
+    name = stream_name(identifier)
+    if name == "$$":
+        raise invalid_argument("The stream '$$' would be the metadata of a stream without a name.", in_batch=_OUT_OF_RANGE)
     return name
 
 
@@ -41,15 +53,18 @@ def proposed_event(message: ProposedMessage, *, accept_timestamps: bool) -> NewE
     Failure
         INVALID_ARGUMENT: no type, no content type, no id, or a time that is none.
     """
+    event_id = parse_uuid(message.id)
     metadata = message.metadata
     event_type, content_type = metadata.get("type"), metadata.get("content-type")
     if event_type is None or content_type is None:
         raise missing_metadata("type" if event_type is None else "content-type")
+    if not event_id.int:
+        raise invalid_argument("The event id is empty.", in_batch="Empty eventId provided. (Parameter 'eventId')")
     if not event_type:
-        raise invalid_argument("The event type is empty.")
+        raise invalid_argument("The event type is empty.", in_batch="Empty eventType provided. (Parameter 'eventType')")
     created = metadata.get("created") if accept_timestamps else None
     return NewEvent(
-        parse_uuid(message.id),
+        event_id,
         event_type,
         message.data,
         message.custom_metadata,
@@ -59,10 +74,23 @@ def proposed_event(message: ProposedMessage, *, accept_timestamps: bool) -> NewE
 
 
 def expected_revision(options: Any, choice: str, revision: str) -> int:
+    """Return the revision that a writer expects a stream to have, or a state that it expects.
+
+    Raises
+    ------
+    Failure
+        INVALID_ARGUMENT: the request expects nothing, or a revision that no stream can have.
+    """
     chosen = options.WhichOneof(choice)
     if chosen is None:
-        raise invalid_argument("The request does not say which revision it expects.")
-    return int(getattr(options, chosen)) if chosen == revision else _STATES[chosen]
+        message = options.DESCRIPTOR.containing_type.name
+        raise not_chosen(f"{message}+Types+Options", "".join(word.capitalize() for word in choice.split("_")))
+    if chosen != revision:
+        return _STATES[chosen]
+    expected = int(getattr(options, chosen))
+    if MAX_REVISION < expected < 2**64 - 1:  # the server takes the greatest number, which no stream fits
+        raise invalid_argument(f"The expected revision {expected} is greater than any revision.")
+    return expected
 
 
 def size_of(event: NewEvent) -> int:
@@ -83,14 +111,19 @@ def ticks_of(created: str) -> int:
 
 
 def parse_uuid(value: shared_pb2.UUID) -> UUID:
+    """Return a UUID, which may be the empty one.
+
+    Raises
+    ------
+    Failure
+        INVALID_ARGUMENT: there is none, or a text that is none.
+    """
+    if value.WhichOneof("value") is None:
+        raise invalid_argument("A UUID is missing.", in_batch="Value cannot be null. (Parameter 'dto')")
     if value.WhichOneof("value") == "structured":
         parts = value.structured
-        found = UUID(int=(parts.most_significant_bits % 2**64) << 64 | parts.least_significant_bits % 2**64)
-    else:
-        try:
-            found = UUID(value.string)
-        except ValueError:
-            raise invalid_argument(f"{value.string!r} is no UUID.") from None
-    if not found.int:
-        raise invalid_argument("The event id is empty.")
-    return found
+        return UUID(int=(parts.most_significant_bits % 2**64) << 64 | parts.least_significant_bits % 2**64)
+    try:
+        return UUID(value.string)
+    except ValueError:
+        raise invalid_argument(f"{value.string!r} is no UUID.", in_batch="Unrecognized Guid format.") from None

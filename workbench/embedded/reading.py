@@ -1,39 +1,39 @@
-"""``Streams.Read``: reads and live subscriptions, of a stream and of ``$all``.
+"""``Streams.Read``: which read or subscription a request asks for, and reads of streams and of ``$all``.
 
 The order and meaning of the messages are those of KurrentDB's enumerators (``Services/Transport/Enumerators``): a read starts
-inclusively, save that a backwards read of ``$all`` starts exclusively; a subscription starts exclusively, confirms first, catches
-up, says so, and goes on live.
+inclusively, save that a backwards read of ``$all`` starts exclusively.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from itertools import count as counting
-from typing import Any
-from uuid import UUID
 
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
+from esdbclient.protos.Grpc import streams_pb2
+from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
 
-from workbench.embedded import records
-from workbench.embedded.failures import Failure, invalid_argument, tombstoned
+from workbench.embedded import messages
+from workbench.embedded.access import READ
+from workbench.embedded.appends import Tombstoned
+from workbench.embedded.clock import SINCE_YEAR_1
+from workbench.embedded.failures import Failure, invalid_argument, not_chosen, tombstoned
 from workbench.embedded.filters import Filter
-from workbench.embedded.log import Log, Tombstoned
+from workbench.embedded.messages import EVENT, Position
 from workbench.embedded.node import Context, Node, Watch
 from workbench.embedded.proposals import stream_name
 from workbench.embedded.records import MAX_REVISION
+from workbench.embedded.requests import only_request
+from workbench.embedded.subscriptions import END, PAGE, START, Cursor, Page, Subscriptions
 
-_PAGE = 128
 _SCAN = 4_096
-_END = 2**63 - 1
-_EVENT = 0x0A  # the tag of a ReadResp that holds an event
-_CAUGHT_UP = streams_pb2.ReadResp(caught_up=streams_pb2.ReadResp.CaughtUp()).SerializeToString()
+_SERVER_PAGE = 32
+_NOWHERE = 2**64 - 1  # stands for the end, as a revision and twice as a position
 
 Options = streams_pb2.ReadReq.Options
-Page = Sequence[bytes]
 
 
 class Reader:
@@ -42,26 +42,27 @@ class Reader:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._log = node.log
-        self._subscriptions = counting(1)
+        self._subscriptions = Subscriptions(node)
 
-    async def read(self, request: streams_pb2.ReadReq, context: Context) -> AsyncIterator[bytes]:
+    async def read(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Serve one ``Streams.Read``, with the faults that are planned for it."""
         plan = self._node.plan
-        interruption = plan.interruptions.pop(0) if plan.interruptions else None
-        left = _END if interruption is None else interruption.after
-        structured = request.options.uuid_option.WhichOneof("content") == "structured"
         unchanged = Watch(self._log)
         check_standing = self._node.standing(context, writes=False)
         try:
-            async with aclosing(self._pages(request.options, context)) as pages:
+            request = await only_request(requests, streams_pb2.ReadReq)
+            interruption = plan.interruptions.pop(0) if plan.interruptions else None
+            left = _NOWHERE if interruption is None else interruption.after
+            structured = request.options.uuid_option.WhichOneof("content") != "string"
+            async with aclosing(self._pages(request, context)) as pages:
                 async for page in pages:
                     unchanged.check()
                     check_standing()
                     if plan.delay:
                         await asyncio.sleep(plan.delay)
                     for message in page[:left]:
-                        yield _structured(message) if structured else message
-                    left -= sum(message[0] == _EVENT for message in page) if interruption is not None else 0
+                        yield messages.structured(message) if structured else message
+                    left -= sum(message[0] == EVENT for message in page) if interruption is not None else 0
                     if left <= 0:
                         break
             if interruption is not None and left <= 0 and not interruption.quietly:
@@ -71,225 +72,228 @@ class Reader:
         except Tombstoned as error:
             await tombstoned(error).abort(context)
 
-    def _pages(self, options: Options, context: Context) -> AsyncGenerator[Page, None]:
-        of_stream, of_all = options.HasField("stream"), options.HasField("all")
-        if not (of_stream or of_all):
-            raise invalid_argument("The read names neither a stream nor $all.")
+    def _pages(self, request: streams_pb2.ReadReq, context: Context) -> AsyncGenerator[Page, None]:
+        """Return what a request asks for.
+
+        Its parts are looked at in the server's order, so that of several faults the same one is told.
+        """
+        options = request.options
+        if not request.HasField("options"):
+            raise invalid_argument("The read has no options.")
         if not options.HasField("uuid_option"):
-            raise invalid_argument("'uuidOption' is a required argument of type UUIDOption")
-        stream = "$all" if of_all else stream_name(options.stream.stream_identifier)
-        self._node.admit(context, stream, writes=False)
-        backwards = options.read_direction == Options.Backwards
+            kind = "EventStore.Client.Streams.ReadReq+Types+Options+Types+UUIDOption"
+            raise invalid_argument(f" `uuidOption` is a required argument of type {kind}")
+        of = options.WhichOneof("stream_option")
+        if of is None:
+            raise not_chosen("ReadReq+Types+Options", "StreamOption")
+        stream = "$all" if of == "all" else stream_name(options.stream.stream_identifier)
+        self._node.admit(context, stream, READ)
         subscribes = options.WhichOneof("count_option") == "subscription"
+        backwards = options.read_direction == Options.Backwards
         filtered = options.WhichOneof("filter_option") == "filter"
-        if (subscribes and backwards) or (filtered and of_stream) or options.WhichOneof("count_option") is None:
-            raise invalid_argument("The combination of stream, count, direction and filter options is invalid.")
-        if of_all:
-            chosen = Filter(options.filter) if filtered else None
+        if not _is_possible(options):
+            raise invalid_argument(f"The combination of {_combination(options)} is invalid.")
+        if of == "all":
+            position = self._position(options)
+            chosen = _filter(options) if filtered else None
             if subscribes:
-                if chosen is not None and not chosen.checkpoint_interval:
-                    raise invalid_argument("The subscription's checkpoint interval is zero.")
-                return self._subscribe_to_all(options, chosen)
-            return self._all_backwards(options, chosen) if backwards else self._all_forwards(options, chosen)
+                return self._subscribe(chosen, position, options)
+            if backwards:
+                return self._all_backwards(position, options, chosen)
+            return self._all_forwards(position, options, chosen)
+        revision = _revision(options)
         if subscribes:
-            return self._subscribe_to_stream(stream, options)
-        return self._stream(stream, options, backwards=backwards)
+            after = None if revision == _NOWHERE else revision
+            if options.stream.WhichOneof("revision_option") == "start":
+                after = -1
+            return self._subscriptions.to_stream(stream, after=after, resolve=options.resolve_links)
+        return self._stream(stream, revision, options, backwards=backwards)
+
+    def _subscribe(self, chosen: Filter | None, position: Position, options: Options) -> AsyncGenerator[Page, None]:
+        if chosen is None:
+            return self._subscriptions.to_all(position, resolve=options.resolve_links)
+        if not chosen.checkpoint_interval:
+            raise invalid_argument("The subscription's checkpoint interval is zero.")
+        return self._subscriptions.to_filtered(chosen, position, resolve=options.resolve_links)
 
     # -- a stream
 
-    async def _stream(self, stream: str, options: Options, *, backwards: bool) -> AsyncGenerator[Page, None]:
+    async def _stream(self, stream: str, revision: int, options: Options, *, backwards: bool) -> AsyncGenerator[Page, None]:
         log, head = self._log, self._node.head
+        if not options.count or (revision == _NOWHERE and not backwards):
+            raise _unreadable()
         numbers = log.readable(stream, head=head)
         if numbers is None:
-            yield [_not_found(stream)]
+            yield [messages.not_found(stream)]
             return
-        where = options.stream.WhichOneof("revision_option")
-        revision = min(options.stream.revision, _END) if where == "revision" else 0 if where == "start" else _END
+        if (log.limits(stream, head=head).max_age or 0) > self._node.now() + SINCE_YEAR_1:
+            raise _unreadable()  # the server cannot tell the day so long ago
         if backwards:
-            chosen = numbers[: bisect_right(numbers, revision, key=log.revisions.__getitem__)][::-1]
+            chosen = numbers[: bisect_right(numbers, min(revision, MAX_REVISION), key=log.revisions.__getitem__)][::-1]
         else:
             chosen = numbers[bisect_left(numbers, revision, key=log.revisions.__getitem__) :]
+        # Newer clients ask for this (ControlOption), to tell an empty stream from a start behind its end.
+        extended = options.control_option.compatibility >= 1
+        if extended and not backwards:
+            yield [messages.first_stream_position(first) for first in self._begins(stream, numbers, revision, options.count, head)]
         generation = log.generation
-        for start in range(0, min(len(chosen), options.count), _PAGE):
+        for start in range(0, min(len(chosen), options.count), PAGE):
             if generation != log.generation:
                 raise Failure(StatusCode.UNAVAILABLE, "The log was rewritten during the read.")
-            yield self._messages(chosen[start : min(start + _PAGE, options.count)], resolve=options.resolve_links)
-        if options.control_option.compatibility >= 1:
-            # Newer clients ask for this (ControlOption), to tell an empty stream from a start behind its end.
-            yield [_message(last_stream_position=log.revisions[log.recorded(stream, after=-1, head=head)[-1]])]
+            page = chosen[start : min(start + PAGE, options.count)]
+            yield messages.events(log, page, resolve=options.resolve_links, head=self._node.head)
+        if extended:
+            yield [messages.last_stream_position(log.revisions[log.recorded(stream, after=-1, head=head)[-1]])]
 
-    async def _subscribe_to_stream(self, stream: str, options: Options) -> AsyncGenerator[Page, None]:
-        log, node = self._log, self._node
-        numbers = log.readable(stream, head=node.head) or ()
-        where = options.stream.WhichOneof("revision_option")
-        if where == "revision":
-            after = min(options.stream.revision, _END)
-        else:
-            after = log.revisions[numbers[-1]] if where == "end" and numbers else -1
-        yield [self._confirmation()]
-        live = False
-        with node.watching() as watch:
-            while True:
-                head = node.head
-                if live:  # what comes now is not hidden: it is the newest
-                    numbers = log.recorded(stream, after=after, head=head)
-                else:
-                    numbers = log.readable(stream, head=head) or ()
-                    numbers = numbers[bisect_right(numbers, after, key=log.revisions.__getitem__) :]
-                for start in range(0, len(numbers), _PAGE):
-                    page = numbers[start : start + _PAGE]
-                    after = log.revisions[page[-1]]
-                    yield self._messages(page, resolve=options.resolve_links)
-                if after == MAX_REVISION:
-                    raise Tombstoned(stream)
-                if head < node.head:
-                    continue
-                if not live:
-                    live = True
-                    yield [_CAUGHT_UP]
-                await watch.growth()
+    def _begins(self, stream: str, numbers: Sequence[int], revision: int, count: int, head: int) -> Iterator[int]:
+        """Yield the revisions that the server names as the first one of a stream when a page of a read holds no event.
+
+        It reads pages of 32 events, and says where it goes on whenever all before was hidden, or nothing is left.
+        """
+        log, limits = self._log, self._log.limits(stream, head=head)
+        last = log.revisions[log.recorded(stream, after=-1, head=head)[-1]]
+        hidden = max(limits.truncate_before, 0 if limits.max_count is None else last - limits.max_count + 1)
+        size = min(_SERVER_PAGE, count)
+        while True:
+            page_end = min(revision + size - 1, MAX_REVISION)
+            begin = max(revision, hidden)
+            at = bisect_left(numbers, begin, key=log.revisions.__getitem__)
+            visible = log.revisions[numbers[at]] if at < len(numbers) else None
+            if page_end < hidden:
+                following, ended = hidden, False
+            elif visible is not None and visible <= page_end:
+                return
+            elif limits.max_age is not None:  # the server searches for the first event that is young enough
+                following, ended = (last + 1, True) if visible is None else (visible, False)
+            else:
+                following, ended = min(page_end + 1, last + 1), page_end >= last
+                if begin > last:
+                    following, ended = last + 1, True
+            if following != revision:
+                yield following
+            if ended:
+                return
+            revision = following
 
     # -- $all
 
-    async def _all_forwards(self, options: Options, chosen: Filter | None) -> AsyncGenerator[Page, None]:
-        if options.all.WhichOneof("all_option") == "end":
+    async def _all_forwards(self, position: Position, options: Options, chosen: Filter | None) -> AsyncGenerator[Page, None]:
+        if position == END or not options.count:
             return
-        cursor = _Cursor(self._log, after=self._before(options, _unknown_position(chosen)), head=self._node.head)
+        commit, prepare = position
+        if position != START and not self._log.begins(commit, head=self._node.head):
+            raise self._refused(chosen)
+        cursor = Cursor(self._log, after=(commit, prepare - 1), head=self._node.head)
         left = options.count
-        while left and (numbers := cursor.step(self._node.head, _PAGE if chosen is None else _SCAN)):
-            for page in self._passed(numbers, chosen, options.resolve_links, left):
+        while left and (numbers := cursor.step(self._node.head, PAGE if chosen is None else _SCAN)):
+            for page in self._passed(numbers, chosen, left, resolve=options.resolve_links):
                 left -= len(page)
                 yield page
 
-    async def _all_backwards(self, options: Options, chosen: Filter | None) -> AsyncGenerator[Page, None]:
+    async def _all_backwards(self, position: Position, options: Options, chosen: Filter | None) -> AsyncGenerator[Page, None]:
         log, left = self._log, options.count
         number = self._node.head
-        if options.all.WhichOneof("all_option") == "start":
-            return
-        if options.all.WhichOneof("all_option") == "position":
-            commit, prepare = self._before(options, _unknown_position(chosen))
-            number = log.find(commit, prepare + 1, head=number)
+        if position != END:
+            number = self._number_before(position, chosen)
         generation = log.generation
         while left and number:
             if generation != log.generation:
                 raise Failure(StatusCode.UNAVAILABLE, "The log was rewritten during the read.")
-            first = max(0, number - (_PAGE if chosen is None else _SCAN))
+            first = max(0, number - (PAGE if chosen is None else _SCAN))
             numbers = range(number - 1, first - 1, -1)
             number = first
-            for page in self._passed(numbers, chosen, options.resolve_links, left):
+            for page in self._passed(numbers, chosen, left, resolve=options.resolve_links):
                 left -= len(page)
                 yield page
 
-    async def _subscribe_to_all(self, options: Options, chosen: Filter | None) -> AsyncGenerator[Page, None]:
-        log, node = self._log, self._node
+    def _number_before(self, position: Position, chosen: Filter | None) -> int:
+        """Return the number of the record behind those that lie before a position."""
+        log, head = self._log, self._node.head
+        commit, prepare = position
+        number = log.find(commit, prepare, head=head)
+        if not number:
+            return 0
+        if number == head and commit > log.behind(head - 1):
+            raise Failure(StatusCode.UNKNOWN, f"Unexpected {_result(chosen)}: Error")
+        if not log.begins(commit, head=head):
+            raise self._refused(chosen)
+        last = log.position(number - 1)
+        if last[0] == last[1] and log.behind(number - 1) == commit > prepare:
+            number -= 1  # both positions of a record must be behind it
+        return number
+
+    def _position(self, options: Options) -> Position:
+        """Return the position that a request names."""
         where = options.all.WhichOneof("all_option")
-        after = (-1, -1)
-        if where == "position":
-            commit, prepare = self._before(options, invalid_argument("Trying to read from an invalid position."))
-            after = (commit, prepare + 1)
-        if where == "end" or after[0] >= _END:
-            after = log.position(node.head - 1) if node.head else (-1, -1)
-        yield [self._confirmation()]
-        cursor = _Cursor(log, after=after, head=node.head)
-        looked_at, live = 0, False
-        with node.watching() as watch:
-            while True:
-                size = _PAGE if chosen is None else min(_SCAN, chosen.checkpoint_interval - looked_at)
-                numbers = cursor.step(node.head, size)
-                for page in self._passed(numbers, chosen, options.resolve_links, _END):
-                    yield page
-                looked_at += len(numbers)
-                if chosen is not None and looked_at and (looked_at == chosen.checkpoint_interval or not (numbers or live)):
-                    looked_at = 0
-                    yield [_checkpoint(*cursor.after)]
-                if numbers:
-                    continue
-                if not live:
-                    live = True
-                    yield [_CAUGHT_UP]
-                await watch.growth()
+        if where != "position":
+            if where is None:
+                raise invalid_argument("The read of $all does not say from where.")
+            return START if where == "start" else END
+        commit, prepare = options.all.position.commit_position, options.all.position.prepare_position
+        if commit == prepare == _NOWHERE:
+            return END
+        if max(commit, prepare) > MAX_REVISION:
+            raise invalid_argument(f"The position {commit}/{prepare} is beyond any log.")
+        if prepare > commit:
+            raise invalid_argument(f"The prepare position {prepare} is above the commit position {commit}.")
+        # The greatest position that there can be is not what stands for the end, but no record will ever lie there either.
+        return min((commit, prepare), (END[0], END[1] - 1))
 
-    def _before(self, options: Options, refusal: Failure) -> tuple[int, int]:
-        """Return the position right before the one that a request names, so that what follows it is asked for inclusively."""
-        if options.all.WhichOneof("all_option") != "position":
-            return -1, -1
-        position = options.all.position
-        commit, prepare = min(position.commit_position, _END), min(position.prepare_position, _END)
-        if not self._log.begins(commit, head=self._node.head):
-            raise refusal
-        return commit, prepare - 1
+    def _refused(self, chosen: Filter | None) -> Failure:
+        return Failure(StatusCode.UNKNOWN, f"Unexpected {_result(chosen)}: {self._node.refused_position}")
 
-    def _passed(self, numbers: Sequence[int], chosen: Filter | None, resolve: bool, left: int) -> Iterator[Page]:  # noqa: FBT001
+    def _passed(self, numbers: Sequence[int], chosen: Filter | None, left: int, *, resolve: bool) -> Iterator[Page]:
         passed = numbers if chosen is None else chosen.allowed(self._log, numbers)
-        for start in range(0, min(len(passed), left), _PAGE):
-            yield self._messages(passed[start : min(start + _PAGE, left)], resolve=resolve)
-
-    # -- messages
-
-    def _messages(self, numbers: Sequence[int], *, resolve: bool) -> Page:
-        log, frames = self._log, self._frames(numbers)
-        if not resolve:
-            return frames
-        return [self._resolved(n, f) if log.type_of[n] == "$>" else f for n, f in zip(numbers, frames, strict=True)]
-
-    def _frames(self, numbers: Sequence[int]) -> Page:
-        if isinstance(numbers, range) and numbers.step == 1:  # as in $all: one scan
-            return self._log.frames(numbers.start, numbers.stop)
-        return self._log.frames_at(numbers)
-
-    def _resolved(self, number: int, frame: bytes) -> bytes:
-        revision, at, stream = records.decode(frame).data.decode(errors="replace").partition("@")
-        target = self._log.number_of(stream, int(revision), head=self._node.head) if at and revision.isdecimal() else None
-        return records.resolved(frame, None if target is None else self._log.frames_at([target])[0], self._log.commits[number])
-
-    def _confirmation(self) -> bytes:
-        identity = str(UUID(int=next(self._subscriptions)))
-        return _message(confirmation=streams_pb2.ReadResp.SubscriptionConfirmation(subscription_id=identity))
+        for start in range(0, min(len(passed), left), PAGE):
+            page = passed[start : min(start + PAGE, left)]
+            yield messages.events(self._log, page, resolve=resolve, head=self._node.head)
 
 
-class _Cursor:
-    """A place in ``$all`` that moves forwards, and finds itself again when a scavenge renumbered the records."""
-
-    def __init__(self, log: Log, *, after: tuple[int, int], head: int) -> None:
-        self._log = log
-        self.after = after
-        """The position of the last record that was passed."""
-        self._seek(head)
-
-    def _seek(self, head: int) -> None:
-        commit, prepare = self.after
-        self._number = self._log.find(commit, prepare + 1, head=head)
-        self._generation = self._log.generation
-
-    def step(self, head: int, size: int) -> range:
-        """Return the numbers of the next records, at most ``size``; none at the head."""
-        log = self._log
-        # Beyond the head, or at a head that fell back, records may come that lie before the place that was asked for.
-        if self._generation != log.generation or (self._number < head and log.position(self._number) <= self.after):
-            self._seek(head)
-        numbers = range(self._number, min(self._number + size, head))
-        if numbers:
-            self._number = numbers.stop
-            self.after = log.position(numbers.stop - 1)
-        return numbers
+def _unreadable() -> Failure:
+    return Failure(StatusCode.UNKNOWN, "Unexpected ReadStreamResult: Error")
 
 
-def _unknown_position(chosen: Filter | None) -> Failure:
-    return Failure(StatusCode.UNKNOWN, f"Unexpected {'' if chosen is None else 'Filtered'}ReadAllResult: InvalidPosition")
+def _result(chosen: Filter | None) -> str:
+    return f"{'' if chosen is None else 'Filtered'}ReadAllResult"
 
 
-def _message(**content: Any) -> bytes:
-    return bytes(streams_pb2.ReadResp(**content).SerializeToString())
+def _revision(options: Options) -> int:
+    """Return the revision that a read of a stream starts at."""
+    where = options.stream.WhichOneof("revision_option")
+    if where is None:
+        raise invalid_argument("The read of the stream does not say from where.")
+    revision = 0 if where == "start" else _NOWHERE if where == "end" else int(options.stream.revision)
+    if MAX_REVISION < revision < _NOWHERE:
+        raise invalid_argument(f"The revision {revision} is greater than any revision.")
+    return revision
 
 
-def _not_found(stream: str) -> bytes:
-    identifier = shared_pb2.StreamIdentifier(stream_name=stream.encode())
-    return _message(stream_not_found=streams_pb2.ReadResp.StreamNotFound(stream_identifier=identifier))
+def _is_possible(options: Options) -> bool:
+    of, count = options.WhichOneof("stream_option"), options.WhichOneof("count_option")
+    filtering, direction = options.WhichOneof("filter_option"), options.read_direction
+    return (
+        count is not None
+        and filtering is not None
+        and direction in (Options.Forwards, Options.Backwards)
+        and not (of == "stream" and filtering == "filter")
+        and not (count == "subscription" and direction == Options.Backwards)
+    )
 
 
-def _checkpoint(commit: int, prepare: int) -> bytes:
-    return _message(checkpoint=streams_pb2.ReadResp.Checkpoint(commit_position=commit, prepare_position=prepare))
+def _combination(options: Options) -> str:
+    """Name the choices of a request as .NET does."""
+    chosen = [options.WhichOneof(choice) for choice in ("stream_option", "count_option", "filter_option")]
+    of, count, filtering = ("None" if name is None else "".join(word.capitalize() for word in name.split("_")) for name in chosen)
+    directions = {Options.Forwards: "Forwards", Options.Backwards: "Backwards"}
+    return f"({of}, {count}, {directions.get(options.read_direction, str(options.read_direction))}, {filtering})"
 
 
-def _structured(message: bytes) -> bytes:
-    return records.with_structured_ids(message) if message[0] == _EVENT else message
+def _filter(options: Options) -> Filter:
+    kind = "ReadReq+Types+Options+Types+FilterOptions"
+    given = options.filter
+    if given.WhichOneof("filter") is None:
+        text = json.dumps(MessageToDict(given)).replace("{", "{ ").replace("}", " }")
+        raise invalid_argument(f"'{text}' is not a valid EventStore.Client.Streams.{kind}")
+    if given.WhichOneof("window") is None:
+        raise not_chosen(kind, "Window")
+    return Filter(given)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 import grpc
@@ -18,11 +18,12 @@ import grpc.aio
 
 from workbench.embedded import loop
 from workbench.embedded.accounts import Account, Accounts
+from workbench.embedded.appends import ANY, Appended
 from workbench.embedded.clock import Clock
 from workbench.embedded.connections import KEEP_ALIVE, channel_options
 from workbench.embedded.faults import FaultPlan, Faults
 from workbench.embedded.headers import DateHeader
-from workbench.embedded.log import ANY, Appended, Log
+from workbench.embedded.log import Log
 from workbench.embedded.node import Node
 from workbench.embedded.projections import Projections
 from workbench.embedded.records import NewEvent
@@ -42,16 +43,18 @@ _OPTIONS = (
     ("grpc.max_send_message_length", _LARGEST_MESSAGE),
     # Clients of other languages ping every ten seconds, also between calls.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # without "recv", which is how gRPC in other languages names it
 )
+_REFUSED_POSITION = {"25.0": "InvalidPosition", "23.10": "Error"}
 
 
 class EmbeddedStore:
     """An event store for development and demonstration that speaks KurrentDB's gRPC protocol, in a thread of this process.
 
-    It is for tests, notebooks and demonstrations, not for production. esdbclient and clients for other languages work with it
-    unchanged: appends, reads of streams and of ``$all``, catch-up subscriptions, metadata, deletions. What it does not have
-    (projections, persistent subscriptions, users, monitoring) answers UNIMPLEMENTED.
+    It is for tests, notebooks and demonstrations, not for production. It models KurrentDB 25.0.1. esdbclient and clients for other
+    languages work with it unchanged: appends, reads of streams and of ``$all``, catch-up subscriptions, metadata, deletions. What it
+    does not have (projections, persistent subscriptions, users, monitoring) is listed, as real servers list it, and answers
+    UNIMPLEMENTED.
 
     Nothing happens before ``start``, or the ``with`` block.
 
@@ -78,6 +81,9 @@ class EmbeddedStore:
     keep_alive
         After how many silent seconds a client is sent a PING, and after how many more it is dropped if it has not answered: as on
         a real server, 10 and 10. ``math.inf`` drops nobody.
+    refused_position
+        The version of KurrentDB whose words answer a read of ``$all`` from a position that no record has: ``25.0`` says
+        ``InvalidPosition``, ``23.10`` says no more than ``Error``.
     clock
         Tells the time in such ticks, for events that bring none and for ``$maxAge``; a ``Clock`` can be set.
 
@@ -117,8 +123,11 @@ class EmbeddedStore:
         accept_timestamps: bool = True,
         links: bool = False,
         keep_alive: float = KEEP_ALIVE,
+        refused_position: Literal["25.0", "23.10"] = "25.0",
         clock: Callable[[], int] | None = None,
     ) -> None:
+        if refused_position not in _REFUSED_POSITION:
+            raise UsageError(f"refused_position={refused_position!r} is no version that can be modelled: use '25.0' or '23.10'.")
         if not 0 <= port <= 65_535:
             raise UsageError(f"{port!r} is no port: ports run from 1 to 65535, and 0 takes a free one.")
         if (username is None) != (password is None):
@@ -148,6 +157,7 @@ class EmbeddedStore:
         self._accept_timestamps = accept_timestamps
         self._links = links
         self._connection_options = channel_options(keep_alive)
+        self._refused_position = _REFUSED_POSITION[refused_position]
         self._running: _Running | None = None
         self._opened = ExitStack()
         self._stopped = threading.Event()
@@ -287,7 +297,14 @@ class EmbeddedStore:
         return grpc.ssl_server_credentials([(own.key, own.certificate)])
 
     async def _serve(self, log: Log, own: grpc.ServerCredentials | None) -> _Running:
-        node = Node(log, accounts=Accounts(self._users), plan=self._plan, now=self.clock, accept_timestamps=self._accept_timestamps)
+        node = Node(
+            log,
+            accounts=Accounts(self._users),
+            plan=self._plan,
+            now=self.clock,
+            accept_timestamps=self._accept_timestamps,
+            refused_position=self._refused_position,
+        )
         dates = DateHeader(self.clock, is_on=lambda: self._plan.date_header)
         server = grpc.aio.server(interceptors=[dates], options=(*_OPTIONS, *self._connection_options))
         server.add_generic_rpc_handlers(handlers(node))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
+from workbench.embedded.access import DELETE, WRITE
+from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.failures import Failure, append_too_large, invalid_argument, tombstoned, wrong_revision
-from workbench.embedded.log import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.node import Context, Node
-from workbench.embedded.proposals import expected_revision, proposed_event, size_of, stream_name, ticks_of
+from workbench.embedded.proposals import expected_revision, proposed_event, size_of, ticks_of, writable_stream
 from workbench.embedded.records import NewEvent
+from workbench.embedded.requests import only_request, parsed
 
 _EMPTY = shared_pb2.Empty()
 
@@ -23,7 +25,7 @@ class Writer:
         self._node = node
         self._log = node.log
 
-    async def append(self, requests: AsyncIterator[streams_pb2.AppendReq], context: Context) -> streams_pb2.AppendResp:
+    async def append(self, requests: AsyncIterator[bytes], context: Context) -> streams_pb2.AppendResp:
         """Serve ``Append``: the options first, then one message an event; a wrong revision is told in the response."""
         try:
             return await self._append(requests, context)
@@ -32,18 +34,19 @@ class Writer:
         except Tombstoned as error:
             await tombstoned(error).abort(context)
 
-    async def _append(self, requests: AsyncIterator[streams_pb2.AppendReq], context: Context) -> streams_pb2.AppendResp:
+    async def _append(self, requests: AsyncIterator[bytes], context: Context) -> streams_pb2.AppendResp:
         options = None
         events: list[NewEvent] = []
         size = 0
-        async for request in requests:
+        async for raw in requests:
+            request = parsed(raw, streams_pb2.AppendReq)
             if options is None:
                 if request.WhichOneof("content") != "options":
                     raise invalid_argument("An append begins with its options.")
                 options = request.options
-                stream = stream_name(options.stream_identifier)
+                stream = writable_stream(options.stream_identifier)
                 expected = expected_revision(options, "expected_stream_revision", "revision")
-                self._node.admit(context, stream, writes=True)
+                self._node.admit(context, stream, WRITE)
                 continue
             if request.WhichOneof("content") != "proposed_message":
                 raise invalid_argument("An append has one message of options, and then events.")
@@ -77,29 +80,34 @@ class Writer:
             await asyncio.sleep(self._node.plan.delay)
         self._node.plan.lose_reply()
 
-    async def delete(self, request: streams_pb2.DeleteReq, context: Context) -> streams_pb2.DeleteResp:
+    async def delete(self, requests: AsyncIterator[bytes], context: Context) -> streams_pb2.DeleteResp:
         """Serve ``Delete``: hide all events of a stream, which may go on later."""
-        done = await self._end(request.options, context, hard=False)
+        done = await self._end(requests, streams_pb2.DeleteReq, context, self._log.delete)
         return streams_pb2.DeleteResp(position=streams_pb2.DeleteResp.Position(commit_position=done.commit, prepare_position=done.prepare))
 
-    async def tombstone(self, request: streams_pb2.TombstoneReq, context: Context) -> streams_pb2.TombstoneResp:
+    async def tombstone(self, requests: AsyncIterator[bytes], context: Context) -> streams_pb2.TombstoneResp:
         """Serve ``Tombstone``: end a stream for ever."""
-        done = await self._end(request.options, context, hard=True)
+        done = await self._end(requests, streams_pb2.TombstoneReq, context, self._log.tombstone)
         return streams_pb2.TombstoneResp(
             position=streams_pb2.TombstoneResp.Position(commit_position=done.commit, prepare_position=done.prepare)
         )
 
     async def _end(
-        self, options: streams_pb2.DeleteReq.Options | streams_pb2.TombstoneReq.Options, context: Context, *, hard: bool
+        self,
+        requests: AsyncIterator[bytes],
+        kind: type[streams_pb2.DeleteReq | streams_pb2.TombstoneReq],
+        context: Context,
+        end: Callable[..., Appended],
     ) -> Appended:
         try:
-            stream = stream_name(options.stream_identifier)
+            options = (await only_request(requests, kind)).options
+            stream = writable_stream(options.stream_identifier)
             expected = expected_revision(options, "expected_stream_revision", "revision")
-            self._node.admit(context, stream, writes=True)
+            self._node.admit(context, stream, DELETE)
             # These calls carry no event that could bring its time, so it comes in the call's own metadata.
             stamps = [value for key, value in context.invocation_metadata() or () if key == "created" and self._node.accept_timestamps]
             created = ticks_of(str(stamps[-1])) if stamps else None
-            done = (self._log.tombstone if hard else self._log.delete)(stream, expected=expected, created=created)
+            done = end(stream, expected=expected, created=created)
             await self._settled(done)
         except Failure as failure:
             await failure.abort(context)
