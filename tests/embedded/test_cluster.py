@@ -202,3 +202,16 @@ def test_a_phantom_tail_may_come_in_parts_and_leaves_a_follower_a_follower(
     assert (outcome(stub, ANYONE), outcome(stub, LEADER)) == (3, NOT_LEADER)
     store.faults.drop_phantom_tail()
     assert (outcome(stub, ANYONE), outcome(stub, LEADER)) == (1, NOT_LEADER)
+
+
+def test_after_an_election_the_nodes_record_the_same_at_the_same_places_again(store: EmbeddedStore, other: EmbeddedStore) -> None:
+    common, new = events(2), events(2)
+    for node in (store, other):
+        node.append("s", common)
+    lost = store.faults.phantom_tail("s", events(1))
+    other.faults.begin_epoch()
+    store.faults.drop_phantom_tail()
+    first, second = (node.append("s", new) for node in (store, other))
+    assert first == second
+    assert lost.commit < first.commit
+    assert first.revision == lost.revision + 1

@@ -228,8 +228,8 @@ class Faults:
     def drop_phantom_tail(self) -> None:
         """Take the phantom tail away, as a deposed leader does when it follows the new one, and go back to the state before.
 
-        Calls that are under way end with UNAVAILABLE: the server starts again. What the cluster records next stands behind the
-        record of the new leader's epoch, at another place than the tail began.
+        Calls that are under way end with UNAVAILABLE: the server starts again. What is recorded next stands behind the record of
+        the new leader's epoch (``begin_epoch`` of the leader), at another place than the tail began.
 
         Raises
         ------
@@ -242,12 +242,16 @@ class Faults:
 
         def change(log: Log) -> None:
             kept = list(islice(log.all_records(), first))
-            end = log.commits[first] + _EPOCH_RECORD if first < log.published else log.end
-            log.rewrite(kept, end=end)
+            end = log.commits[first] if first < log.published else log.end
+            log.rewrite(kept, end=end + _EPOCH_RECORD)
             log.history += 1
 
         self._rewrite(change)
         self.node_state(state)
+
+    def begin_epoch(self) -> None:
+        """Record what a node records first when it is elected leader: no event, but it takes its place in the log."""
+        self._rewrite(lambda log: log.rewrite(list(log.all_records()), end=log.end + _EPOCH_RECORD))
 
     def scavenge(self, positions: Collection[int] = ()) -> int:
         """Take records away for good, and return how many.
