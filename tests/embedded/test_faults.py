@@ -275,6 +275,27 @@ def test_a_redacted_event_keeps_its_place_and_loses_its_data(store: EmbeddedStor
     assert after[1] == before[1]
 
 
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_an_explicit_transaction_is_committed_behind_what_came_meanwhile_with_the_times_of_its_events(
+    tmp_path: Path, *, on_disk: bool
+) -> None:
+    clock = Clock(datetime(2026, 3, 1, tzinfo=UTC))
+    with EmbeddedStore(tmp_path if on_disk else None, clock=clock) as store:
+        before = store.append("s", events(1))
+        commit = store.faults.begin_transaction("s", events(2))
+        clock.advance(timedelta(hours=1))
+        meanwhile = store.append("s", events(1))
+        with EventStoreDBClient(store.uri) as client:
+            assert [event.commit_position for event in client.read_all()] == [before.commit, meanwhile.commit]
+            done = commit()
+            seen = list(client.read_all())
+        assert [event.commit_position for event in seen] == [before.commit, meanwhile.commit, done.commit, done.commit]
+        assert [event.stream_position for event in seen] == [0, 1, 2, 3]
+        assert seen[2].prepare_position is not None
+        assert before.commit < seen[2].prepare_position < meanwhile.commit < done.commit
+        assert [event.recorded_at for event in seen] == [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in (0, 1, 0, 0)]
+
+
 def test_faults_of_the_log_wait_for_appends_under_way(store: EmbeddedStore, client: EventStoreDBClient) -> None:
     def write() -> None:
         for _ in range(60):

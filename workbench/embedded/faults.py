@@ -78,7 +78,7 @@ class Faults:
     Faults of the *service* (``interrupt_reads``, ``lose_replies``, ``lag``, ``delay``, ``visibility_delay``, ``date_header``,
     ``not_ready``, ``empty_for``) and of the *cluster* (``not_leader``, ``node_state``, ``gossip``) hold until ``clear`` or until they
     were used up, and touch nothing that is recorded. Faults of the *log* (``scavenge``, ``restore``, ``redact``, ``transaction``,
-    ``phantom_tail``) change what is recorded, for good. All act on calls that are under way.
+    ``begin_transaction``, ``phantom_tail``, ``begin_epoch``) change what is recorded, for good. All act on calls that are under way.
 
     Some need no switch. A dangling link is an event of type ``$>`` whose data names what is not there: ``b"7@no-such-stream"``.
     An invalid position is any that no event has.
@@ -244,7 +244,7 @@ class Faults:
             kept = list(islice(log.all_records(), first))
             end = log.commits[first] if first < log.published else log.end
             log.rewrite(kept, end=end + _EPOCH_RECORD)
-            log.history += 1
+            log.restart()
 
         self._rewrite(change)
         self.node_state(state)
@@ -304,6 +304,15 @@ class Faults:
     def transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
         """Append events as an explicit transaction of the old TCP protocol: one commit position, a prepare position each."""
         return self._record(lambda log: log.append_transaction(stream, events))
+
+    def begin_transaction(self, stream: str, events: Sequence[NewEvent]) -> Callable[[], Appended]:
+        """Write the events of an explicit transaction, and return the function that commits it.
+
+        Nobody sees them before, and then at a position behind all that was recorded meanwhile; but they carry the time of now.
+        """
+        prepared: list[tuple[int, NewEvent]] = []
+        self._rewrite(lambda log: prepared.extend(log.prepare_transaction(stream, events)))
+        return lambda: self._record(lambda log: log.commit_transaction(stream, prepared))
 
 
 def _redacted(record: Record) -> Record:

@@ -13,6 +13,7 @@ import json
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -229,19 +230,27 @@ class Log:
 
     def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
         """Stage events as an explicit transaction of the old TCP protocol: one commit position, and a prepare position each."""
-        if self.last_revision(stream) == MAX_REVISION:
-            raise Tombstoned(stream)
-        prepares = []
-        end = self.end
+        return self.commit_transaction(stream, self.prepare_transaction(stream, events))
+
+    def prepare_transaction(self, stream: str, events: Sequence[NewEvent]) -> list[tuple[int, NewEvent]]:
+        """Give the events of a transaction their prepare positions and their times; they are not in the log until it is committed."""
+        prepared, end = [], self.end
         for event in events:
             position, end = place(end, size_of_record(stream, event.type, event.data, event.metadata))
-            prepares.append(position)
-        commit, end = place(end, RECORD_OVERHEAD)
+            prepared.append((position, replace(event, created=self._now() if event.created is None else event.created)))
+        self.end = end
+        return prepared
+
+    def commit_transaction(self, stream: str, prepared: Sequence[tuple[int, NewEvent]]) -> Appended:
+        """Stage the events of a transaction, all at one commit position behind whatever was recorded meanwhile."""
+        if self.last_revision(stream) == MAX_REVISION:
+            raise Tombstoned(stream)
+        commit, end = place(self.end, RECORD_OVERHEAD)
         first = self.last_revision(stream) + 1
         self._stage(
             [
                 self._staged(stream, event, revision=revision, commit=commit, prepare=prepare, end=end)
-                for revision, (prepare, event) in enumerate(zip(prepares, events, strict=True), first)
+                for revision, (prepare, event) in enumerate(prepared, first)
             ]
         )
         return self._done()
