@@ -1,6 +1,6 @@
 """What clients are answered when they read."""
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 import grpc
@@ -11,6 +11,7 @@ from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
 from tests.embedded.wire import Expression, Options, chosen, events, read_all, read_stream, recorded
 from workbench.embedded import EmbeddedStore, NewEvent
+from workbench.errors import UsageError
 
 Stub: TypeAlias = streams_pb2_grpc.StreamsStub
 
@@ -99,6 +100,38 @@ def test_newer_clients_are_told_where_a_stream_begins_when_a_page_of_it_is_hidde
 
 
 # -- $all
+
+
+@pytest.mark.parametrize(("version", "said"), [("25.0", "InvalidPosition"), ("23.10", "Error")])
+def test_a_position_that_no_record_has_is_refused_in_the_words_of_a_version(version: Literal["25.0", "23.10"], said: str) -> None:
+    with EmbeddedStore(refused_position=version) as store, grpc.insecure_channel(store.address) as channel:
+        position = store.append("s", events(2)).commit - 1
+        for backwards in (False, True):
+            for request, result in (
+                (read_all(position=(position, position), backwards=backwards), "ReadAllResult"),
+                (
+                    read_all(position=(position, position), backwards=backwards, chosen=chosen(types=Expression(prefix=["x"]))),
+                    "FilteredReadAllResult",
+                ),
+            ):
+                with pytest.raises(grpc.RpcError) as caught:
+                    list(streams_pb2_grpc.StreamsStub(channel).Read(request, timeout=20))
+                assert caught.value.details() == f"Unexpected {result}: {said}"
+
+
+def test_no_other_version_has_words_for_a_position() -> None:
+    with pytest.raises(UsageError, match=r"'24\.10' is no version that can be modelled"):
+        EmbeddedStore(refused_position="24.10")  # type: ignore[arg-type]  # what a user may write
+
+
+def test_a_read_backwards_begins_at_or_before_the_end(store: EmbeddedStore, stub: Stub) -> None:
+    done = store.append("s", events(2))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.Read(read_all(position=(10**15, 10**15), backwards=True)))
+    assert caught.value.details() == "Unexpected ReadAllResult: Error"
+    assert list(stub.Read(read_all(position=(1, 1), backwards=True))) == []
+    both = stub.Read(read_all(position=(done.commit, done.commit - 1), backwards=True))
+    assert list(both) == []  # the record before ends behind that prepare position
 
 
 def test_all_is_read_forwards_inclusively_and_backwards_exclusively(store: EmbeddedStore, client: EventStoreDBClient) -> None:

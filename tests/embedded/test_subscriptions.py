@@ -1,6 +1,7 @@
 """What subscribers are sent: confirmation, what there is, that they caught up, and then what comes."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ from esdbclient.exceptions import StreamIsDeleted
 from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
 from tests.embedded.wire import Expression, chosen, events, read_all, read_stream
-from workbench.embedded import EmbeddedStore
+from workbench.embedded import Clock, EmbeddedStore
 
 Stub: TypeAlias = streams_pb2_grpc.StreamsStub
 
@@ -112,6 +113,82 @@ def test_a_subscriber_at_the_head_is_sent_no_checkpoint_at_once(store: EmbeddedS
     call = stub.Read(read_all(position=(done.commit, done.prepare), count=None, chosen=options), timeout=10)
     assert kinds(call, 2) == ["confirmation", "caught_up"]
     call.cancel()
+
+
+def fields(message: bytes) -> dict[int, int | bytes]:
+    """The fields of a protobuf message, by their numbers; esdbclient's messages do not know all of a newer server's."""
+    found: dict[int, int | bytes] = {}
+    left = iter(message)
+
+    def varint() -> int:
+        value = shift = 0
+        for byte in left:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        return value
+
+    for tag in left:
+        value = varint()
+        found[tag >> 3] = value if tag & 7 == 0 else bytes(islice(left, value))
+    return found
+
+
+def told(channel: grpc.Channel, request: streams_pb2.ReadReq, kind: int) -> tuple[int | bytes | None, Any]:
+    """Where the first message of a kind says that a subscription stands, and when, in seconds."""
+    call = channel.unary_stream("/event_store.client.streams.Streams/Read")(request.SerializeToString(), timeout=20)
+    message = next(fields(answer)[kind] for answer in call if kind in fields(answer))
+    call.cancel()
+    assert isinstance(message, bytes)
+    content = fields(message)
+    moment = content[1 if kind == CAUGHT_UP else 3]
+    assert isinstance(moment, bytes)
+    seconds = fields(moment)[1]
+    if kind == CHECKPOINT:
+        return content[1], seconds
+    where = content.get(2, content.get(3))
+    return (fields(where)[1] if isinstance(where, bytes) else where), seconds
+
+
+CHECKPOINT, CAUGHT_UP = 3, 8  # of ReadResp
+
+
+def test_caught_up_and_checkpoints_say_where_and_when() -> None:
+    clock = Clock(datetime(2026, 3, 1, tzinfo=UTC))
+    now = 1_772_323_200
+    with EmbeddedStore(clock=clock) as store, grpc.insecure_channel(store.address) as channel:
+        assert told(channel, read_all(count=None), CAUGHT_UP) == (None, now)
+        assert told(channel, read_stream("s", count=None), CAUGHT_UP) == (None, now)
+        first = store.append("s", events(1))
+        done = store.append("s", events(2))
+        assert told(channel, read_all(count=None), CAUGHT_UP) == (done.commit, now)
+        assert told(channel, read_all(end=True, count=None), CAUGHT_UP) == (done.commit, now)
+        assert told(channel, read_stream("s", count=None), CAUGHT_UP) == (2, now)
+        assert told(channel, read_stream("s", revision=9, count=None), CAUGHT_UP) == (9, now)
+        filtered = read_all(count=None, chosen=chosen(types=Expression(prefix=["happened"]), window=1, multiplier=1))
+        assert told(channel, filtered, CHECKPOINT) == (first.commit, now)
+
+
+def test_a_subscription_to_a_deleted_stream_is_live_at_once_and_hears_nothing_old(store: EmbeddedStore, client: EventStoreDBClient) -> None:
+    store.append("s", events(3))
+    client.delete_stream("s", current_version=StreamState.ANY)
+    with client.subscribe_to_stream("s", include_caught_up=True, timeout=20) as subscription:
+        assert isinstance(next(subscription), CaughtUp)
+        store.append("s", events(1))
+        assert next(subscription).stream_position == 3
+
+
+def test_a_subscription_from_a_position_that_no_record_has_is_confirmed_and_refused(store: EmbeddedStore, stub: Stub) -> None:
+    done = store.append("s", events(3))
+    call = stub.Read(read_all(position=(done.commit - 1, done.commit - 1), count=None), timeout=20)
+    assert next(call).WhichOneof("content") == "confirmation"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "Trying to read from an invalid position.",
+    )
 
 
 def test_a_tombstone_ends_a_subscription_to_its_stream(store: EmbeddedStore, client: EventStoreDBClient) -> None:

@@ -124,7 +124,8 @@ class _Reader:
             parts.append(character)
             at += 1
         self._at = at + 1
-        return "".join(parts)
+        # Two escapes may write one character beyond 16 bits.
+        return "".join(parts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
     def _word(self) -> object:
         word = self._match(_WORD)
