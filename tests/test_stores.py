@@ -17,7 +17,6 @@ TESTS = Path(__file__).parent
 COMMAND = f"command:{sys.executable} -m workbench db start --port {{port}} --data {{data}}"
 
 IMPORTS_THE_EMBEDDED_STORE = {
-    "export": "not yet",
     "stores.py": "it is where the tests get it from",
     "bench": "the benchmarks measure it, and fill it past the wire",
     "embedded": "the embedded store's own tests",

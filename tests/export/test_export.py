@@ -15,7 +15,7 @@ import pytest
 
 from tests.export.watch import Watch
 from tests.oracle import Row, fill, lake_rows, log_of, new_events
-from workbench.embedded import Clock, EmbeddedStore, NewEvent
+from tests.stores import NewEvent, Store, clock_of
 from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, SourceBehind, WorkbenchError
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, Progress, export_log
@@ -38,13 +38,13 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_EVENTS", 20)
 
 
-def exported(store: EmbeddedStore, lake: Path, **options: object) -> ExportSummary:
+def exported(store: Store, lake: Path, **options: object) -> ExportSummary:
     options.setdefault("clock", Watch().clock)
     with connect(store.uri, transport=options.pop("transport", "http2")) as source:  # type: ignore[arg-type]
         return export_log(source, lake, **options)  # type: ignore[arg-type]
 
 
-def test_every_event_read_back_from_the_lake_gives_the_recorded_bytes(store: EmbeddedStore, tmp_path: Path, transport: Transport) -> None:
+def test_every_event_read_back_from_the_lake_gives_the_recorded_bytes(store: Store, tmp_path: Path, transport: Transport) -> None:
     fill(store, 400)
     summary = exported(store, tmp_path / "lake", transport=transport)
     log = log_of(store)
@@ -54,7 +54,7 @@ def test_every_event_read_back_from_the_lake_gives_the_recorded_bytes(store: Emb
     assert summary.checkpoint.position == log[-1][0]
 
 
-def test_exporting_twice_is_exporting_once(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_exporting_twice_is_exporting_once(store: Store, tmp_path: Path) -> None:
     fill(store, 120)
     exported(store, tmp_path / "lake")
     again = exported(store, tmp_path / "lake")
@@ -62,7 +62,7 @@ def test_exporting_twice_is_exporting_once(store: EmbeddedStore, tmp_path: Path)
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
-def test_a_later_export_copies_only_what_is_new(store: EmbeddedStore, tmp_path: Path, transport: Transport) -> None:
+def test_a_later_export_copies_only_what_is_new(store: Store, tmp_path: Path, transport: Transport) -> None:
     fill(store, 100)
     first = exported(store, tmp_path / "lake", transport=transport)
     fill(store, 30, begin=100)
@@ -72,7 +72,8 @@ def test_a_later_export_copies_only_what_is_new(store: EmbeddedStore, tmp_path: 
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
-def test_an_empty_log_gives_an_empty_lake_that_may_become_any_copy(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("empty log")
+def test_an_empty_log_gives_an_empty_lake_that_may_become_any_copy(store: Store, tmp_path: Path) -> None:
     summary = exported(store, tmp_path / "lake")
     assert (summary.events_read, summary.checkpoint) == (0, None)
     assert lake_rows(tmp_path / "lake") == []
@@ -105,7 +106,7 @@ class Wrapped:
             return getattr(self._source, name)
 
 
-def interrupted(source: Connection, store: EmbeddedStore, *, after: int, quietly: bool = False) -> Wrapped:
+def interrupted(source: Connection, store: Store, *, after: int, quietly: bool = False) -> Wrapped:
     """Let the first read of the log end early; the answers before it stay as they are."""
 
     reads = 0
@@ -128,7 +129,7 @@ def interrupted(source: Connection, store: EmbeddedStore, *, after: int, quietly
     return wrapped
 
 
-def test_a_busy_log_is_not_chased(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_busy_log_is_not_chased(store: Store, tmp_path: Path) -> None:
     fill(store, 50)
     log = log_of(store)
     with connect(store.uri) as source:
@@ -146,7 +147,8 @@ def test_a_busy_log_is_not_chased(store: EmbeddedStore, tmp_path: Path) -> None:
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
-def test_the_lake_is_complete_until_the_instant_before_the_end_was_asked_for(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("timestamps")
+def test_the_lake_is_complete_until_the_instant_before_the_end_was_asked_for(store: Store, tmp_path: Path) -> None:
     fill(store, 20)
     before = datetime.now(UTC)
     summary = exported(store, tmp_path / "lake")
@@ -156,14 +158,13 @@ def test_the_lake_is_complete_until_the_instant_before_the_end_was_asked_for(sto
     assert open_lake(tmp_path / "lake").info().complete_until == summary.checkpoint.complete_until
 
 
-def test_a_server_whose_clock_is_behind_decides_until_when_the_lake_is_complete(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("timestamps")
+def test_a_server_whose_clock_is_behind_decides_until_when_the_lake_is_complete(store: Store, tmp_path: Path) -> None:
     fill(store, 5)
     behind = datetime.now(UTC) - timedelta(minutes=10)
     with connect(store.uri) as source:
         wrapped = Wrapped(source)
         wrapped.end = lambda: replace(end, answered_at=behind) if (end := source.end()) else None
-        clock = store.clock
-        assert isinstance(clock, Clock)
         summary = export_log(wrapped, tmp_path / "lake")
     assert summary.checkpoint is not None
     assert summary.checkpoint.complete_until < datetime.now(UTC)
@@ -171,7 +172,7 @@ def test_a_server_whose_clock_is_behind_decides_until_when_the_lake_is_complete(
     assert summary.checkpoint.complete_until == max(behind, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=last - 1))
 
 
-def test_an_address_may_stand_for_a_connection(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_an_address_may_stand_for_a_connection(store: Store, tmp_path: Path) -> None:
     fill(store, 5)
     assert export_log(store.uri, tmp_path / "lake").events_kept == 5
 
@@ -180,12 +181,10 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing catches it."""
 
 
+@pytest.mark.needs("clock")
 @pytest.mark.usefixtures("small_steps")
-def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_and_no_further(
-    store: EmbeddedStore, tmp_path: Path
-) -> None:
-    clock = store.clock
-    assert isinstance(clock, Clock)
+def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_and_no_further(store: Store, tmp_path: Path) -> None:
+    clock = clock_of(store)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for i in range(60):
         clock.set(start + timedelta(hours=i))
@@ -203,11 +202,12 @@ def test_a_killed_export_leaves_a_lake_that_is_complete_as_far_as_it_was_copied_
     assert until == start + timedelta(hours=len(rows) - 1, microseconds=-1)
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("quietly", [False, True], ids=["connection lost", "ended with OK"])
 @pytest.mark.parametrize("after", [0, 1, 6, 7, 20, 21, 55, 99])
 def test_an_export_whose_read_stops_early_goes_on_by_itself_and_completes_the_copy(
-    store: EmbeddedStore, tmp_path: Path, transport: Transport, after: int, quietly: bool
+    store: Store, tmp_path: Path, transport: Transport, after: int, quietly: bool
 ) -> None:
     fill(store, 100)
     log, watch = log_of(store), Watch()
@@ -221,7 +221,7 @@ def test_an_export_whose_read_stops_early_goes_on_by_itself_and_completes_the_co
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_export_that_ends_at_any_commit_boundary_is_completed_by_the_next(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     append = LakeWriter.append
     fill(store, 130)
@@ -251,10 +251,9 @@ def test_an_export_that_ends_at_any_commit_boundary_is_completed_by_the_next(
         assert lake_rows(lake) == log
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.usefixtures("small_steps")
-def test_a_checkpoint_inside_an_explicit_transaction_skips_and_repeats_nothing(
-    store: EmbeddedStore, tmp_path: Path, transport: Transport
-) -> None:
+def test_a_checkpoint_inside_an_explicit_transaction_skips_and_repeats_nothing(store: Store, tmp_path: Path, transport: Transport) -> None:
     fill(store, 15)
     store.faults.transaction("account-1", new_events(40))
     fill(store, 15, begin=15)
@@ -271,8 +270,9 @@ def test_a_checkpoint_inside_an_explicit_transaction_skips_and_repeats_nothing(
         assert lake_rows(lake) == log
 
 
+@pytest.mark.needs("fresh server")
 def test_a_lake_into_which_nothing_was_copied_yet_refuses_another_store(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, new_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
         raise Killed
@@ -282,15 +282,16 @@ def test_a_lake_into_which_nothing_was_copied_yet_refuses_another_store(
         patch.setattr(LakeWriter, "append", killed)
         with pytest.raises(Killed):
             exported(store, tmp_path / "lake")
-    with EmbeddedStore() as other:
-        fill(other, 5)
-        with pytest.raises(LakeMismatch, match="another store"):
-            exported(other, tmp_path / "lake")
+    other = new_store()
+    fill(other, 5)
+    with pytest.raises(LakeMismatch, match="another store"):
+        exported(other, tmp_path / "lake")
     exported(store, tmp_path / "lake")
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
-def test_a_restored_backup_is_refused_and_nothing_is_changed(store: EmbeddedStore, tmp_path: Path, transport: Transport) -> None:
+@pytest.mark.needs("faults")
+def test_a_restored_backup_is_refused_and_nothing_is_changed(store: Store, tmp_path: Path, transport: Transport) -> None:
     fill(store, 60)
     log = log_of(store)
     exported(store, tmp_path / "lake")
@@ -302,7 +303,8 @@ def test_a_restored_backup_is_refused_and_nothing_is_changed(store: EmbeddedStor
     assert lake_rows(tmp_path / "lake") == log
 
 
-def test_another_store_behind_the_same_address_is_refused(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("faults")
+def test_another_store_behind_the_same_address_is_refused(store: Store, tmp_path: Path) -> None:
     fill(store, 20)
     log = log_of(store)
     exported(store, tmp_path / "lake")
@@ -313,7 +315,8 @@ def test_another_store_behind_the_same_address_is_refused(store: EmbeddedStore, 
     assert lake_rows(tmp_path / "lake") == log
 
 
-def test_a_follower_that_lags_is_waited_for(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_follower_that_lags_is_waited_for(store: Store, tmp_path: Path) -> None:
     fill(store, 40)
     exported(store, tmp_path / "lake")
     store.faults.lag = 15
@@ -330,8 +333,9 @@ def test_a_follower_that_lags_is_waited_for(store: EmbeddedStore, tmp_path: Path
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.parametrize("lag", [15, 40], ids=["behind", "empty"])
-def test_a_log_that_stays_behind_the_checkpoint_is_refused_with_both_positions(store: EmbeddedStore, tmp_path: Path, lag: int) -> None:
+def test_a_log_that_stays_behind_the_checkpoint_is_refused_with_both_positions(store: Store, tmp_path: Path, lag: int) -> None:
     fill(store, 40)
     exported(store, tmp_path / "lake")
     end = log_of(store)[-1][0]
@@ -344,7 +348,8 @@ def test_a_log_that_stays_behind_the_checkpoint_is_refused_with_both_positions(s
     assert "backup" in str(caught.value)
 
 
-def test_a_log_whose_beginning_was_scavenged_is_still_the_same_log(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_log_whose_beginning_was_scavenged_is_still_the_same_log(store: Store, tmp_path: Path) -> None:
     fill(store, 50)
     exported(store, tmp_path / "lake")
     log = log_of(store)
@@ -354,7 +359,8 @@ def test_a_log_whose_beginning_was_scavenged_is_still_the_same_log(store: Embedd
     assert lake_rows(tmp_path / "lake") == log + log_of(store)[40:]
 
 
-def test_a_redacted_event_is_copied_as_the_bytes_that_it_holds_now(store: EmbeddedStore, tmp_path: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_redacted_event_is_copied_as_the_bytes_that_it_holds_now(store: Store, tmp_path: Path) -> None:
     fill(store, 10)
     store.faults.redact(log_of(store)[0][0])
     exported(store, tmp_path / "lake")
@@ -363,7 +369,7 @@ def test_a_redacted_event_is_copied_as_the_bytes_that_it_holds_now(store: Embedd
     assert set(rows[0][8]) == {0xFF}
 
 
-def test_a_selection_keeps_what_it_chooses_and_the_checkpoint_stays_the_logs(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_selection_keeps_what_it_chooses_and_the_checkpoint_stays_the_logs(store: Store, tmp_path: Path) -> None:
     fill(store, 100)
     log = log_of(store)
     cases: dict[Selection, Callable[[Row], bool]] = {
@@ -385,7 +391,7 @@ def test_a_selection_keeps_what_it_chooses_and_the_checkpoint_stays_the_logs(sto
         log = log_of(store)
 
 
-def test_a_selection_keeps_what_governs_the_chosen_streams(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_selection_keeps_what_governs_the_chosen_streams(store: Store, tmp_path: Path) -> None:
     fill(store, 30)
     for stream in ("user-1", "room-0"):
         store.append(f"$${stream}", [NewEvent(id=uuid4(), type="$metadata", data=b'{"$maxCount":2}')])
@@ -395,14 +401,14 @@ def test_a_selection_keeps_what_governs_the_chosen_streams(store: EmbeddedStore,
     assert {row[5] for row in rows} == {"type.1", "$metadata"}
 
 
-def test_a_lake_refuses_another_selection(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_lake_refuses_another_selection(store: Store, tmp_path: Path) -> None:
     fill(store, 10)
     exported(store, tmp_path / "lake", selection=Selection(streams=("user-*",)))
     with pytest.raises(LakeMismatch, match=r"user-\*.*room-\*"):
         exported(store, tmp_path / "lake", selection=Selection(streams=("room-*",)))
 
 
-def test_without_a_selection_the_lakes_own_holds(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_without_a_selection_the_lakes_own_holds(store: Store, tmp_path: Path) -> None:
     fill(store, 10)
     exported(store, tmp_path / "lake", selection=Selection(streams=("user-*",)))
     fill(store, 20, begin=10)
@@ -410,7 +416,7 @@ def test_without_a_selection_the_lakes_own_holds(store: EmbeddedStore, tmp_path:
     assert lake_rows(tmp_path / "lake") == [row for row in log_of(store) if row[2].startswith("user-")]
 
 
-def test_two_exports_into_one_lake_are_refused(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_two_exports_into_one_lake_are_refused(store: Store, tmp_path: Path) -> None:
     fill(store, 10)
     exported(store, tmp_path / "lake")
     held = open_lake(tmp_path / "lake").info()
@@ -419,7 +425,7 @@ def test_two_exports_into_one_lake_are_refused(store: EmbeddedStore, tmp_path: P
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_progress_rises_to_the_end(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_progress_rises_to_the_end(store: Store, tmp_path: Path) -> None:
     fill(store, 100)
     seen: list[Progress] = []
     summary = exported(store, tmp_path / "lake", progress=seen.append)
@@ -431,9 +437,7 @@ def test_progress_rises_to_the_end(store: EmbeddedStore, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_failure_to_write_ends_the_export_with_its_own_error(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_to_write_ends_the_export_with_its_own_error(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store, 100)
 
     def refused(*_: object) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.oracle import fill, lake_rows, log_of
-from workbench.embedded import EmbeddedStore
+from tests.proxy import Proxy
+from tests.stores import Store
 from workbench.errors import LakeNotFound
 from workbench.export import export_log
 from workbench.kurrent import connect
@@ -24,16 +25,13 @@ import sys
 from workbench.export import copy, export_log
 from workbench.kurrent import connect, reader
 reader.CHUNK_EVENTS, copy.COMMIT_EVENTS = 50, 100
-print("ready", flush=True)
 with connect(sys.argv[1]) as source:
     export_log(source, sys.argv[2])
 """
 
 
 @pytest.mark.slow
-def test_an_export_that_is_killed_again_and_again_while_the_log_grows_comes_out_as_one_exact_copy(
-    store: EmbeddedStore, tmp_path: Path
-) -> None:
+def test_an_export_that_is_killed_again_and_again_while_the_log_grows_comes_out_as_one_exact_copy(store: Store, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     rng = random.Random(7)
     fill(store, 2500)
@@ -47,19 +45,18 @@ def test_an_export_that_is_killed_again_and_again_while_the_log_grows_comes_out_
     growing.start()
     copied = 0
     lengths = []
+    host, _, port = store.address.rpartition(":")
     try:
         for _ in range(8):
-            store.faults.delay = 0.05
-            child = subprocess.Popen(
-                [sys.executable, "-c", EXPORT, store.uri, str(lake)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(rng.uniform(0.1, 0.9))
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            child.stdout.close()
-            store.faults.clear()
+            with Proxy(host, int(port)) as link:
+                # No further than here, so that it cannot be done before it is killed.
+                link.cut_after(rng.randrange(10_000, 250_000), by="stall")
+                child = subprocess.Popen([sys.executable, "-c", EXPORT, f"esdb://{link.address}?tls=false", str(lake)])
+                while not link.cuts and child.poll() is None:
+                    time.sleep(0.01)
+                time.sleep(rng.uniform(0, 0.3))
+                child.send_signal(signal.SIGKILL)
+                assert child.wait() == -signal.SIGKILL
             try:
                 rows = lake_rows(lake)
             except LakeNotFound:
@@ -71,7 +68,6 @@ def test_an_export_that_is_killed_again_and_again_while_the_log_grows_comes_out_
     finally:
         grown.set()
         growing.join()
-        store.faults.clear()
     assert len(set(lengths)) > 3, f"the kills hit too few different moments: {lengths}"
     with connect(store.uri) as source:
         export_log(source, lake)

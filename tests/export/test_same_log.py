@@ -13,7 +13,7 @@ from esdbclient import EventStoreDBClient, StreamState
 
 from tests.export.watch import Watch
 from tests.oracle import Row, fill, lake_rows, log_of, new_events
-from workbench.embedded import Clock, EmbeddedStore, NewEvent
+from tests.stores import NewEvent, Store, clock_of
 from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, LogUnproven, WorkbenchError
 from workbench.events import Selection
 from workbench.export import ExportSummary, export_log
@@ -21,30 +21,30 @@ from workbench.export.same_log import EVENTS_BEFORE, STREAMS
 from workbench.lake import open_lake
 
 
-def export(store: EmbeddedStore, lake: Path, *, selection: Selection | None = None, accept_scavenged: bool = False) -> ExportSummary:
+def export(store: Store, lake: Path, *, selection: Selection | None = None, accept_scavenged: bool = False) -> ExportSummary:
     return export_log(store.uri, lake, selection=selection, accept_scavenged=accept_scavenged, clock=Watch().clock)
 
 
-def write(store: EmbeddedStore, *streams: str, each: int = 1) -> None:
+def write(store: Store, *streams: str, each: int = 1) -> None:
     for stream in streams:
         store.append(stream, new_events(each))
 
 
-def write_longer(store: EmbeddedStore, stream: str) -> None:
+def write_longer(store: Store, stream: str) -> None:
     """Write events so large that the next ones begin elsewhere than small ones would."""
     store.append(stream, [NewEvent(id=uuid4(), type="longer", data=b"x" * 700) for _ in range(2)])
 
 
-def limit(store: EmbeddedStore, stream: str, metadata: bytes) -> None:
+def limit(store: Store, stream: str, metadata: bytes) -> None:
     store.append(f"$${stream}", [NewEvent(id=uuid4(), type="$metadata", data=metadata)])
 
 
-def delete(store: EmbeddedStore, stream: str, *, for_good: bool = False) -> None:
+def delete(store: Store, stream: str, *, for_good: bool = False) -> None:
     with closing(EventStoreDBClient(store.uri)) as client:
         (client.tombstone_stream if for_good else client.delete_stream)(stream, current_version=StreamState.ANY)
 
 
-def refused(store: EmbeddedStore, lake: Path, kind: type[WorkbenchError] = LogRewritten, *, accept_scavenged: bool = False) -> str:
+def refused(store: Store, lake: Path, kind: type[WorkbenchError] = LogRewritten, *, accept_scavenged: bool = False) -> str:
     """Export, and return why that is refused; make sure that the lake is as it was."""
     before, version = lake_rows(lake), open_lake(lake).info().version
     with pytest.raises(kind) as caught:
@@ -54,7 +54,7 @@ def refused(store: EmbeddedStore, lake: Path, kind: type[WorkbenchError] = LogRe
     return str(caught.value)
 
 
-def went_on(store: EmbeddedStore, lake: Path, log: Sequence[Row], *, accept_scavenged: bool = False) -> ExportSummary:
+def went_on(store: Store, lake: Path, log: Sequence[Row], *, accept_scavenged: bool = False) -> ExportSummary:
     """Export, and make sure that the lake holds what it held, ``log``, and what came behind it."""
     summary = export(store, lake, accept_scavenged=accept_scavenged)
     assert lake_rows(lake) == [*log, *(row for row in log_of(store) if row[:2] > log[-1][:2])]
@@ -69,8 +69,9 @@ def lake(tmp_path: Path) -> Path:
 # -- another log
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.parametrize("scavenged", [False, True], ids=["as it is", "scavenged"])
-def test_a_restored_backup_is_refused_with_the_event_that_differs(store: EmbeddedStore, lake: Path, scavenged: bool) -> None:
+def test_a_restored_backup_is_refused_with_the_event_that_differs(store: Store, lake: Path, scavenged: bool) -> None:
     fill(store, 60)
     export(store, lake)
     log = log_of(store)
@@ -87,7 +88,8 @@ def test_a_restored_backup_is_refused_with_the_event_that_differs(store: Embedde
         assert any(row[4] in said for row in (*log[40:], *log_of(store)))
 
 
-def test_a_restored_backup_whose_users_events_are_all_there_is_told_by_what_the_lake_lacks(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_restored_backup_whose_users_events_are_all_there_is_told_by_what_the_lake_lacks(store: Store, lake: Path) -> None:
     write(store, "a", "b", "c")
     write(store, "$stats", each=5)
     export(store, lake)
@@ -99,7 +101,8 @@ def test_a_restored_backup_whose_users_events_are_all_there_is_told_by_what_the_
     assert "z" in refused(store, lake)
 
 
-def test_a_restored_backup_is_refused_also_where_the_checkpoint_is_accepted_without_proof(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_restored_backup_is_refused_also_where_the_checkpoint_is_accepted_without_proof(store: Store, lake: Path) -> None:
     fill(store, 60)
     export(store, lake)
     store.faults.restore(upto=log_of(store)[39][0])
@@ -108,7 +111,8 @@ def test_a_restored_backup_is_refused_also_where_the_checkpoint_is_accepted_with
     refused(store, lake, accept_scavenged=True)
 
 
-def test_another_event_at_the_position_of_the_checkpoint_is_enough(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_another_event_at_the_position_of_the_checkpoint_is_enough(store: Store, lake: Path) -> None:
     write(store, "a", "b")
     export(store, lake)
     log = log_of(store)
@@ -120,7 +124,8 @@ def test_another_event_at_the_position_of_the_checkpoint_is_enough(store: Embedd
     assert log_of(store)[1][4] in said
 
 
-def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(store: Store, lake: Path) -> None:
     limit(store, "a", b'{"$maxCount": 3}')
     write(store, "a", each=3)
     export(store, lake)
@@ -130,7 +135,8 @@ def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(st
     refused(store, lake, accept_scavenged=True)
 
 
-def test_a_refused_position_in_a_log_that_is_the_same_is_told_as_a_fault_of_the_server(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_refused_position_in_a_log_that_is_the_same_is_told_as_a_fault_of_the_server(store: Store, lake: Path) -> None:
     write(store, "a", "b")
     write(store, "$stats", each=2)
     export(store, lake)
@@ -140,7 +146,8 @@ def test_a_refused_position_in_a_log_that_is_the_same_is_told_as_a_fault_of_the_
     assert "2 streams" in said
 
 
-def test_another_store_is_refused(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_another_store_is_refused(store: Store, lake: Path) -> None:
     fill(store, 20)
     export(store, lake)
     store.faults.restore(upto=-1)
@@ -151,15 +158,14 @@ def test_another_store_is_refused(store: EmbeddedStore, lake: Path) -> None:
 # -- the same log
 
 
-def aged(store: EmbeddedStore, stream: str) -> None:
+def aged(store: Store, stream: str) -> None:
     """Let all events of a stream be older than it keeps them."""
     limit(store, stream, b'{"$maxAge": 1}')
-    clock = store.clock
-    assert isinstance(clock, Clock)
-    clock.advance(timedelta(days=1))
+    clock_of(store).advance(timedelta(days=1))
 
 
-def test_a_log_that_was_scavenged_by_age_goes_on(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults", "clock")
+def test_a_log_that_was_scavenged_by_age_goes_on(store: Store, lake: Path) -> None:
     write(store, "kept-1", "kept-2", "sessions", each=3)
     write(store, "sessions", each=4)
     export(store, lake)
@@ -174,7 +180,8 @@ def test_a_log_that_was_scavenged_by_age_goes_on(store: EmbeddedStore, lake: Pat
     assert export(store, lake).events_read == 0
 
 
-def test_a_log_with_nothing_left_to_compare_goes_on_only_where_the_user_vouches_for_it(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults", "clock")
+def test_a_log_with_nothing_left_to_compare_goes_on_only_where_the_user_vouches_for_it(store: Store, lake: Path) -> None:
     write(store, "sessions", each=5)
     export(store, lake)
     log = log_of(store)
@@ -188,7 +195,8 @@ def test_a_log_with_nothing_left_to_compare_goes_on_only_where_the_user_vouches_
     assert summary.streams_compared == 0
 
 
-def test_a_filtered_lake_goes_on_where_the_newest_system_events_are_gone(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_a_filtered_lake_goes_on_where_the_newest_system_events_are_gone(store: Store, lake: Path) -> None:
     limit(store, "$stats", b'{"$maxCount": 1}')
     write(store, "user-1", "user-2", "other-1")
     write(store, "$stats", each=20)
@@ -202,7 +210,8 @@ def test_a_filtered_lake_goes_on_where_the_newest_system_events_are_gone(store: 
     assert {row[2] for row in lake_rows(lake)} == {"user-1", "user-2", "user-3"}
 
 
-def test_another_node_that_was_scavenged_otherwise_is_the_same_log(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("fresh server", "faults")
+def test_another_node_that_was_scavenged_otherwise_is_the_same_log(store: Store, new_store: Callable[..., Store], lake: Path) -> None:
     """The first node has scavenged what the second still shows in ``$all``, and the second has scavenged the checkpoint."""
     write(store, "kept", "sessions", each=3)
     sessions = [row[0] for row in log_of(store) if row[2] == "sessions"]
@@ -211,11 +220,11 @@ def test_another_node_that_was_scavenged_otherwise_is_the_same_log(store: Embedd
     write(store, "$stats", each=2)
     write(store, "kept")
     write(store, "$stats", each=1)
-    with EmbeddedStore() as first:
-        _copy_log(store, first)
-        first.faults.scavenge(sessions[:2])
-        export(first, lake)
-        log = lake_rows(lake)
+    first = new_store()
+    _copy_log(store, first)
+    first.faults.scavenge(sessions[:2])
+    export(first, lake)
+    log = lake_rows(lake)
     assert sessions[0] not in [row[0] for row in log]
     checkpoint = log[-1][0]
     write(store, "$stats", each=1)
@@ -227,15 +236,16 @@ def test_another_node_that_was_scavenged_otherwise_is_the_same_log(store: Embedd
     assert summary.streams_compared >= 1
 
 
-def _copy_log(source: EmbeddedStore, target: EmbeddedStore) -> None:
+def _copy_log(source: Store, target: Store) -> None:
     """Let a store hold the same log as another, as two nodes of a cluster do."""
     for row in log_of(source):
         target.append(row[2], [NewEvent(id=UUID(row[4]), type=row[5], data=row[8], metadata=row[9], is_json=row[7])])
     assert [row[:6] for row in log_of(target)] == [row[:6] for row in log_of(source)]
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.parametrize("gone", ["deleted", "tombstoned", "truncated", "limited once"])
-def test_a_stream_that_lost_events_in_good_order_is_no_contradiction(store: EmbeddedStore, lake: Path, gone: str) -> None:
+def test_a_stream_that_lost_events_in_good_order_is_no_contradiction(store: Store, lake: Path, gone: str) -> None:
     write(store, "kept", "going", each=3)
     limit(store, "$stats", b'{"$maxCount": 1}')
     write(store, "$stats")
@@ -256,7 +266,8 @@ def test_a_stream_that_lost_events_in_good_order_is_no_contradiction(store: Embe
     assert went_on(store, lake, log).streams_compared == 1
 
 
-def test_the_newest_events_of_eight_streams_are_enough(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_the_newest_events_of_eight_streams_are_enough(store: Store, lake: Path) -> None:
     write(store, *(f"s-{number}" for number in range(2 * STREAMS)))
     limit(store, "$stats", b'{"$maxCount": 1}')
     write(store, "$stats", each=EVENTS_BEFORE)
@@ -266,7 +277,8 @@ def test_the_newest_events_of_eight_streams_are_enough(store: EmbeddedStore, lak
     assert export(store, lake).streams_compared == STREAMS
 
 
-def test_an_explicit_transaction_is_compared_by_its_place_in_the_log(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_an_explicit_transaction_is_compared_by_its_place_in_the_log(store: Store, lake: Path) -> None:
     store.faults.transaction("account-1", new_events(3))
     limit(store, "$stats", b'{"$maxCount": 1}')
     write(store, "$stats")
@@ -277,7 +289,7 @@ def test_an_explicit_transaction_is_compared_by_its_place_in_the_log(store: Embe
     assert went_on(store, lake, log).streams_compared == 1
 
 
-def test_an_export_when_nothing_is_new_adds_no_event_and_is_no_reason_to_refuse(store: EmbeddedStore, lake: Path) -> None:
+def test_an_export_when_nothing_is_new_adds_no_event_and_is_no_reason_to_refuse(store: Store, lake: Path) -> None:
     fill(store, 30)
     export(store, lake)
     log = log_of(store)
@@ -285,7 +297,8 @@ def test_an_export_when_nothing_is_new_adds_no_event_and_is_no_reason_to_refuse(
         assert went_on(store, lake, log).events_read == 0
 
 
-def test_the_first_event_of_a_server_that_just_started_is_waited_for(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("faults")
+def test_the_first_event_of_a_server_that_just_started_is_waited_for(store: Store, lake: Path) -> None:
     fill(store, 30)
     store.faults.empty_for(60)
     watch = Watch()
@@ -294,7 +307,8 @@ def test_the_first_event_of_a_server_that_just_started_is_waited_for(store: Embe
     assert sum(watch.slept) < 5
 
 
-def test_a_log_that_stays_empty_is_waited_for_five_seconds(store: EmbeddedStore, lake: Path) -> None:
+@pytest.mark.needs("empty log")
+def test_a_log_that_stays_empty_is_waited_for_five_seconds(store: Store, lake: Path) -> None:
     watch = Watch()
     assert export_log(store.uri, lake, clock=watch.clock).checkpoint is None
     assert 4 < sum(watch.slept) <= 5.25
