@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -84,21 +83,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         server = item.config.stash[_SERVER]
         missing = [word for word in NEEDS if word in needs and word not in server.offers]
         if missing:
-            pytest.skip(f"needs {', '.join(missing)}; {server.name} does not offer that")
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say how many tests did not run against a server that is not ours, and what each lot of them needs."""
-    if config.stash[_SERVER].name == "embedded":
-        return
-    reasons = Counter(
-        report.longrepr[2].removeprefix("Skipped: ")
-        for report in terminalreporter.getreports("skipped")
-        if isinstance(report.longrepr, tuple)
-    )
-    terminalreporter.section(f"not run against {config.stash[_SERVER].name}")
-    for reason, count in reasons.most_common():
-        terminalreporter.line(f"{count:5}  {reason}")
+            pytest.skip(f"needs {', '.join(missing)}, which the server under test does not offer")
 
 
 def _needs(item: pytest.Item) -> set[str]:
