@@ -41,9 +41,9 @@ import grpc
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
 
 from workbench import kurrent
-from workbench.embedded import Account, Clock, EmbeddedStore, Faults, NewEvent
+from workbench.embedded import Account, Clock, EmbeddedStore, Faults, Member, NewEvent
 
-__all__ = ["NEEDS", "Account", "Clock", "NewEvent", "Server", "Store", "clock_of", "read_all", "server_of"]
+__all__ = ["NEEDS", "Account", "Clock", "Member", "NewEvent", "Server", "Store", "clock_of", "read_all", "server_of"]
 
 NEEDS: Final = {
     "fresh server": "a server for this test alone, which it may stop, with nothing in its log but the server's own events",
