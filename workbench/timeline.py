@@ -34,6 +34,9 @@ Some = str | Sequence[str]
 """A name, or several."""
 
 
+_NO_LINKS_OF_A_FORK = "A what-if has no links(): nobody knows where they would lead. Ask for one or the other."
+
+
 class RecordedLog(Protocol):
     """What a timeline needs of a lake: one version of its events, and how to execute a timeline over them."""
 
@@ -70,6 +73,9 @@ class RecordedLog(Protocol):
 
     def describe(self, timeline: Timeline) -> Provenance:
         """Say where results of the timeline come from; counts its events."""
+
+    def unresolved(self, timeline: Timeline) -> int:
+        """Count the links of the timeline that lead nowhere."""
 
     def effects(self, timeline: Timeline) -> tuple[Effect, ...]:
         """Say of each edit of the timeline what it came to."""
@@ -124,6 +130,8 @@ class Timeline:
     beyond: int | None = None
     """The position after which events are looked at, exclusive; None for all."""
     edits: tuple[Edit, ...] = ()
+    follows: bool = False
+    """Whether each link of a user's stands for the event that it leads to."""
 
     def upto(self, cutoff: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
         """Return the history as it was at a time or a position, inclusively.
@@ -214,6 +222,30 @@ class Timeline:
         timeline.
         """
         return changed(self, system=True)
+
+    def links(self) -> Timeline:
+        """Replace each link (``$>``) in a user's stream by the event that it leads to.
+
+        The row has position, stream, category and revision of the link; id, type, times and payload are those of the target. It is what a
+        read of the server with ``resolve_links`` shows: one step only, and no row where the store hides the target from readers. Links
+        whose target the lake lacks are left out too; ``unresolved_links`` counts both. Links of the system projections stay as they
+        are. The rows of all links that are looked at are held in memory.
+
+        Without it, links of users are left out; ``lake.info()`` and ``distribution()`` name the streams that hold them.
+
+        Raises
+        ------
+        UsageError
+            The timeline is a what-if: nobody knows where its links would lead.
+        """
+        if self.edits:
+            raise UsageError(_NO_LINKS_OF_A_FORK)
+        return changed(self, follows=True)
+
+    @property
+    def unresolved_links(self) -> int:
+        """How many links are left out because the lake lacks their target or the store hides it; 0 without ``links()``."""
+        return self.log.unresolved(self)
 
     def visible(self) -> Timeline:
         """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams.
@@ -524,6 +556,8 @@ class Timeline:
             parts.append(f"after position {self.beyond}")
         parts += [str(selection) for selection in self.selections]
         parts.append("with system events" if self.system else "without system events")
+        if self.follows:
+            parts.append("with what links lead to")
         if self.hides:
             parts.append("without what the store hides")
         return [*parts, *(f"what if {edit}" for edit in self.edits)]
@@ -532,6 +566,8 @@ class Timeline:
         return changed(self, selections=(*self.selections, selection))
 
     def _edited(self, edit: Edit) -> Timeline:
+        if self.follows:
+            raise UsageError(_NO_LINKS_OF_A_FORK)
         return changed(self, edits=(*self.edits, edit))
 
 

@@ -70,11 +70,12 @@ def test_a_distribution_agrees_with_a_plain_count_over_the_events(history: Timel
             pl.col("recorded_at").max().alias("last_recorded_at"),
             pl.col("position").min().alias("first_position"),
             pl.col("position").max().alias("last_position"),
+            pl.lit(0, dtype=pl.Int64).first().alias("links"),
         )
         .sort("count", by, descending=[True, False])
     )
     frame = distribution(history, by=by)
-    assert frame.schema == {by: pl.String(), **TOTAL}
+    assert frame.schema == {by: pl.String(), **TOTAL, "links": pl.Int64()}
     assert_frame_equal(frame, expected)
 
 
@@ -176,7 +177,7 @@ def test_an_empty_timeline_gives_an_empty_frame_with_its_columns(history: Timeli
     frame = distribution(history.types("nothing"), every=every, tz="Asia/Tokyo")
     period = {} if every is None else {"period": pl.Datetime("us", "Asia/Tokyo"), "every": pl.Enum(get_args(Every))}
     assert frame.is_empty()
-    assert frame.schema == {**period, "type": pl.String(), **TOTAL}
+    assert frame.schema == {**period, "type": pl.String(), **TOTAL, **({} if every else {"links": pl.Int64()})}
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

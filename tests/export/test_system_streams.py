@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -94,3 +95,15 @@ def test_the_command_tells_users_events_from_the_rest(store: Store, tmp_path: Pa
     assert "1 stream holds only links" in " ".join(own.split())
     assert "everything" in whole
     assert "events of the server's own" in " ".join(whole.split())
+
+
+def test_the_commands_follow_links_and_say_how_many_lead_nowhere(store: Store, tmp_path: Path) -> None:
+    replay(store, recorded("with-projections"))
+    export_log(store.uri, tmp_path / "lake")
+    query = "select count(*) as n from events where stream = 'links-1'"
+    for command in (["sql", query, "--links", "--json"], ["distribution", "--by", "stream", "--links", "--json"]):
+        done = CliRunner().invoke(app, [*command, "--lake", str(tmp_path / "lake")])
+        assert done.exit_code == 0, done.output
+        assert "2 links lead to what the lake lacks or the store hides" in done.stderr
+        found = {row.get("stream", "links-1"): row.get("n", row.get("count")) for row in json.loads(done.stdout)}
+        assert found["links-1"] == 3

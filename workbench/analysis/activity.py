@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.analysis import periods
+from workbench.analysis.links import NO_LINK_SQL, unlinked
 from workbench.analysis.periods import PERIOD, Extent
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
@@ -87,7 +88,7 @@ def activity(
     Parameters
     ----------
     timeline
-        Any timeline. Who is new is new in it: after ``after(...)``, everybody is.
+        Any timeline. Links are left out. Who is new is new in it: after ``after(...)``, everybody is.
     actor
         What of an event says who acted: ``event.metadata["userId"]``, ``event.data["by"]["id"]``, ``event.stream``. A number counts as its
         text. An event without it, or with null there, is no action and is counted apart; so is one whose payload has half a
@@ -136,6 +137,7 @@ def activity(
     periods.check_zone(tz)
     who = _sql(actor)
     names = (actions,) if isinstance(actions, str) else tuple(actions)
+    timeline = unlinked(timeline)
     chosen = timeline.types(*names) if names else timeline
     acts = _acts(chosen, who, tz=tz)
     each = _each(acts)
@@ -209,7 +211,7 @@ class _Acts:
 
 def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
     # As a table and not from a reader, which one thread alone would fill.
-    table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events").to_arrow_table()
+    table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events WHERE {NO_LINK_SQL}").to_arrow_table()
     found = pl.from_arrow(table, rechunk=False)
     assert isinstance(found, pl.DataFrame)
     acts = found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()

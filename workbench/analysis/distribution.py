@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars.selectors as cs
 from workbench.analysis import periods
 from workbench.analysis.periods import PERIOD, UNITS, Every, Extent
 from workbench.errors import UsageError
+from workbench.lake.user_events import USER_LINK_SQL
 from workbench.timeline import Timeline, ensure_timelines
 
 By = Literal["type", "category", "stream"]
@@ -52,13 +54,17 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         largest_payload_bytes                     Int64
         first_recorded_at, last_recorded_at       Datetime UTC  by the events' own times
         first_position, last_position             Int64         in ``$all``
+        links                                     Int64         links in users' streams, which are not counted
         ========================================  ============  ==============================================
+
+        What holds links and no event has a row too, with count 0 and null where there is nothing to tell. After ``links()`` the events
+        that they lead to are counted instead, and ``with_system()`` counts the links as events: then ``links`` is 0.
 
         With ``every`` a first column ``period`` (Datetime in ``tz``) holds the instant at which a period begins, and a second
         column ``every`` (Enum) says how long periods are: the same in all rows, and never ``"auto"``. Rows are ordered by
         period, then as above. They are dense: every type has a row in every period from the first event's to the last event's,
         with count 0 and null times, positions and sizes of an event where it has none. ``share`` is of the period's events, null in
-        a period without any.
+        a period without any. There is no column ``links``.
 
     Raises
     ------
@@ -72,7 +78,8 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
     ensure_timelines(timeline)
     _check(by, every, tz)
     if every is None:
-        return timeline.sql(_total_query(by)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+        total = timeline.sql(_total_query(by)).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+        return _with_links(total, timeline, by=by)
     names, extent = _size(timeline, by)
     settled = _settle(names, extent, by=by, every=every)
     found = timeline.sql(_period_query(by, settled, tz, extent.slot(finest=settled)))
@@ -140,6 +147,18 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
         is_new=(pl.col("first_period") > pl.col("first_period").min()) & no_chance(late),
         is_vanished=(pl.col("last_period") < pl.col("last_period").max()) & no_chance(silent),
     ).select(by, "first_period", "last_period", "every", "is_new", "is_vanished", "count", *_ENDS)
+
+
+def _with_links(total: pl.DataFrame, timeline: Timeline, *, by: By) -> pl.DataFrame:
+    """Add how many links a timeline leaves out, and rows for what holds nothing else."""
+    if timeline.system or timeline.follows:
+        return total.with_columns(links=pl.lit(0, dtype=pl.Int64))
+    found = replace(timeline, system=True).sql(f"SELECT {by}, count(*) AS links FROM events WHERE {USER_LINK_SQL} GROUP BY {by}").pl()
+    joined = total.join(found, on=by, how="full", coalesce=True, maintain_order="left_right")
+    counted = joined.with_columns(pl.col("count", "payload_bytes", "links").fill_null(0))
+    if total.height:
+        counted = counted.with_columns(pl.col("share").fill_null(0.0))
+    return counted.sort("count", by, descending=[True, False])
 
 
 def check_by(by: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from workbench.analysis.links import NO_LINK, unlinked
 from workbench.display import spelled
 from workbench.errors import UsageError
 from workbench.events import format_time
@@ -73,7 +74,7 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
     Parameters
     ----------
     timeline
-        Any history, what-ifs included.
+        Any history, what-ifs included. Links are left out.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
     >>> print(trace(lake.timeline, "c45af724-b3fa-416e-ac31-1940a8b1bb5e"))  # doctest: +SKIP
     """
     ensure_timelines(timeline)
-    found = timeline.events().filter(pl.col("correlation_id") == correlation_id).select(_COLUMNS).collect()
+    timeline = unlinked(timeline)
+    found = timeline.events().filter(NO_LINK & (pl.col("correlation_id") == correlation_id)).select(_COLUMNS).collect()
     if found.is_empty():
         raise UsageError(
             f"No event has the correlation id {correlation_id!r} ({timeline}): workflows() lists those of a workflow, and "
@@ -142,7 +144,12 @@ def _elsewhere(timeline: Timeline, ids: set[str]) -> dict[str, str]:
     """Say of events outside of a trace where they are."""
     if not ids:
         return {}
-    asked = timeline.events().filter(pl.col("event_id").is_in(sorted(ids))).select("event_id", "type", "stream", "correlation_id").collect()
+    asked = (
+        timeline.events()
+        .filter(NO_LINK & pl.col("event_id").is_in(sorted(ids)))
+        .select("event_id", "type", "stream", "correlation_id")
+        .collect()
+    )
     return {
         event_id: f"is {event_type} of {stream}, which has {'no correlation id' if other is None else f'the correlation id {other}'}"
         for event_id, event_type, stream, other in asked.iter_rows()

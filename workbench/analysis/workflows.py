@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from workbench.analysis.links import NO_LINK_SQL, unlinked
 from workbench.edits import span_of
 from workbench.errors import UsageError
 from workbench.events import format_time
@@ -159,7 +160,8 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
     Parameters
     ----------
     timeline
-        Any history. A selection leaves out what it leaves out of the traces: with ``after``, those that began before are not there.
+        Any history. Links are left out. A selection leaves out what it leaves out of the traces: with ``after``, those that began
+        before are not there.
 
     Returns
     -------
@@ -177,8 +179,9 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
     >>> workflows(registration, lake.timeline).outcomes  # doctest: +SKIP
     """
     ensure_timelines(timeline)
+    timeline = unlinked(timeline)
     until = _until(timeline)
-    types = [name for (name,) in timeline.sql("SELECT DISTINCT type FROM events").fetchall()]
+    types = [name for (name,) in timeline.sql(f"SELECT DISTINCT type FROM events WHERE {NO_LINK_SQL}").fetchall()]
     roles = {name: role for name in types if (role := workflow.role_of(name)) is not None}
     events = _events(timeline, [name for name, role in roles.items() if role == "start"], roles)
     dtype = events.schema["type"]
@@ -265,7 +268,7 @@ def _events(timeline: Timeline, starts: list[str], roles: dict[str, str]) -> pl.
         found = timeline.sql(
             f"""
             WITH begun AS (SELECT DISTINCT correlation_id FROM events WHERE correlation_id IS NOT NULL AND ({begun}))
-            SELECT {", ".join(_EVENTS)} FROM events SEMI JOIN begun USING (correlation_id)
+            SELECT {", ".join(_EVENTS)} FROM events SEMI JOIN begun USING (correlation_id) WHERE {NO_LINK_SQL}
             """
         ).to_arrow_table()
         frame = pl.DataFrame(found).cast(_EVENTS)

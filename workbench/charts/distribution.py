@@ -50,6 +50,7 @@ def distribution(frame: pl.DataFrame, *, question: str | None = None, caption: s
 
 def _in_all(frame: pl.DataFrame, *, by: str, question: str | None, caption: str, top: int) -> Chart:
     question = question or f"Which {_plural(by)} make up the history?"
+    frame = frame.filter(pl.col("count") > 0)  # without those that hold links only
     kept, rest = frame.head(top), frame.slice(top)
     rows = kept[by].to_list()
     labels, whole = distinct_labels(rows, LABEL), distinct_labels(rows, HOVER)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # As in `workbench.analysis`, which would bring Polars to every start of the command.
 By = Literal["type", "category", "stream"]
+Links = Annotated[bool, typer.Option("--links", help="Replace each link in a user's stream by the event that it leads to.")]
 Every = Literal["1s", "1m", "15m", "1h", "1d", "1w", "1mo", "1q", "1y", "auto"]
 
 
@@ -34,6 +35,10 @@ def say_where(timeline: Timeline, *, key: str | None = None, found: int = 1) -> 
     count = timeline.late
     late = f"; {count:,} events in it carry a later stamp" if count else ""
     print(f"{timeline}{late}", file=sys.stderr)
+    unresolved = timeline.unresolved_links
+    if unresolved:
+        what = "1 link leads" if unresolved == 1 else f"{unresolved:,} links lead"
+        print(f"{what} to what the lake lacks or the store hides, and are left out", file=sys.stderr)
     for effect in timeline.effects:
         if effect.notes:
             print(effect, file=sys.stderr)
@@ -65,7 +70,10 @@ def register(app: typer.Typer) -> None:
         query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL as DuckDB has it, over the view events.")],
         *,
         history: options.History,
-        system: Annotated[bool, typer.Option("--system", help="Take in the system's own streams and types, those with $.")] = False,
+        system: Annotated[
+            bool, typer.Option("--system", help="Take in metadata, tombstones, links, and what the server writes for itself.")
+        ] = False,
+        links: Links = False,
         output: options.Output,
     ) -> None:
         """Run SQL over the events of a lake, as they were at a time."""
@@ -78,6 +86,8 @@ def register(app: typer.Typer) -> None:
         timeline = history.timeline(opened)
         if system:
             timeline = timeline.with_system()
+        if links:
+            timeline = timeline.links()
         with opened.reading():
             relation = timeline.sql(query)
             try:
@@ -97,6 +107,7 @@ def register(app: typer.Typer) -> None:
         by: Annotated[By, typer.Option("--by", help="What to count.")] = "type",
         every: Annotated[Every | None, typer.Option("--every", help="Count in steps of time; auto chooses one.")] = None,
         tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="The time zone in which a day begins, with --every.")] = "UTC",
+        links: Links = False,
         output: options.Output,
     ) -> None:
         """Count the events by type, category or stream, in all or over time."""
@@ -104,6 +115,8 @@ def register(app: typer.Typer) -> None:
 
         opened = history.open()
         timeline = history.timeline(opened)
+        if links:
+            timeline = timeline.links()
         with opened.reading():
             frame = count(timeline, by=by, every=every, tz=tz)
         output.show(readable(frame) if output.is_table else frame)

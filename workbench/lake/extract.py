@@ -25,7 +25,7 @@ from workbench.extraction import Chunk, Extraction, Place
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.format import DataFile, in_log_order
 from workbench.lake.json_paths import is_reachable, json_paths
-from workbench.lake.overlay import Layer, Overlay
+from workbench.lake.overlay import Layer
 from workbench.lake.query import Queries, told
 from workbench.timeline import Timeline
 
@@ -87,7 +87,7 @@ class Extractor:
         files: Sequence[DataFile],
         conditions: Conditions,
         hidden: pl.DataFrame | None,
-        overlay: Overlay | None = None,
+        layer_of: Callable[[Conditions], Layer] | None = None,
     ) -> Extractor:
         """Narrow a timeline's conditions to the categories and streams of an extraction, and choose the files."""
         ours = Conditions.of(
@@ -97,7 +97,7 @@ class Extractor:
         if extraction.streams is not None:
             clauses.append(tuple(Names("stream", name, literal=True) for name in extraction.streams))
         narrowed = replace(conditions, clauses=tuple(clauses))
-        layer = None if overlay is None else overlay.over(narrowed, time=None if timeline.cutoff is None else timeline.cutoff.time)
+        layer = None if layer_of is None else layer_of(narrowed)
         return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction, layer)
 
     def chunks(self) -> Generator[Chunk, None, None]:

@@ -35,6 +35,8 @@ class Layer:
     """So are those with these positions and prepare positions."""
     added: pl.DataFrame
     """Events that stand instead or besides, as ``FORK`` has them."""
+    settled: bool = False
+    """Whether the added events are those that readers may see, so that nothing of them is hidden any more."""
 
     def between(self, after: int | None, upto: int | None) -> Layer:
         """Narrow to a range of positions, exclusive and inclusive."""

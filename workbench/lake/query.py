@@ -129,8 +129,9 @@ class Queries:
         sql = f"SELECT {columns} FROM {self._source(connection, files)}"
         if conditions is not None:
             sql = f"SELECT * FROM ({sql}) WHERE {conditions.sql()}"
-        if layer is not None:
-            sql = _under(connection, sql, layer, drops=layer.drops(files, system=conditions is None or conditions.system))
+        drops = () if layer is None else layer.drops(files, system=conditions is None or conditions.system)
+        if layer is not None and not layer.settled:
+            sql = _under(connection, sql, layer, drops=drops)
         if hidden is not None:
             connection.register(_SOURCE, hidden.to_arrow())
             connection.execute(f"CREATE TEMP TABLE {_HIDDEN} AS SELECT * FROM {_SOURCE}")
@@ -139,6 +140,8 @@ class Queries:
                 f"SELECT e.* FROM ({sql}) e LEFT JOIN {_HIDDEN} h ON e.stream = h.hidden_stream WHERE h.hidden_stream IS NULL "
                 "OR (NOT h.gone AND e.revision >= h.least_revision AND e.recorded_at >= h.least_time)"
             )
+        if layer is not None and layer.settled:
+            sql = f"SELECT * EXCLUDE (sequence, origin) FROM ({_under(connection, sql, layer, drops=drops)})"
         return sql
 
     def _connect(self) -> duckdb.DuckDBPyConnection:

@@ -20,6 +20,7 @@ from workbench.lake.overlay import EVENT, FORK, KEY, Layer
 from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translation
 
+_HIDES = ("gone", "least_revision", "least_time")
 _HIDING = ("stream", "revision", "recorded_at")
 
 
@@ -32,13 +33,15 @@ def log_order(
     rule: CategoryRule,
     hidden: Callable[[], pl.DataFrame] | None,
     layer: Callable[[], Layer] | None,
+    fork: bool,
 ) -> pl.LazyFrame:
     """Return a lazy frame of the events in ``files`` that fulfil the conditions, in log order.
 
     Predicates, columns and a `head` that are asked of the frame reach the files. ``hidden`` gives, when the frame is executed,
-    the streams of which the store hides something; ``layer`` what edits make of the events.
+    the streams of which the store hides something; ``layer`` what edits make of the events, or what links lead to. A ``fork``
+    has columns of its own.
     """
-    schema = EVENT if layer is None else FORK
+    schema = FORK if fork else EVENT
 
     def read(
         columns: list[str] | None,
@@ -58,9 +61,11 @@ def log_order(
         for epoch, after, upto in _epochs(files, always=over is not None):
             pages.verify(epoch, columns=asked & set(EVENT), conditions=conditions)
             frame = _filtered(_scan(epoch, place, rule), conditions)
+            if over is None or over.settled:
+                frame = _without(frame, held_back)
             if over is not None:
                 frame = _under(frame, over.between(after, upto), drops)
-            frame = _without(frame, held_back)
+                frame = frame if over.settled else _without(frame, held_back)
             if predicate is not None:
                 frame = frame.filter(predicate)
             frame = frame.sort(KEY).select(wanted)
@@ -125,7 +130,7 @@ def _without(frame: pl.LazyFrame, hidden: pl.LazyFrame | None) -> pl.LazyFrame:
     seen = pl.col("gone").is_null() | (
         ~pl.col("gone") & (pl.col("revision") >= pl.col("least_revision")) & (pl.col("recorded_at") >= pl.col("least_time"))
     )
-    return frame.join(hidden, left_on="stream", right_on="hidden_stream", how="left").filter(seen)
+    return frame.join(hidden, left_on="stream", right_on="hidden_stream", how="left").filter(seen).drop(_HIDES)
 
 
 def _read_error(error: Exception, place: Place, files: Sequence[DataFile]) -> Exception:

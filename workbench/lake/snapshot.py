@@ -20,6 +20,7 @@ from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
 from workbench.lake.forking import TOUCHED, extended
 from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of, leader_of
+from workbench.lake.links import Links, find_links
 from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.pairs import pairs
 from workbench.lake.place import Place, translated
@@ -98,13 +99,14 @@ class Snapshot:
             pages=self.queries.pages,
             rule=self.rule,
             hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
-            layer=(lambda: self._over(timeline, conditions)) if timeline.edits else None,
+            layer=(lambda: self._over(timeline, conditions)) if timeline.edits or timeline.follows else None,
+            fork=bool(timeline.edits),
         )
 
     def query(self, timeline: Timeline, sql: str) -> duckdb.DuckDBPyRelation:
         conditions = Conditions.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.hides else None
-        layer = self._over(timeline, conditions) if timeline.edits else None
+        layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
         return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden, layer=layer)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
@@ -117,7 +119,7 @@ class Snapshot:
             files=self.files,
             conditions=conditions,
             hidden=hidden,
-            overlay=self._overlay(timeline) if timeline.edits else None,
+            layer_of=partial(self._over, timeline) if timeline.edits or timeline.follows else None,
         )
 
     def extract_beside(self, fork: Timeline, extraction: Extraction) -> Generator[Pair, None, None]:
@@ -140,9 +142,9 @@ class Snapshot:
     def count(self, timeline: Timeline) -> int:
         conditions = Conditions.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
-        if timeline.hides or timeline.edits:
+        if timeline.hides or timeline.edits or timeline.follows:
             hidden = self._hidden(timeline) if timeline.hides else None
-            layer = self._over(timeline, conditions) if timeline.edits else None
+            layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
             return self.queries.value(_COUNT, files=files, conditions=conditions, hidden=hidden, layer=layer)
         whole = {file.path: file.rows for file in files if conditions.hold_all(file)}
         parts = [file for file in files if file.path not in whole]
@@ -218,18 +220,29 @@ class Snapshot:
     def _overlay(self, timeline: Timeline) -> Overlay:
         return self.overlays.of(timeline.edits, partial(extended, self))
 
+    def unresolved(self, timeline: Timeline) -> int:
+        return self._links(timeline, Conditions.of(timeline, rule=self.rule)).unresolved if timeline.follows else 0
+
+    def _links(self, timeline: Timeline, conditions: Conditions) -> Links:
+        hidden = self._hidden(timeline, asked="links()")
+        shown = hidden if timeline.hides else None
+        return find_links(self.queries, self.files, conditions=conditions, hidden_links=shown, hidden_targets=hidden)
+
     def _over(self, timeline: Timeline, conditions: Conditions) -> Layer:
+        if timeline.follows:
+            found = self._links(timeline, conditions)
+            return Layer((), found.places if timeline.system else found.places.clear(), found.rows, settled=True)
         return self._overlay(timeline).over(conditions, time=None if timeline.cutoff is None else timeline.cutoff.time)
 
-    def _hidden(self, timeline: Timeline) -> pl.DataFrame:
+    def _hidden(self, timeline: Timeline, *, asked: str = "visible()") -> pl.DataFrame:
         """Return what the store hides at the end of a timeline, whatever of it is looked at."""
-        self._check_governed()
+        self._check_governed(asked)
         cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
         files = cut.files(self.files)
 
-        def ask(sql: str, asked: list[DataFile]) -> list[tuple[Any, ...]]:
-            relation = self.queries.relation(sql, files=asked, conditions=cut)
-            with self.queries.translated(asked):
+        def ask(sql: str, among: list[DataFile]) -> list[tuple[Any, ...]]:
+            relation = self.queries.relation(sql, files=among, conditions=cut)
+            with self.queries.translated(among):
                 return relation.fetchall()
 
         tombstoned = ask(_TOMBSTONED, [file for file in files if _TOMBSTONES.may_fit(file.least_type, file.greatest_type)])
@@ -240,7 +253,7 @@ class Snapshot:
             ends.append(StreamEnd(stream, revision, StreamMetadata(max_count=1)))
             ends.append(StreamEnd(stream[2:], 0, StreamMetadata.parse(data if is_json else None)))
         if any(end.metadata.max_age for end in ends):
-            self._check_instant(timeline)
+            self._check_instant(timeline, asked)
         counted = [end.stream for end in ends if end.metadata.max_count and not end.last_revision]
         if counted:
             names = ", ".join(quoted(name) for name in counted)
@@ -248,7 +261,7 @@ class Snapshot:
             ends = [replace(end, last_revision=last.get(end.stream, end.last_revision)) for end in ends]
         return hidden_streams(ends, tombstoned=[stream for (stream,) in tombstoned], now=self._end_time(timeline))
 
-    def _check_governed(self) -> None:
+    def _check_governed(self, asked: str) -> None:
         """Make sure that the lake holds all that governs what is visible of its events.
 
         A selection of streams or categories keeps them whole, with their tombstones and metadata (see `export_log`).
@@ -256,7 +269,7 @@ class Snapshot:
         selection = self.identity.selection
         if selection.types:
             raise UsageError(
-                f"visible() cannot say what $maxCount hides in the lake {self.path}: it holds only {selection}, so the last events of its "
+                f"{asked} cannot say what $maxCount hides in the lake {self.path}: it holds only {selection}, so the last events of its "
                 "streams may be missing. Export a lake without a choice of types."
             )
         # The tombstone of a stream of which only the metadata was chosen is not in the lake.
@@ -264,11 +277,11 @@ class Snapshot:
         alone += [name for name in selection.categories if name.startswith("$$")]
         if alone:
             raise UsageError(
-                f"visible() cannot say which metadata of {alone[0]} is hidden in the lake {self.path}: it holds only {selection}, and "
+                f"{asked} cannot say which metadata of {alone[0]} is hidden in the lake {self.path}: it holds only {selection}, and "
                 "lacks the tombstones of the streams themselves. Export a lake that chooses the streams."
             )
 
-    def _check_instant(self, timeline: Timeline) -> None:
+    def _check_instant(self, timeline: Timeline, asked: str) -> None:
         """Make sure that the instant from which ``$maxAge`` counts back is known: a position's own event may have been left out."""
         cutoff = timeline.cutoff
         if (
@@ -278,7 +291,7 @@ class Snapshot:
             and cutoff.position != timeline.last
         ):
             raise UsageError(
-                f"visible() cannot count $maxAge back from position {cutoff.position}: the lake {self.path} holds only "
+                f"{asked} cannot count $maxAge back from position {cutoff.position}: the lake {self.path} holds only "
                 f"{self.identity.selection}, and no event there tells its time. Name a time instead."
             )
 

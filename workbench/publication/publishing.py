@@ -109,7 +109,7 @@ def publish(
     target, settled = target_of(to, format)
     events = timeline if not types else timeline.types(*types)
     what = _described(events, is_none=types is not None and not types)
-    goes_on = not timeline.edits and not timeline.hides
+    goes_on = not timeline.edits and not timeline.hides and not timeline.follows
     states = {subject_of(one, timeline).name: one for one in projections}
     target.notes()  # refuses what is in the way, before anything is made
     with staging(target) as folder:
@@ -240,6 +240,7 @@ def _described(timeline: Timeline, *, is_none: bool) -> str:
     if timeline.beyond is not None:
         parts.append(f"after position {timeline.beyond}")
     parts += ["with system events"] if timeline.system else []
+    parts += ["with what links lead to"] if timeline.follows else []
     parts += ["without what the store hides"] if timeline.hides else []
     return "; ".join([*parts, *(f"what if {edit}" for edit in timeline.edits)])
 

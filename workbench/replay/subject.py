@@ -61,6 +61,10 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
     UsageError
         The timeline leaves events out in a way that would change what the entities are.
     """
+    if timeline.follows:
+        raise UsageError(
+            f"{question}() folds each event once, and links() shows events a second time, in the streams of their links: leave links() out."
+        )
     for selection in timeline.selections:
         if selection.types:
             raise UsageError(

@@ -167,7 +167,7 @@ def _top_level(category: str, whole: Timeline) -> dict[str, dict[str, Found]]:
 
 
 def _all_of(timeline: Timeline) -> Timeline:
-    return replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False)
+    return replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False, follows=False)
 
 
 def _no_such(category: str, whole: Timeline) -> UsageError:
