@@ -1,6 +1,6 @@
 """What the store and the lake must both make of a stream's metadata: payloads, and which of five events they leave visible.
 
-They follow KurrentDB's ``StreamMetadata.TryFromJsonBytes``, and each reads the payloads by itself.
+They follow KurrentDB's ``StreamMetadata.TryFromJsonBytes``. Each decides by itself what a payload means; how its JSON is read is shared.
 """
 
 ALL = [0, 1, 2, 3, 4]
@@ -39,6 +39,12 @@ CASES: list[tuple[bytes, list[int]]] = [
     (b'\xef\xbb\xbf{"$maxCount":2}', LAST_TWO),
     (b'{"$maxCount":2,"x":"\xff"}', LAST_TWO),
     (b'{"$maxCount":2} and so on', LAST_TWO),
+    (b'{"$maxCount":2,}', LAST_TWO),
+    (b"{'$maxCount':2}", LAST_TWO),
+    (b"{$maxCount:2}", LAST_TWO),
+    (b'{"$maxCount":0x2}', LAST_TWO),
+    (b'//a comment\n{"$maxCount":2}', ALL),
+    (b'{"$maxCount":2e0}', ALL),
     (b'{"$maxCount":2', ALL),
     (b'{"$maxCount":1,"$maxCount":2}', LAST_TWO),
     (b'[{"$maxCount":2}]', ALL),

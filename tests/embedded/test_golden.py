@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from tests.embedded.recorded import Teller, differences_of_the_newer, make_again, recorded_calls
 from workbench.embedded import EmbeddedStore
 
@@ -31,6 +33,7 @@ KEPT: Mapping[int, str] = {
 """The calls that are answered otherwise on purpose, and why."""
 
 
+@pytest.mark.slow
 def test_every_recorded_call_is_answered_as_by_the_server_save_for_those_listed() -> None:
     calls, newer = recorded_calls(), differences_of_the_newer()
     teller = Teller(calls)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.embedded.json_reader import read_value
 from workbench.embedded.records import MAX_REVISION
+from workbench.lenient_json import read_value
 
 _SECONDS = (2**63 - 1) // 10_000_000
 """The longest time in seconds that the server can hold, in ticks of 100 ns."""

@@ -43,7 +43,6 @@ _OPTIONS = (
     ("grpc.max_send_message_length", _LARGEST_MESSAGE),
     # Clients of other languages ping every ten seconds, also between calls.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # without "recv", which is how gRPC in other languages names it
 )
 _REFUSED_POSITION = {"25.0": "InvalidPosition", "23.10": "Error"}
 

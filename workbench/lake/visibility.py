@@ -8,7 +8,6 @@ its last event only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from workbench.events import MAX_POSITION
+from workbench.lenient_json import read_value
 
 TOMBSTONE = "$streamDeleted"
 HIDDEN_SCHEMA: dict[str, pl.DataType] = {
@@ -53,20 +53,15 @@ class StreamMetadata:
         replaces bytes that are not UTF-8.
         """
         try:
-            values, _ = json.JSONDecoder().raw_decode((data or b"").decode("utf-8-sig", errors="replace").lstrip())
-        except (ValueError, RecursionError):
+            values = read_value((data or b"").decode("utf-8-sig", errors="replace"), deepest=_DEEPEST)
+        except ValueError:
             return cls()
-        if not isinstance(values, dict) or not _nests(values, most=_DEEPEST) or not _understood(values):
+        if not isinstance(values, dict) or not _understood(values):
             return cls()
         count, age, before = (values.get(name, 0) for name in ("$maxCount", "$maxAge", "$tb"))
         return cls(
             truncate_before=before if before >= 0 else None, max_count=count if count > 0 else None, max_age=age if age > 0 else None
         )
-
-
-def _nests(value: object, *, most: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return parts is None or (most > 0 and all(_nests(part, most=most - 1) for part in parts))
 
 
 def _understood(values: dict[str, object]) -> bool:

@@ -1,4 +1,4 @@
-"""JSON as Newtonsoft.Json reads it, which is how the server reads the metadata of streams.
+"""JSON as Newtonsoft.Json reads it, which is how KurrentDB reads the metadata of streams.
 
 It takes more than JSON: single quotes, names without quotes, a comma before the end, numbers in hexadecimal or octal, ``NaN`` and
 ``Infinity``, line breaks in texts. It ends where the first value ends. Newtonsoft reads comments too, but the server then takes the
