@@ -124,8 +124,12 @@ def test_another_event_at_the_position_of_the_checkpoint_is_enough(store: Store,
     assert log_of(store)[1][4] in said
 
 
-@pytest.mark.needs("faults")
-def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(store: Store, lake: Path) -> None:
+@pytest.mark.needs("faults", "fresh server")
+@pytest.mark.parametrize("version", ["25.0", "23.10"])
+def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(
+    new_store: Callable[..., Store], lake: Path, version: str
+) -> None:
+    store = new_store(refused_position=version)
     limit(store, "a", b'{"$maxCount": 3}')
     write(store, "a", each=3)
     export(store, lake)
@@ -287,6 +291,19 @@ def test_an_explicit_transaction_is_compared_by_its_place_in_the_log(store: Stor
     write(store, "$stats")
     store.faults.scavenge()
     assert went_on(store, lake, log).streams_compared == 1
+
+
+@pytest.mark.needs("faults", "fresh server", "disk")
+def test_an_upgrade_of_the_server_keeps_positions_and_identity(new_store: Callable[..., Store], tmp_path: Path, lake: Path) -> None:
+    old = new_store(data=tmp_path / "store", refused_position="23.10")
+    fill(old, 30)
+    export(old, lake)
+    log = log_of(old)
+    old.stop()
+    new = new_store(data=tmp_path / "store", refused_position="25.0")
+    fill(new, 5, begin=30)
+    summary = went_on(new, lake, log)
+    assert (summary.events_read, summary.scavenged) == (5, False)
 
 
 def test_an_export_when_nothing_is_new_adds_no_event_and_is_no_reason_to_refuse(store: Store, lake: Path) -> None:

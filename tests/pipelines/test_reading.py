@@ -98,6 +98,14 @@ def test_an_export_takes_system_streams_where_it_says_so(tmp_path: Path, export:
     assert job.work.selection == selection
 
 
+@pytest.mark.parametrize("accepts", [True, False])
+def test_an_export_accepts_a_scavenged_checkpoint_where_it_says_so(tmp_path: Path, accepts: bool) -> None:
+    text = f"{HEAD}jobs:\n  copy: {{export: everything, accept_scavenged: {str(accepts).lower()}}}\n"
+    [job] = load_pipeline(written(tmp_path, text)).jobs
+    assert isinstance(job.work, Export)
+    assert job.work.accept_scavenged is accepts
+
+
 def test_a_report_is_as_of_its_scheduled_time_in_its_zone(tmp_path: Path) -> None:
     at = datetime(2026, 4, 1, 0, 15, 30, tzinfo=UTC)  # in Berlin a Wednesday, 02:15:30
     expected = {
@@ -198,6 +206,8 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         (HEAD + "jobs:\n  r: {notebook: event_types, out: ‸'a-{.html'}\n", "out is no place"),
         (HEAD + "jobs:\n  r: {notebook: event_types, out: ‸a.pdf}\n", "out ends in .{format}, or in .html"),
         (HEAD + "jobs:\n  copy: {export: {system: ‸maybe}}\n", "system is true or false"),
+        (HEAD + "jobs:\n  copy: {export: everything, accept_scavenged: ‸maybe}\n", "accept_scavenged is true or false"),
+        (HEAD + "jobs:\n  r: {notebook: event_types, ‸accept_scavenged: true, out: a.html}\n", "accept_scavenged"),
         (HEAD + "jobs:\n  copy: {export: everything, out: ‸a.duckdb}\n", "job 'copy' writes no file: say which one with formats: [duckdb]"),
         (HEAD + "jobs:\n  copy: {export: everything, needs: ‸[cpy]}\n", "job 'copy' needs 'cpy', which is no job here; there are copy"),
         (

@@ -9,10 +9,13 @@ import typer
 
 from workbench.cli import options
 from workbench.cli.lines import say
-from workbench.events import Selection, format_time
+from workbench.errors import BeyondExport
+from workbench.events import Selection, format_time, parse_time
 
 if TYPE_CHECKING:
-    from workbench.export import ExportSummary
+    from datetime import datetime
+
+    from workbench.export import ExportSummary, Wait
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +34,17 @@ def register(app: typer.Typer) -> None:
         system: Annotated[
             bool, typer.Option("--system", help="Take in what the server writes for itself too: links, statistics, accounts.")
         ] = False,
+        accept_scavenged: Annotated[
+            bool,
+            typer.Option(
+                "--accept-scavenged",
+                help="Go on where the event at which the last export ended was scavenged, and nothing proves that the log is the same.",
+            ),
+        ] = False,
+        until: Annotated[
+            str | None,
+            typer.Option("--until", metavar="TIME", help="Wait until the lake can be complete until a time, at most 12 seconds."),
+        ] = None,
         duckdb: Annotated[Path | None, typer.Option("--duckdb", metavar="FILE", help="Write the lake as one DuckDB file too.")] = None,
         no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Leave the merging of files to a later export.")] = False,
         transport: Annotated[
@@ -43,23 +57,61 @@ def register(app: typer.Typer) -> None:
 
         A new lake holds users' events; --system takes in what the server writes for itself. --stream, --category and --type may each be
         given several times. A lake remembers its store and its selection, and refuses others; without such options its own holds.
-        Run it again, it copies only what came since; kill it, and the next run goes on from the last commit.
+        Run it again, it copies only what came since; kill it, and the next run goes on from the last commit. Where the connection breaks,
+        it waits, connects anew and goes on by itself.
         """
         from workbench.cli.output import check_place, progress
-        from workbench.export import export_log
+        from workbench.export import export_log, wait_until_ready
         from workbench.kurrent import connect
         from workbench.lake import open_lake
 
         if duckdb is not None:
             check_place(duckdb)
         selection = Selection(streams=tuple(stream or ()), categories=tuple(category or ()), types=tuple(type_ or ()), system=system)
-        with connect(source, transport=transport) as connection, progress("export") as shown:
-            summary = export_log(connection, lake, selection=selection, cluster=not no_cluster, progress=shown)
+        moment = None if until is None else parse_time(until)
+        with (
+            wait_until_ready(lambda: connect(source, transport=transport), told=print_wait) as connection,
+            progress("export") as shown,
+        ):
+            summary = export_log(
+                connection,
+                lake,
+                selection=selection,
+                cluster=not no_cluster,
+                accept_scavenged=accept_scavenged,
+                until=moment,
+                progress=shown,
+                waiting=print_wait,
+            )
         print_summary(summary, json=json)
         if duckdb is not None:
             open_lake(lake).write_duckdb(duckdb)
             if not json:
                 say(f"The lake stands in {duckdb} too, as the table events.")
+        if moment is not None:
+            check_until(summary, moment)
+
+
+def print_wait(wait: Wait) -> None:
+    """Say on standard error why an export waits, and for how long."""
+    say(str(wait), error=True)
+
+
+def check_until(summary: ExportSummary, until: datetime) -> None:
+    """Make sure that a lake is complete until the time that was asked for.
+
+    Raises
+    ------
+    BeyondExport
+        It is not.
+    """
+    complete = None if summary.checkpoint is None else summary.checkpoint.complete_until
+    if complete is None or complete < until:
+        known = "the log is empty" if complete is None else f"it is complete until {format_time(complete)}"
+        raise BeyondExport(
+            f"The lake {summary.lake} is not complete until {format_time(until)}: {known}. Run the export again in a moment; from a node "
+            "that lags behind its leader, export from the leader."
+        )
 
 
 def print_summary(summary: ExportSummary, *, json: bool) -> None:
@@ -80,8 +132,20 @@ def print_summary(summary: ExportSummary, *, json: bool) -> None:
     )
     if summary.cluster is not None and summary.cluster.files_added:
         say(f"Clustered {summary.cluster.files_removed} files into {summary.cluster.files_added} in {summary.cluster_seconds:.1f} s")
+    if summary.retries:
+        say(f"The connection broke {summary.retries} times; the export went on by itself after waiting {summary.waited:g} s in all.")
     if summary.scavenged:
-        say("The event at which the last export ended has been scavenged from the log; the copy went on at the next one.")
+        proof = (
+            f"the newest events of {summary.streams_compared} streams prove that it is the same log"
+            if summary.streams_compared
+            else "nothing proves that it is the same log, which was accepted"
+        )
+        say(f"The event at which the last export ended has been scavenged from the log; {proof}.")
+    if summary.late_events:
+        say(
+            f"{summary.late_events:,} new events carry times up to which the lake was complete already, as those of explicit transactions "
+            "may: answers as of such times count them from now on."
+        )
     if summary.checkpoint is not None:
         say(f"Complete until {format_time(summary.checkpoint.complete_until)}, position {summary.checkpoint.position}")
     else:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import SourceBehind, SourceError
-from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.errors import SourceBehind, SourceError, UsageError
+from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, format_time
 from workbench.export.progress import ExportSummary, Progress, Wait
-from workbench.export.promise import HighWaterMark, high_water_mark, wait_for
+from workbench.export.promise import UNTIL_SECONDS, HighWaterMark, high_water_mark, wait_for
 from workbench.export.resume import Clock, Tries, wait_until_ready
-from workbench.export.same_log import Proof, behind, prove
+from workbench.export.same_log import Proof, behind, check_start, prove
 from workbench.export.selecting import check_selection, chosen
 from workbench.export.source import Source
 from workbench.kurrent import Batch, LogEnd, connect
@@ -112,6 +112,8 @@ def export_log(
             )
     selection = selection or Selection()
     check_selection(selection)
+    if until is not None and until > clock.now() + timedelta(seconds=UNTIL_SECONDS):
+        raise UsageError(f"until={format_time(until)} lies in the future: no lake can be complete until then yet.")
     began = time.perf_counter()
     tries = Tries(clock, waiting)
     start = tries.run(lambda: _start(source, clock), again=source.reconnect)
@@ -189,10 +191,11 @@ class _Export:
 
         The end is the one that was taken first, however often this is called.
         """
-        before = self.writer.checkpoint
+        before, start = self.writer.checkpoint, self.source.start()
+        check_start(self.source, self.writer, start)  # another store may be shorter, and must not be waited for
         mark = self._ask(before)
         if before is not None:
-            proof = prove(self.source, self.writer, before, self.source.start(), accept_scavenged=self.accept_scavenged)
+            proof = prove(self.source, self.writer, before, start, accept_scavenged=self.accept_scavenged)
             if proof.scavenged:
                 self.proof = proof
         if self.mark is None:

@@ -48,6 +48,10 @@ class Wait:
     position: int | None = None
     number: int = 1
 
+    def __str__(self) -> str:
+        reached = "" if self.position is None else f" The lake holds the log up to position {self.position}."
+        return f"{self.why}{reached} Waiting {self.seconds:g} s before going on."
+
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from workbench.events import format_time
 from workbench.export.progress import Wait
 from workbench.export.resume import Clock
 from workbench.export.source import Source
@@ -93,10 +94,10 @@ def wait_for(
 ) -> HighWaterMark:
     """Ask for the end of the log until a lake that holds it is complete until a time, at most for `UNTIL_SECONDS`."""
     mark = ask()
-    if _is_reached(mark, until, previous):
+    if mark.end is None or _is_reached(mark, until, previous):
         return mark
     deadline = clock.seconds() + UNTIL_SECONDS
-    told(Wait(UNTIL_SECONDS, f"Events up to {until:%H:%M:%S} UTC may not be readable yet.", None))
+    told(Wait(UNTIL_SECONDS, f"Events up to {format_time(until)} may not be readable yet."))
     while clock.seconds() < deadline:
         clock.sleep(_POLL_SECONDS)
         mark = ask()

@@ -96,12 +96,12 @@ class Tries:
         self.clock.sleep(wait.seconds)
 
 
-def wait_until_ready(connect: Callable[[], T], *, clock: Clock, told: Callable[[Wait], None]) -> T:
+def wait_until_ready(connect: Callable[[], T], *, told: Callable[[Wait], None], clock: Clock | None = None) -> T:
     """Call ``connect``, again while the server says that it is starting or that its cluster has no leader.
 
     Whatever else fails, fails at once: an address where nothing answers, TLS, a password.
     """
-    return Tries(clock, told).run(connect, passing=(SourceNotReady,))
+    return Tries(clock or Clock(), told).run(connect, passing=(SourceNotReady,))
 
 
 def _given_up(error: SourceError, position: int | None) -> SourceError:

@@ -21,7 +21,7 @@ from workbench.errors import (
     StreamDeleted,
     WorkbenchError,
 )
-from workbench.events import Checkpoint, EventAt, Store
+from workbench.events import Checkpoint, EventAt
 from workbench.export.selecting import chosen
 from workbench.export.source import Source
 from workbench.kurrent import Batch, LogEnd
@@ -51,6 +51,21 @@ class Proof:
 
     scavenged: bool = False
     streams_compared: int = 0
+
+
+def check_start(source: Source, writer: LakeWriter, start: LogEnd | None) -> None:
+    """Refuse a log that begins where the copied one did, or before, with another event. A scavenge only takes events away.
+
+    Raises
+    ------
+    LakeMismatch
+        The log is that of another store.
+    """
+    held = writer.store
+    if writer.checkpoint is None or start is None or held.first_position is None:
+        return
+    if start.position <= held.first_position and start.event_id != held.first_event_id:
+        raise _another_store(writer, source, start)
 
 
 def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: LogEnd | None, *, accept_scavenged: bool) -> Proof:
@@ -85,8 +100,6 @@ class _Comparison:
     start: LogEnd | None
 
     def run(self, *, accept_scavenged: bool) -> Proof:
-        if self.start is not None and _surely_another(self.writer.store, self.start):
-            raise _another_store(self.writer, self.source, self.start)
         try:
             found = self.source.points.event_at(self.before.position, self.before.prepare_position)
         except InvalidPosition as error:
@@ -190,11 +203,6 @@ def behind(batches: Iterator[Batch], before: Checkpoint) -> Iterator[Batch]:
         first = False
         if events.num_rows:
             yield replace(batch, events=events)
-
-
-def _surely_another(held: Store, start: LogEnd) -> bool:
-    """Say whether a log begins where the copied one did, or before, with another event. A scavenge only takes events away."""
-    return held.first_position is not None and start.position <= held.first_position and start.event_id != held.first_event_id
 
 
 def _another_store(writer: LakeWriter, source: Source, start: LogEnd) -> LakeMismatch:

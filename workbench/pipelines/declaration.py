@@ -33,11 +33,14 @@ class Export:
     ----------
     source, lake
         As written: an address, a path as seen from the pipeline's file, or ``$NAME``, a variable of the environment.
+    accept_scavenged
+        Whether to go on where the event at which the last export ended was scavenged, and nothing proves that the log is the same.
     """
 
     source: str
     lake: str
     selection: Selection = field(default_factory=Selection)
+    accept_scavenged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@
     metrics:
       actor: metadata.userId
 
+An export takes ``accept_scavenged: true`` where the event at which the last one ended may have been scavenged and nothing else can prove
+that the log is the same.
+
 ``zone``, ``schedule``, ``source``, ``lake``, ``catch_up``, ``since``, ``limits``, ``retry`` and ``retention`` may stand at the top for all
 jobs. Paths are seen from the file; ``$NAME`` at the beginning of a source, a lake or ``out`` is a variable of the environment.
 """
@@ -64,7 +67,7 @@ from workbench.reports.parameters import check_parameters
 
 _SHARED = ("zone", "schedule", "source", "lake", "catch_up", "since", "limits", "retry", "retention")
 _TOP = ("name", *_SHARED, "jobs", "metrics")
-_EXPORT = ("export", *_SHARED, "needs", "formats", "out")
+_EXPORT = ("export", *_SHARED, "needs", "formats", "out", "accept_scavenged")
 _REPORT = (
     *("notebook", "parameters", "scenario", "as_of", "zone", "schedule", "lake", "needs"),
     *("formats", "out", "catch_up", "since", "limits", "retry", "retention"),
@@ -243,7 +246,8 @@ class _Reader:
             system = "system" in words and self._yes_or_no(words.pop("system"), "system")
             names = {word: self._texts(found, word) for word, found in words.items()}
             selection = Selection.of_fields({**names, "system": system})
-        return Export(self._source(given["source"]), self._lake(given["lake"]), selection)
+        accept_scavenged = "accept_scavenged" in given and self._yes_or_no(given["accept_scavenged"], "accept_scavenged")
+        return Export(self._source(given["source"]), self._lake(given["lake"]), selection, accept_scavenged)
 
     def _source(self, node: yaml.Node) -> str:
         source = self._document.text(node, "source")

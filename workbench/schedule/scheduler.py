@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.pipelines import Export, Job, Pipeline
+from workbench.pipelines import Export, Job, Pipeline, Report
 from workbench.pipelines.declaration import resolved
 from workbench.reports import find_notebook
 from workbench.schedule.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
@@ -295,7 +295,17 @@ class Scheduler:
         seconds, work = job.limits.time.total_seconds(), job.work
         if isinstance(work, Export):
             source = resolved(work.source, folder=job.folder, what=f"the source of {job.name}")
-            return Request("export", job.lake, files, seconds, source=source, selection=asdict(work.selection))
+            until = self._until(job, run)
+            return Request(
+                "export",
+                job.lake,
+                files,
+                seconds,
+                source=source,
+                selection=asdict(work.selection),
+                accept_scavenged=work.accept_scavenged,
+                until=None if until is None else format_time(until),
+            )
         return Request(
             "report",
             job.lake,
@@ -307,6 +317,20 @@ class Scheduler:
             at=format_time(job.as_of(run.scheduled_at)),
             cell_seconds=max(1, round(job.limits.cell.total_seconds())),
         )
+
+    def _until(self, export: Job, run: Run) -> datetime | None:
+        """Return the latest instant up to which the reports that are due, and need this export, look at the lake; None without any."""
+        now = self._clock()
+        needing = {export.name}
+        moments = []
+        for job in self.jobs.values():  # each stands behind those that it needs
+            if needing.isdisjoint(job.needs):
+                continue
+            needing.add(job.name)
+            at = job.times.last(now)
+            if isinstance(job.work, Report) and at is not None and at >= run.scheduled_at:
+                moments.append(job.as_of(at))
+        return max(moments, default=None)
 
     def _retain(self, job: Job) -> None:
         """Remove what is no longer kept of a job: files, and rows of the ledger."""

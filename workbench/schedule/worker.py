@@ -18,11 +18,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Thread
 from time import sleep
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import LakeMismatch, LogRewritten, LogUnproven, UsageError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.export import Wait
 
 _ORDERLY_SECONDS = 5.0
+_PERMANENT = (UsageError, LakeMismatch, LogRewritten, LogUnproven)
+"""What fails again in the same way, however often it is tried."""
+
 _MADE = ".made"
 """Where a report is run before it stands beside its page."""
 
@@ -33,8 +39,9 @@ class Request:
 
     Attributes
     ----------
-    selection
-        Of an export: the fields of a ``Selection``.
+    selection, accept_scavenged, until
+        Of an export: the fields of a ``Selection``; whether a checkpoint may have been scavenged where nothing else proves that the log
+        is the same; and the time, as text, up to which the lake should be complete.
     files
         Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
     seconds, cell_seconds
@@ -47,6 +54,8 @@ class Request:
     seconds: float
     source: str = ""
     selection: Mapping[str, Any] = field(default_factory=dict)
+    accept_scavenged: bool = False
+    until: str | None = None
     notebook: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     scenario: str | None = None
@@ -70,7 +79,7 @@ def perform(request: Request) -> Answer:
     except WorkbenchError as error:
         # What an attempt leaves aside is cleared away, and nothing to be pointed at.
         notes = [note for note in getattr(error, "__notes__", ()) if _MADE not in note]
-        return Answer(" ".join([str(error), *notes]), permanent=isinstance(error, UsageError))
+        return Answer(" ".join([str(error), *notes]), permanent=isinstance(error, _PERMANENT))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return Answer(f"The system refused it: {error.strerror or error}{where}.")
@@ -82,11 +91,18 @@ def perform(request: Request) -> Answer:
 
 
 def _export(request: Request) -> dict[str, Any]:
-    from workbench.events import Selection, format_time  # noqa: PLC0415  # a report has no use for it
+    from workbench.events import Selection, format_time, parse_time  # noqa: PLC0415  # a report has no use for it
     from workbench.export import export_log  # noqa: PLC0415
     from workbench.lake import open_lake  # noqa: PLC0415
 
-    done = export_log(request.source, request.lake, selection=Selection.of_fields(request.selection))
+    done = export_log(
+        request.source,
+        request.lake,
+        selection=Selection.of_fields(request.selection),
+        accept_scavenged=request.accept_scavenged,
+        until=None if request.until is None else parse_time(request.until),
+        waiting=_say_wait,
+    )
     for file in request.files.values():
         open_lake(request.lake).write_duckdb(file)
     return {
@@ -94,8 +110,14 @@ def _export(request: Request) -> dict[str, Any]:
         "events_read": done.events_read,
         "events_kept": done.events_kept,
         "position": None if done.checkpoint is None else done.checkpoint.position,
+        "retries": done.retries,
+        "late_events": done.late_events,
         "complete_until": None if done.checkpoint is None else format_time(done.checkpoint.complete_until),
     }
+
+
+def _say_wait(wait: Wait) -> None:
+    print(wait, file=sys.stderr, flush=True)
 
 
 def _report(request: Request) -> dict[str, Any]:
