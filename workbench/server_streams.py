@@ -125,3 +125,37 @@ def linked_category(name: str) -> str | None:
     ('order', 'order', None)
     """
     return next((name.removeprefix(prefix) for prefix in LINK_PREFIXES if name.startswith(prefix)), None) or None
+
+
+_WHAT = {
+    "$ce": "links to the events of each category, in a stream $ce-CATEGORY",
+    "$et": "links to the events of each type, in a stream $et-TYPE",
+    "$bc": "links to the events with the same correlation id, in a stream $bc-ID",
+    "$category": "names of the streams of each category, in a stream $category-CATEGORY",
+    "$streams": "names of all streams",
+    "$stats": "its own statistics",
+    "$projections": "the definitions and the state of its projections",
+    "$persistentsubscription": "the checkpoints and the parked messages of persistent subscriptions",
+    "$users": "its accounts",
+    "$user": "its accounts",
+    "$settings": "the rights that hold by default",
+    "$scavenges": "a record of its scavenges",
+}
+
+
+def what_is_kept(name: str) -> str:
+    """Say what stands under the name of a system stream, or of a category of them.
+
+    >>> what_is_kept("$stats"), what_is_kept("$$order")
+    ('the server keeps its own statistics there', 'the metadata of the streams of order stands there')
+    >>> what_is_kept("$ce-order")
+    'the server keeps links to the events of category order there; name that category'
+    """
+    linked = linked_category(name)
+    if linked is not None:
+        return f"the server keeps links to the events of category {linked} there; name that category"
+    if name.startswith("$$") and not name.startswith("$$$"):
+        return f"the metadata of the streams of {name.removeprefix('$$')} stands there"
+    known = _WHAT.get(name) or _WHAT.get(name.partition("-")[0]) or "events of its own"
+    advice = "; name a category of yours, like CATEGORY" if name.partition("-")[0] in ("$ce", "$category") else ""
+    return f"the server keeps {known} there{advice}"

@@ -66,7 +66,7 @@ class Schemas:
         ``vanished`` (its last event, while the type goes on); ``before`` and ``after``, the kinds.
     payloads
         One row for each type and version: ``events``, and of these with ``objects``, ``other_json``, ``bytes`` that are no JSON,
-        ``empty``, and JSON that is ``unreadable`` for DuckDB (half a surrogate pair).
+        ``empty``, and JSON that is ``unreadable`` (half a surrogate pair, or nested more than 100 levels deep).
     over_time
         With ``every``, one row for each period with events of a type, and each of its fields: ``period``, ``every``, ``type``, ``field``,
         ``events``, ``present``, ``nulls``. None without.

@@ -8,6 +8,7 @@ import re
 
 from workbench.projection.declaration import RESERVED
 from workbench.projection.plan import Kind
+from workbench.replay.subject import ensure_not_system
 from workbench.replay.survey import Found, Seen, Survey, survey
 from workbench.timeline import Timeline, ensure_timelines
 
@@ -30,8 +31,11 @@ def infer(category: str, timeline: Timeline) -> str:
     ------
     UsageError
         The lake has no such category.
+    InvalidProjection
+        It is one of the system, whose events never become state.
     """
     ensure_timelines(timeline)
+    ensure_not_system("category", (category,), f"A projection of {category}")
     found = survey(category, timeline)
     told = {name: seen for name, seen in found.types.items() if not _SNAPSHOT.search(name)}
     key = _key(told) if found.without_key else None

@@ -5,7 +5,7 @@ have a key wins, a key that is absent changes nothing, and null makes it null. E
 are all the keys that the lake holds in this category, whatever the cutoff, so that states at different times have the same ones, sorted
 by name. A column is text, integer, float or boolean if all its values are, and canonical JSON text otherwise; a float column's integers
 are those that a double holds exactly. A key that is also the name of a column of every result, such as ``revision``, becomes
-``data.revision``.
+``data.revision``. The name of a column cannot hold U+0000, so a key has it written out there, as ``\\u0000``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def merging_plan(category: str, *timelines: Timeline) -> Plan:
                 keys[name] = keys[name] + one if name in keys else one
     names: dict[str, str] = {}
     for key in sorted(keys):
-        name = key
+        name = key.replace("\0", "\\u0000")
         while name in _TAKEN or (name != key and name in keys):
             name = f"data.{name}"
         names[key] = name

@@ -6,6 +6,7 @@ about 1 µs of one core for each event whose places were found in a sample, 2 µ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +27,9 @@ PlaceKind = Literal["null", "boolean", "integer", "float", "text", "array", "obj
 ELEMENT = "\0[]"
 MOST_KEYS = 500
 """An object with more different keys than this, over all events of a type, is taken for a map, whose keys are data."""
+
+DEEPEST = 100
+"""Of a payload that is nested deeper than this the shape is not told: whoever walks through it would come to the end of Python's stack."""
 
 _MANY = 100_000
 """With fewer events, each shape is worked out at once."""
@@ -62,9 +66,9 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
     -------
     polars.DataFrame
         ``type``, the columns of ``by``, ``held`` (``json``, ``bytes``, ``empty``, or ``unreadable`` for JSON that DuckDB does not take,
-        such as half a surrogate pair), ``shape`` (JSON; null where there is none), ``digits`` (whether an integer may have 16 or even 19
-        digits; 0 if it has fewer), ``events``, ``first_position``, ``last_position``, ``first_recorded_at`` and ``last_recorded_at``; by
-        first position.
+        such as half a surrogate pair, or that is nested deeper than ``DEEPEST``), ``shape`` (JSON; null where there is none),
+        ``digits`` (whether an integer may have 16 or even 19 digits; 0 if it has fewer), ``events``, ``first_position``,
+        ``last_position``, ``first_recorded_at`` and ``last_recorded_at``; by first position.
     """
     further = dict(by or {})
     learned = None if timeline.edits else _learned(timeline, root)
@@ -105,7 +109,8 @@ def _learned(timeline: Timeline, root: Root) -> Signatures | None:
     parts = (f"(SELECT type, {root} AS payload FROM events WHERE position >= {start} LIMIT {_SAMPLE})" for start in starts)
     shaped = f"SELECT type, TRY(json_structure(payload))::VARCHAR AS shape FROM ({' UNION ALL '.join(parts)})"
     seen = timeline.sql(f"SELECT type, shape, count(*) FROM ({shaped}) GROUP BY ALL").fetchall()
-    return Signatures.learned(((type_, count, places(shape)) for type_, shape, count in seen if shape is not None), root=root)
+    known = ((type_, count, places(shape)) for type_, shape, count in seen if shape is not None and not _is_too_deep(shape))
+    return Signatures.learned(known, root=root)
 
 
 def _worked_out(timeline: Timeline, by: Mapping[str, str], root: Root, *, where: str = "true") -> pl.DataFrame:
@@ -119,7 +124,7 @@ def _counted(
 ) -> pl.DataFrame:
     """Count events by shape, or by signature where they have one, with the shape and the payload of one of them."""
     named = "".join(f", {expression} AS {name}" for name, expression in by.items())
-    return timeline.sql(
+    found = timeline.sql(
         rf"""
         WITH seen AS (
             SELECT type, position, recorded_at, {root} AS payload, {root}_bytes AS bytes,
@@ -144,6 +149,22 @@ def _counted(
         FROM counted
         """
     ).pl()
+    deep = pl.Series([shape is not None and _is_too_deep(shape) for shape in found["shape"]], dtype=pl.Boolean)
+    return found.with_columns(
+        shape=pl.when(deep).then(None).otherwise("shape"), held=pl.when(deep).then(pl.lit("unreadable")).otherwise("held")
+    )
+
+
+def _is_too_deep(shape: str) -> bool:
+    """Whether a shape is nested so deeply that nobody wants to see its places, and Python's stack could end before they do."""
+    if shape.count("{") + shape.count("[") <= DEEPEST:
+        return False
+    depth = 0
+    for mark in re.sub(r'"(?:[^"\\]|\\.)*"', "", shape):
+        depth += (mark in "{[") - (mark in "}]")
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _ordered(counted: Iterable[pl.DataFrame], by: Iterable[str]) -> pl.DataFrame:

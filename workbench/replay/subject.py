@@ -12,7 +12,7 @@ from workbench.projection.plan import Plan
 from workbench.replay.function import Fold
 from workbench.replay.kernel import layout
 from workbench.replay.merging import merging_plan
-from workbench.server_streams import only_others
+from workbench.server_streams import only_others, what_is_kept
 from workbench.timeline import Timeline, ensure_timelines
 
 Source = type[Projection] | Fold | str
@@ -36,13 +36,13 @@ def subject_of(source: Source, *timelines: Timeline) -> Subject:
     if isinstance(given, Fold):
         subject = given
     elif isinstance(given, str):
-        _not_system("category", (given,), given)
+        ensure_not_system("category", (given,), given)
         return merging_plan(given, *timelines)
     elif isinstance(given, type) and issubclass(given, Projection):
         subject = plan_of(given)
     else:
         raise InvalidProjection(f"{given!r} is no projection: give a class that extends Projection, a Fold, or the name of a category.")
-    _not_system("category", subject.categories, subject.name)
+    ensure_not_system("category", subject.categories, subject.name)
     return subject
 
 
@@ -82,7 +82,7 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
                     f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity, and "
                     "drop() what would be had events not happened."
                 )
-            _not_system(column, names, f"{question}() of {', '.join(names)}")
+            ensure_not_system(column, names, f"{question}() of {', '.join(names)}")
     return replace(timeline, system=False, beyond=None)
 
 
@@ -96,7 +96,17 @@ def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str
     return folded(timeline, subject, question=question)
 
 
-def _not_system(column: Literal["stream", "category"], names: Sequence[str], what: str) -> None:
+def ensure_not_system(column: Literal["stream", "category"], names: Sequence[str], what: str) -> None:
+    """Refuse names that fit nothing but events of the system.
+
+    Raises
+    ------
+    InvalidProjection
+        One does; the message says what stands there.
+    """
     for name in names:
         if only_others(name, column=column):
-            raise InvalidProjection(f"{what} is about {name}, but events of the system never become state: sql() and events() show them.")
+            raise InvalidProjection(
+                f"{what} is about {name}, but events of the system never become state: {what_is_kept(name)}. sql() and events() of "
+                "timeline.with_system(), and workbench sql --system, show them."
+            )

@@ -211,22 +211,34 @@ def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
 
 
 def _decode(text: str) -> Any:
-    """Return a payload's value; of duplicate keys in an object the first counts."""
+    """Return a payload's value; of duplicate keys in an object the first counts. One that is nested too deeply to be read has none."""
     # The fast decoder takes the last one, so it is trusted where every key is accounted for, each right before its colon.
     if not any(gap in text for gap in ('" ', '"\n', '"\r', '"\t')):
         try:
             value = _fast(text)
         except msgspec.DecodeError:  # a number beyond the doubles, half a surrogate pair
             return _exact(text)
+        except RecursionError:
+            return None
         if text.count('":') == _keys_in(value):
             return value
-    return _exact(text)
+    try:
+        return _exact(text)
+    except RecursionError:
+        return None
 
 
 def _keys_in(value: Any) -> int:
-    if type(value) is dict:
-        return len(value) + sum(_keys_in(inner) for inner in value.values() if type(inner) in (dict, list))
-    return sum(map(_keys_in, value)) if type(value) is list else 0
+    """Count the keys of all objects in a value, however deep they lie."""
+    count, inside = 0, [value]
+    while inside:
+        one = inside.pop()
+        if type(one) is dict:
+            count += len(one)
+            inside.extend(inner for inner in one.values() if type(inner) in (dict, list))
+        elif type(one) is list:
+            inside.extend(one)
+    return count
 
 
 def _kind(value: Any) -> str:
