@@ -14,10 +14,11 @@ from tests import conformance
 from tests.stores import NEEDS, Store, server_of
 
 TESTS = Path(__file__).parent
-COMMAND = f"command:{sys.executable} -m workbench db start --port {{port}} --data {{data}}"
+COMMAND = f"command:{sys.executable} -m tests.stranger --port {{port}} --data {{data}}"
 
 IMPORTS_THE_EMBEDDED_STORE = {
     "stores.py": "it is where the tests get it from",
+    "stranger.py": "it serves it as if it were somebody else's",
     "bench": "the benchmarks measure it, and fill it past the wire",
     "embedded": "the embedded store's own tests",
 }
@@ -51,8 +52,9 @@ NAMES = "several_hosts or an_empty_log or server_that_has_stopped or names_the_l
 def test_a_program_is_started_for_each_test_and_what_it_does_not_offer_is_said() -> None:
     done = _pytest(COMMAND, "tests/kurrent/test_connection.py", "-k", NAMES)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed, 1 skipped" in done.stdout
+    assert "3 passed, 2 skipped" in done.stdout
     assert "needs faults, which the server under test does not offer" in done.stdout
+    assert "needs empty log, which the server under test does not offer" in done.stdout
 
 
 @pytest.mark.needs("faults")  # a store of our own, to be the one that runs already

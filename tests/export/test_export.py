@@ -49,7 +49,7 @@ def test_every_event_read_back_from_the_lake_gives_the_recorded_bytes(store: Sto
     summary = exported(store, tmp_path / "lake", transport=transport)
     log = log_of(store)
     assert lake_rows(tmp_path / "lake") == log
-    assert summary.events_read == summary.events_kept == len(log)
+    assert summary.events_read >= summary.events_kept == len(log)
     assert summary.checkpoint is not None
     assert summary.checkpoint.position == log[-1][0]
 

@@ -29,7 +29,7 @@ def test_every_scheme_leads_to_the_log(store: Store, transport: Transport, schem
     with connect(f"{scheme}://{store.address}?tls=false", transport=transport) as source:
         end = source.end()
         assert end is not None
-        assert sum(batch.events.num_rows for batch in source.read_batches(upto=end)) == len(log_of(store))
+        assert sum(batch.events.num_rows for batch in source.read_batches(upto=end)) == len(log_of(store, system=True))
         assert source.address == f"{scheme}://{store.address}"
 
 
@@ -56,7 +56,7 @@ def test_an_empty_log_has_no_ends(store: Store) -> None:
 def test_the_ends_of_the_log_are_its_first_and_last_event(store: Store) -> None:
     fill(store, 30)
     with connect(store.uri) as source:
-        log = log_of(store)
+        log = log_of(store, system=True)
         assert source.start() == LogEnd(log[0][0], log[0][1], log[0][4])
         assert source.end() == LogEnd(log[-1][0], log[-1][1], log[-1][4])
 
@@ -95,7 +95,7 @@ def test_an_iteration_that_is_given_up_leaves_the_connection_usable(store: Store
         reading = source.read_batches(upto=end)
         next(reading)
         del reading
-        assert sum(batch.events.num_rows for batch in source.read_batches(upto=end)) == len(log_of(store))
+        assert sum(batch.events.num_rows for batch in source.read_batches(upto=end)) == len(log_of(store, system=True))
 
 
 def test_events_larger_than_a_chunk_arrive_whole(store: Store, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_a_position_of_no_record_is_refused_by_name(store: Store, points: PointR
 
 def test_events_before_a_position_come_newest_first_and_leave_it_out(store: Store, points: PointReader) -> None:
     fill(store, 40)
-    log = log_of(store)
+    log = log_of(store, system=True)
     found = points.events_before(log[20][0], log[20][1], count=5)
     assert found["event_id"].to_pylist() == [row[4] for row in log[19:14:-1]]
     assert points.events_before(log[0][0], log[0][1], count=5).num_rows == 0

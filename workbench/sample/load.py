@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from workbench.errors import SourceError, WrongExpectedRevision
-from workbench.kurrent import Connection
+from workbench.kurrent import Connection, ReadFilter
 from workbench.kurrent.writer import NewEvent, Pending
 from workbench.sample.clock import to_datetime
 from workbench.sample.journal import Append, Event, Tombstone
 from workbench.sample.system import SampleSystem
+from workbench.server_streams import NOT_EXPRESSION
 
 Progress = Callable[[int, int], None]
 """Told how many events were sent and how many there will be."""
 
 _PROGRESS_EVERY = 500
-_OWN_EVENTS = 10_000  # more than that a server has not written for itself when it is new
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +132,8 @@ def load(source: Connection, *, events: int, days: int = 90, seed: int = 1, prog
 def stream_of_users(source: Connection) -> str | None:
     """Return a stream to which somebody has written; None if a store holds nothing but what the server writes for itself."""
     end = source.end()
-    if end is None:
-        return None
-    seen = 0
-    for batch in source.read_batches(upto=end):
-        streams: list[str] = batch.events["stream"].to_pylist()
-        for stream in streams:
-            if not stream.startswith("$"):
-                return stream
-        seen += len(streams)
-        if seen > _OWN_EVENTS:
-            return streams[-1]
-    return None
+    last = None if end is None else source.last_kept(end, filter=ReadFilter(f"^{NOT_EXPRESSION}"))
+    return None if last is None else last.stream
 
 
 def _proposed(event: Event, *, stamped: bool) -> NewEvent:
