@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.oracle import fill, log_of, new_events
 from tests.schedule.jobs import SetClock, Work, scheduler_of
-from tests.stores import NewEvent, Store
+from tests.stores import NewEvent, Store, clock_of
+from workbench.cli.schedule import sentence
 from workbench.events import Selection, format_time
-from workbench.export import export_log
+from workbench.export import export_log, promise
 from workbench.lake import open_lake
-from workbench.schedule.worker import Request, perform
+from workbench.schedule import Ledger
+from workbench.schedule.supervision import Ended
+from workbench.schedule.worker import Answer, Request, perform
 
 REPORTS = """\
 zone: Europe/Berlin
@@ -85,6 +89,7 @@ def test_a_log_that_nothing_proves_is_not_tried_again_unless_it_is_accepted(stor
     assert answer.permanent
     answer = perform(export_request(store, tmp_path / "lake", accept_scavenged=True))
     assert answer.message == ""
+    assert "nothing proves" in answer.note
 
 
 def test_a_lake_of_another_selection_is_not_tried_again(store: Store, tmp_path: Path) -> None:
@@ -112,3 +117,29 @@ def test_a_scheduled_export_reaches_the_time_that_it_is_asked_for(store: Store, 
     answer = perform(export_request(store, tmp_path / "lake", until=format_time(until)))
     assert answer.message == ""
     assert answer.details["complete_until"] >= format_time(until)
+
+
+def test_what_is_worth_telling_of_a_success_is_kept_and_said(tmp_path: Path) -> None:
+    def noted(request: Request, number: int) -> Ended:
+        return Ended("succeeded", 1.0, "The connection broke once.", answer=Answer(note="The connection broke once."))
+
+    work = Work(noted)
+    [copied, *_] = list(scheduler_of(tmp_path, REPORTS, SetClock.at("2026-03-02T00:15:00Z"), work).due())
+    assert copied.outcome == "succeeded"
+    assert sentence(copied).endswith(": The connection broke once.")
+    assert any(
+        "broke once" in one.message for one in Ledger(tmp_path / "ledger.sqlite").attempts(since=copied.scheduled_at, job=copied.job)
+    )
+
+
+@pytest.mark.needs("faults", "clock", "fresh server")
+def test_an_export_that_cannot_reach_the_time_of_its_reports_says_so(
+    new_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promise, "UNTIL_SECONDS", 0.1)
+    store = new_store(accept_timestamps=False)
+    clock_of(store).set(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    store.append("a", new_events(1))
+    answer = perform(export_request(store, tmp_path / "lake", until="2026-03-01T12:00:00Z"))
+    assert answer.message == ""
+    assert "2026-03-01T12:00:00Z" in answer.note

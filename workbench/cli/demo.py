@@ -131,13 +131,13 @@ def _fill(source: Connection, lake: Path, *, events: int) -> None:
 
 
 def _copy(source: Connection, lake: Path) -> None:
-    from workbench.cli.export import print_summary
+    from workbench.cli.export import print_summary, print_wait
     from workbench.cli.output import progress
     from workbench.export import export_log
 
     say(3, f"The log, copied into the lake {lake}")
     with progress("export") as shown:
-        print_summary(export_log(source, lake, progress=shown), json=False)
+        print_summary(export_log(source, lake, progress=shown, waiting=print_wait), json=False)
 
 
 def _fill_embedded(directory: Path, lake: Path, *, events: int) -> None:

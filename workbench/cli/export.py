@@ -132,20 +132,8 @@ def print_summary(summary: ExportSummary, *, json: bool) -> None:
     )
     if summary.cluster is not None and summary.cluster.files_added:
         say(f"Clustered {summary.cluster.files_removed} files into {summary.cluster.files_added} in {summary.cluster_seconds:.1f} s")
-    if summary.retries:
-        say(f"The connection broke {summary.retries} times; the export went on by itself after waiting {summary.waited:g} s in all.")
-    if summary.scavenged:
-        proof = (
-            f"the newest events of {summary.streams_compared} streams prove that it is the same log"
-            if summary.streams_compared
-            else "nothing proves that it is the same log, which was accepted"
-        )
-        say(f"The event at which the last export ended has been scavenged from the log; {proof}.")
-    if summary.late_events:
-        say(
-            f"{summary.late_events:,} new events carry times up to which the lake was complete already, as those of explicit transactions "
-            "may: answers as of such times count them from now on."
-        )
+    for note in summary.notes:
+        say(note)
     if summary.checkpoint is not None:
         say(f"Complete until {format_time(summary.checkpoint.complete_until)}, position {summary.checkpoint.position}")
     else:

@@ -221,7 +221,8 @@ class _Export:
             mark = ask()
         if before is None or _reaches(mark, before):
             return mark
-        self.waiting(Wait(self.follower_seconds, f"The log at {self.source.address} ends before the lake's checkpoint.", before.position))
+        why = f"The log at {self.source.address} ends before the lake's checkpoint."
+        self.waiting(Wait(self.follower_seconds, why, before.position, is_poll=True))
         deadline = self.clock.seconds() + self.follower_seconds
         while self.clock.seconds() < deadline:
             self.clock.sleep(min(1.0, max(0.05, deadline - self.clock.seconds())))

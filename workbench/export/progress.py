@@ -34,23 +34,26 @@ class Wait:
     Attributes
     ----------
     seconds
-        How long it takes, or may take.
+        How long it takes, at the most.
     why
         What happened, as a sentence.
     position
         Up to where the log was copied, or None where nothing was.
     number
         Which wait this is since the last commit, from 1.
+    is_poll
+        Whether the server is asked again all the while, so that the wait may be shorter.
     """
 
     seconds: float
     why: str
     position: int | None = None
     number: int = 1
+    is_poll: bool = False
 
     def __str__(self) -> str:
         reached = "" if self.position is None else f" The lake holds the log up to position {self.position}."
-        return f"{self.why}{reached} Waiting {self.seconds:g} s before going on."
+        return f"{self.why}{reached} Waiting{' up to' if self.is_poll else ''} {self.seconds:g} s before going on."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +106,24 @@ class ExportSummary:
     def rate(self) -> float:
         """Events read and committed per second, clustering left out."""
         return self.events_read / self.seconds if self.seconds else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth telling beside the figures, a sentence each: broken connections, a scavenged checkpoint, late events."""
+        found = []
+        if self.retries:
+            times = "once" if self.retries == 1 else f"{self.retries} times"
+            found.append(f"The connection broke {times}; the export went on by itself after waiting {self.waited:g} s in all.")
+        if self.scavenged and self.streams_compared:
+            streams = "1 stream proves" if self.streams_compared == 1 else f"{self.streams_compared} streams prove"
+            found.append(f"The event at which the last export ended was scavenged; the newest of {streams} that the log is the same.")
+        elif self.scavenged:
+            found.append(
+                "The event at which the last export ended was scavenged; nothing proves that the log is the same, as was accepted."
+            )
+        if self.late_events:
+            found.append(
+                f"{self.late_events:,} new events have times up to which the lake was complete already, as those of explicit transactions "
+                "may: from now on, answers as of such times count them."
+            )
+        return tuple(found)

@@ -97,7 +97,7 @@ def wait_for(
     if mark.end is None or _is_reached(mark, until, previous):
         return mark
     deadline = clock.seconds() + UNTIL_SECONDS
-    told(Wait(UNTIL_SECONDS, f"Events up to {format_time(until)} may not be readable yet."))
+    told(Wait(UNTIL_SECONDS, f"Events up to {format_time(until)} may not be readable yet.", is_poll=True))
     while clock.seconds() < deadline:
         clock.sleep(_POLL_SECONDS)
         mark = ask()

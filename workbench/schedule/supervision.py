@@ -154,7 +154,7 @@ def _read(worker: subprocess.Popen[str], errors: IO[str], *, seconds: float, pea
         return Ended("failed", seconds, f"Its process ended with status {status} and without an answer.{words}", memory=peak)
     if answer.message:
         return Ended("failed", seconds, answer.message, permanent=answer.permanent, memory=peak, answer=answer)
-    return Ended("succeeded", seconds, memory=peak, answer=answer)
+    return Ended("succeeded", seconds, answer.note, memory=peak, answer=answer)
 
 
 def _environment() -> dict[str, str]:

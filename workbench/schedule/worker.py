@@ -65,9 +65,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How it ended: without a message it succeeded. What would fail again in the same way is ``permanent``."""
+    """How it ended: without a message it succeeded. What would fail again in the same way is ``permanent``.
+
+    A ``note`` says what is worth telling of a success.
+    """
 
     message: str = ""
+    note: str = ""
     permanent: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +79,7 @@ class Answer:
 def perform(request: Request) -> Answer:
     """Do the work, and say how that ended; every failure becomes a sentence."""
     try:
-        details = _export(request) if request.work == "export" else _report(request)
+        return _export(request) if request.work == "export" else _report(request)
     except WorkbenchError as error:
         # What an attempt leaves aside is cleared away, and nothing to be pointed at.
         notes = [note for note in getattr(error, "__notes__", ()) if _MADE not in note]
@@ -87,25 +91,25 @@ def perform(request: Request) -> Answer:
         return Answer("The memory did not suffice.")
     except Exception as error:  # noqa: BLE001  # whatever a job meets is an answer, and its scheduler goes on
         return Answer(f"It failed with {type(error).__name__}: {error}.")
-    return Answer(details=details)
 
 
-def _export(request: Request) -> dict[str, Any]:
+def _export(request: Request) -> Answer:
     from workbench.events import Selection, format_time, parse_time  # noqa: PLC0415  # a report has no use for it
     from workbench.export import export_log  # noqa: PLC0415
     from workbench.lake import open_lake  # noqa: PLC0415
 
+    until = None if request.until is None else parse_time(request.until)
     done = export_log(
         request.source,
         request.lake,
         selection=Selection.of_fields(request.selection),
         accept_scavenged=request.accept_scavenged,
-        until=None if request.until is None else parse_time(request.until),
+        until=until,
         waiting=_say_wait,
     )
     for file in request.files.values():
         open_lake(request.lake).write_duckdb(file)
-    return {
+    details = {
         "lake": done.lake,
         "events_read": done.events_read,
         "events_kept": done.events_kept,
@@ -114,13 +118,17 @@ def _export(request: Request) -> dict[str, Any]:
         "late_events": done.late_events,
         "complete_until": None if done.checkpoint is None else format_time(done.checkpoint.complete_until),
     }
+    notes = list(done.notes)
+    if until is not None and (done.checkpoint is None or done.checkpoint.complete_until < until):
+        notes.append(f"It could not be made complete until {format_time(until)}, which reports behind it ask for.")
+    return Answer(note=" ".join(notes), details=details)
 
 
 def _say_wait(wait: Wait) -> None:
     print(wait, file=sys.stderr, flush=True)
 
 
-def _report(request: Request) -> dict[str, Any]:
+def _report(request: Request) -> Answer:
     from workbench.reports import run_report  # noqa: PLC0415  # an export has no use for it
 
     [place] = request.files.values()
@@ -141,7 +149,7 @@ def _report(request: Request) -> dict[str, Any]:
     kept = done.directory.rename(page.with_suffix(""))
     shutil.rmtree(made)
     shutil.copyfile(kept / done.page.name, page)
-    return {"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events}
+    return Answer(details={"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events})
 
 
 def _stop_with_scheduler() -> None:
