@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,9 @@ from workbench.errors import ReadInterrupted
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, _LENGTH = 0, 2
+_WIDTHS = {1: 8, 5: 4}
+"""The wire types of a fixed size, and that size."""
 
 EVENT = 1
 """The number of ``ReadResp.event`` in the oneof ``content``."""
@@ -90,26 +92,62 @@ _MARGIN = bytes(10)  # as long as the longest varint, so that none that is cut o
 _NOTHING = Spans(*(np.empty(0, np.int64) for _ in range(3)))
 
 
+_GAPS: Final = tuple(
+    (np.uint64(gap), np.uint64(low), np.uint64(high))
+    for gap, low, high in (
+        (1, 0x007F_007F_007F_007F, 0x7F00_7F00_7F00_7F00),
+        (2, 0x0000_3FFF_0000_3FFF, 0x3FFF_0000_3FFF_0000),
+        (4, 0x0000_0000_0FFF_FFFF, 0x0FFF_FFFF_0000_0000),
+    )
+)
+
+
+def _words(data: Bytes) -> npt.NDArray[np.uint64]:
+    """Return the eight bytes from each byte on, least significant first, as one number; nothing is copied."""
+    return np.ndarray(data.size - 7, "<u8", buffer=data.data, strides=(1,))
+
+
 def _varints(data: Bytes, cursor: Ints) -> tuple[Ints, Ints]:
     """Read one varint at each cursor; return the values (of 64 bits, as signed) and the cursors behind them."""
     byte = data[cursor]
-    value = (byte & 0x7F).astype(np.int64)
-    cursor = cursor + 1
-    going = np.flatnonzero(byte & 0x80)
-    shift = 7
+    if not byte.size or byte.max() < 0x80:
+        return byte.astype(np.int64), cursor + 1
+    word: npt.NDArray[np.uint64] = _words(data)[cursor]
+    last = ~word & 0x8080_8080_8080_8080  # the high bit of each byte that none follows
+    last &= -last  # of these, the first
+    size = (np.bitwise_count(last - 1) >> 3).astype(np.int64) + 1
+    word &= (last - 1) & 0x7F7F_7F7F_7F7F_7F7F
+    # Close the gap in each pair of bytes, of pairs, of fours: every byte holds seven bits.
+    for gap, low, high in _GAPS:
+        word = (word & low) | (word & high) >> gap
+    value, after = word.view(np.int64), cursor + size
+    long = np.flatnonzero(last == 0)
+    if long.size:
+        value[long], after[long] = _long_varints(data, cursor[long])
+    return value, after
+
+
+def _long_varints(data: Bytes, cursor: Ints) -> tuple[Ints, Ints]:
+    """Read varints of more than eight bytes."""
+    value, shift = np.zeros(cursor.size, np.int64), 0
+    going = np.arange(cursor.size)
+    cursor = cursor.copy()
     while going.size:
         if shift > 63:
             raise MalformedMessage("The server sent a varint of more than ten bytes; the read was stopped.")
         byte = data[cursor[going]]
         value[going] |= (byte & 0x7F).astype(np.int64) << shift
         cursor[going] += 1
-        going = going[(byte & 0x80) != 0]
+        going = going[byte >= 0x80]
         shift += 7
     return value, cursor
 
 
 def fields(data: Bytes, messages: Spans) -> dict[int, Spans]:
-    """Return the fields of all messages by number; occurrences of a field stand in the order of the rounds that met them.
+    """Return the fields of all messages by number; the occurrences of one in a message stand in their order there.
+
+    Each round reads one field: the least that is next in any message, in all messages where it is next. Writers of protobuf put fields
+    in order, so messages that lack one wait for the others, and all read the following one together.
 
     Parameters
     ----------
@@ -125,52 +163,49 @@ def fields(data: Bytes, messages: Spans) -> dict[int, Spans]:
     """
     row, cursor, end = messages.row, messages.start, messages.end
     found: dict[int, list[Spans]] = {}
-    open_ = cursor < end
     while True:
+        open_ = cursor < end
         if not open_.all():
             row, cursor, end = row[open_], cursor[open_], end[open_]
         if not row.size:
             break
-        tag, cursor = _varints(data, cursor)
-        wire = tag & 7
-        if (wire == _LENGTH).all():
-            size, start = _varints(data, cursor)
-            after = start + size
-            value, stop = start, after
-            bad = (size < 0) | (size > end - start)
+        tag, behind = _varints(data, cursor)
+        first = int(tag.min())
+        here = np.flatnonzero(tag == first)
+        if here.size == row.size:
+            value, stop, cursor = _values(data, first & 7, behind, end)
+            found.setdefault(first >> 3, []).append(Spans(row, value, stop))
         else:
-            value, stop, after, bad = _mixed(data, wire, cursor, end)
-        if (bad | (after > end)).any():
-            raise MalformedMessage("The server sent a message that is no valid protobuf; the read was stopped.")
-        number = tag >> 3
-        first = int(number[0])
-        if (number == first).all():
-            found.setdefault(first, []).append(Spans(row, value, stop))
-        else:
-            for one in np.unique(number).tolist():
-                chosen = number == one
-                found.setdefault(one, []).append(Spans(row[chosen], value[chosen], stop[chosen]))
-        cursor = after
-        open_ = cursor < end
+            value, stop, after = _values(data, first & 7, behind[here], end[here])
+            found.setdefault(first >> 3, []).append(Spans(row[here], value, stop))
+            cursor = cursor.copy()
+            cursor[here] = after
     return {number: spans[0] if len(spans) == 1 else _joined(spans) for number, spans in found.items()}
 
 
-def _mixed(data: Bytes, wire: Ints, cursor: Ints, end: Ints) -> tuple[Ints, Ints, Ints, npt.NDArray[np.bool_]]:
-    """Step over one field in each message, of whatever wire type: value or start, end, next cursor, and what is malformed."""
-    number, behind = _varints(data, cursor)
-    length = wire == _LENGTH
-    value = np.where(length, behind, number)
-    after = np.where(length, behind + number, behind)
-    stop = np.where(length, after, 0)
-    for code, width in ((_FIXED64, 8), (_FIXED32, 4)):
-        fixed = wire == code
-        value, after, stop = (
-            np.where(fixed, cursor, value),
-            np.where(fixed, cursor + width, after),
-            np.where(fixed, cursor + width, stop),
-        )
-    known = length | (wire == _VARINT) | (wire == _FIXED64) | (wire == _FIXED32)
-    return value, stop, after, ~known | (length & ((number < 0) | (number > end - behind)))
+def _values(data: Bytes, wire: int, cursor: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
+    """Read one value of a wire type at each cursor: its start or value, its end, and the cursor behind it."""
+    if wire == _LENGTH:
+        size, start = _varints(data, cursor)
+        if (size < 0).any() or (size > end - start).any():
+            raise _malformed()
+        after = start + size
+        return start, after, after
+    if wire == _VARINT:
+        value, after = _varints(data, cursor)
+        stop = np.zeros(cursor.size, np.int64)
+    elif wire in _WIDTHS:
+        value, after = cursor, cursor + _WIDTHS[wire]
+        stop = after
+    else:
+        raise _malformed()
+    if (after > end).any():
+        raise _malformed()
+    return value, stop, after
+
+
+def _malformed() -> MalformedMessage:
+    return MalformedMessage("The server sent a message that is no valid protobuf; the read was stopped.")
 
 
 def _joined(spans: list[Spans]) -> Spans:
@@ -199,6 +234,12 @@ def binary(data: Bytes, spans: Spans) -> pa.Array:
     The spans must not overlap and must rise, as fields of successive messages do. Then the buffer is one binary column already,
     whose every second value is a gap between two spans, and Arrow copies the values alone.
     """
+    sizes = spans.size
+    count, least = sizes.size, int(sizes.min(initial=2**31))
+    if count and 0 < least == sizes.max():
+        offsets = np.arange(0, (count + 1) * least, least, dtype=np.int32)
+        values = _same_sized(data, spans.start, least)
+        return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
     edges = np.empty(2 * spans.start.size + 1, np.int32)
     # An absent field is (0, 0): let it stand where the one before it ended, so that the edges still rise.
     absent = spans.end == spans.start
@@ -235,8 +276,13 @@ def _upto_dash(names: pa.Array, spans: Spans) -> Spans:
 def equal(data: Bytes, spans: Spans, literal: bytes) -> npt.NDArray[np.bool_]:
     """Say of each span whether it is exactly this literal."""
     same: npt.NDArray[np.bool_] = spans.size == len(literal)
-    for i, byte in enumerate(literal):
-        same[same] = data[spans.start[same] + i] == byte
+    rows, words = np.flatnonzero(same), _words(data)
+    for at in range(0, len(literal), 8):
+        part = literal[at : at + 8]
+        mask = 2 ** (8 * len(part)) - 1
+        rows = rows[words[spans.start[rows] + at] & mask == int.from_bytes(part, "little")]
+    same[:] = False
+    same[rows] = True
     return same
 
 
@@ -250,16 +296,23 @@ def decimals(data: Bytes, spans: Spans, *, what: str) -> Ints:
     """
     size = spans.size
     values = np.zeros(size.size, np.int64)
-    longest = int(size.max(initial=0))
-    if longest > 18 or int(size.min(initial=1)) < 1:
-        raise MalformedMessage(f"The server sent a {what} that is no number; the read was stopped.")
-    for i in range(longest):
-        here = i < size
-        digit = data[np.where(here, spans.start + i, 0)].astype(np.int64) - ord("0")
-        if ((digit < 0) | (digit > 9))[here].any():
+    for count in np.unique(size).tolist():
+        rows = np.flatnonzero(size == count)
+        digits = _same_sized(data, spans.start[rows], count) - ord("0") if 1 <= count <= 18 else None
+        if digits is None or digits.max() > 9:
             raise MalformedMessage(f"The server sent a {what} that is no number; the read was stopped.")
-        values = np.where(here, values * 10 + digit, values)
+        value = np.zeros(rows.size, np.int64)
+        for digit in digits.T:
+            value *= 10
+            value += digit
+        values[rows] = value
     return values
+
+
+def _same_sized(data: Bytes, start: Ints, size: int) -> Bytes:
+    """Copy as many bytes from each start on, a row for each."""
+    everywhere = np.ndarray(data.size - size + 1, f"V{size}", buffer=data.data, strides=(1,))
+    return everywhere[start].view(np.uint8).reshape(start.size, size)
 
 
 @dataclass(frozen=True, slots=True)
