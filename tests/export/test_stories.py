@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,11 +21,14 @@ from tests.stores import Clock, Member, NewEvent, Store
 from workbench.errors import SourceBehind, SourceNotReady
 from workbench.events import Selection
 from workbench.export import ExportSummary, export_log
+from workbench.kurrent import connect, reader
+from workbench.kurrent.connection import Transport
 from workbench.lake import open_lake
 
 pytestmark = pytest.mark.needs("fresh server", "faults", "clock")
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
+STREAMS = 100  # how many calls a server takes on one connection
 
 
 class Cluster:
@@ -207,3 +211,51 @@ def test_an_export_goes_on_over_a_restart_of_the_server(new_store: Callable[...,
         summary = export_log(f"esdb://{link.address}?tls=false", lake, clock=watch.clock)
     assert (summary.retries, summary.events_kept) == (1, len(log))
     assert lake_rows(lake) == log
+
+
+def long_log(store: Store, megabytes: int) -> None:
+    """Fill a log with more than a client reads ahead, in few events."""
+    for _ in range(megabytes):
+        store.append("s", [NewEvent(uuid4(), "t", b"x" * 20_000) for _ in range(50)])
+
+
+def copied_with_pauses(store: Store, lake: Path, transport: Transport, *seconds: float) -> ExportSummary:
+    """Export, and hold the export up behind its first batches, as a slow disk does."""
+    pauses = iter(seconds)
+    with connect(store.uri, transport=transport) as source:
+        return export_log(source, lake, progress=lambda _: time.sleep(next(pauses, 0)), clock=Watch().clock)
+
+
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+@pytest.mark.parametrize("pauses", [(5.0,), (1.2,) * 4], ids=["once", "for each batch"])
+def test_commits_may_take_longer_than_the_server_waits_for_an_answer_to_its_ping(
+    new_store: Callable[..., Store], lake: Path, transport: Transport, pauses: tuple[float, ...]
+) -> None:
+    store = new_store(keep_alive=1.5)
+    long_log(store, 60)
+    summary = copied_with_pauses(store, lake, transport, *pauses)
+    assert (summary.retries, summary.events_kept) == (0, 3_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+def test_a_commit_may_take_a_minute(store: Store, lake: Path, transport: Transport) -> None:
+    long_log(store, 60)
+    summary = copied_with_pauses(store, lake, transport, 60.0)
+    assert (summary.retries, summary.events_kept) == (0, 3_000)
+
+
+def test_reads_that_were_given_up_leave_room_for_others_on_their_connection(
+    store: Store, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "CHUNK_EVENTS", 7)
+    long_log(store, 10)
+    with connect(store.uri, transport="grpc") as source:
+        end = source.end()
+        assert end is not None
+        for _ in range(STREAMS + 1):
+            batches = source.read_batches(upto=end)
+            assert next(batches).last.order < end.order
+            assert isinstance(batches, Generator)
+            batches.close()
+        assert export_log(source, lake).events_kept == 500
