@@ -107,6 +107,33 @@ def test_checkpoints_stand_behind_the_events_that_they_cover(store: EmbeddedStor
     call.cancel()
 
 
+@pytest.mark.parametrize(("window", "multiplier"), [(1, 1), (5, 3), (32, 1), (10_000, 1)])
+def test_a_filtered_subscription_passes_no_event_by_and_no_checkpoint_runs_ahead(
+    store: EmbeddedStore, stub: Stub, window: int, multiplier: int
+) -> None:
+    sent = []
+    for number in range(90):
+        done = store.append("s", events(number % 7 + 1, event_type="yes" if number % 2 else "no"))
+        sent += [(done.revision - at) for at in reversed(range(number % 7 + 1))] if number % 2 else []
+    options = chosen(types=Expression(prefix=["yes"]), window=window, multiplier=multiplier)
+    call = stub.Read(read_all(count=None, chosen=options), timeout=20)
+    revisions, last, checkpoint = [], -1, -1
+    for answer in call:
+        kind = answer.WhichOneof("content")
+        if kind == "caught_up":
+            break
+        if kind == "event":
+            assert answer.event.commit_position > checkpoint
+            last = answer.event.commit_position
+            revisions.append(answer.event.event.stream_revision)
+        elif kind == "checkpoint":
+            assert answer.checkpoint.commit_position >= last
+            assert answer.checkpoint.commit_position > checkpoint
+            checkpoint = answer.checkpoint.commit_position
+    call.cancel()
+    assert revisions == sent
+
+
 def test_a_subscriber_at_the_head_is_sent_no_checkpoint_at_once(store: EmbeddedStore, stub: Stub) -> None:
     done = store.append("s", events(3))
     options = chosen(types=Expression(prefix=["x"]))

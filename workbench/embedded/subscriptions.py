@@ -192,12 +192,14 @@ class _Passed:
 
     def _page(self, first: int) -> tuple[range, Sequence[int], bool]:
         """Return the records that are looked at from a number on, those of them that pass, and whether the log ends before more."""
-        head = self._node.head
-        numbers = range(first, min(first + self._filter.window, head))
-        kept = self._filter.allowed(self._log, numbers)
-        if len(kept) >= DEFAULT_WINDOW:
-            del kept[DEFAULT_WINDOW:]
-            return range(first, kept[-1] + 1), kept, False
+        stop = min(first + self._filter.window, self._node.head)
+        kept: list[int] = []
+        for begin in range(first, stop, PAGE):
+            kept += self._filter.allowed(self._log, range(begin, min(begin + PAGE, stop)))
+            if len(kept) >= DEFAULT_WINDOW:
+                del kept[DEFAULT_WINDOW:]
+                return range(first, kept[-1] + 1), kept, False
+        numbers = range(first, stop)
         return numbers, kept, len(numbers) < self._filter.window
 
     def live(self, numbers: Sequence[int], looked_at: int) -> tuple[list[bytes], int]:
