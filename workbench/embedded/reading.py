@@ -31,7 +31,7 @@ from workbench.embedded.subscriptions import END, PAGE, START, Cursor, Page, Sub
 
 _SCAN = 4_096
 _SERVER_PAGE = 32
-_NOWHERE = 2**64 - 1  # stands for the end, as a revision and twice as a position
+_NOWHERE = 2**64 - 1  # stands for the end of a stream, as a revision
 
 Options = streams_pb2.ReadReq.Options
 
@@ -229,15 +229,14 @@ class Reader:
             if where is None:
                 raise invalid_argument("The read of $all does not say from where.")
             return START if where == "start" else END
-        commit, prepare = options.all.position.commit_position, options.all.position.prepare_position
-        if commit == prepare == _NOWHERE:
+        commit, prepare = position = options.all.position.commit_position, options.all.position.prepare_position
+        if position == END:
             return END
         if max(commit, prepare) > MAX_REVISION:
             raise invalid_argument(f"The position {commit}/{prepare} is beyond any log.")
         if prepare > commit:
             raise invalid_argument(f"The prepare position {prepare} is above the commit position {commit}.")
-        # The greatest position that there can be is not what stands for the end, but no record will ever lie there either.
-        return min((commit, prepare), (END[0], END[1] - 1))
+        return position
 
     def _refused(self, chosen: Filter | None) -> Failure:
         return Failure(StatusCode.UNKNOWN, f"Unexpected {_result(chosen)}: {self._node.refused_position}")

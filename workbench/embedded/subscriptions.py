@@ -25,8 +25,8 @@ PAGE = 128
 """How many events at most go out between two looks at the faults and at the state of the log."""
 
 START: Position = (-1, -1)
-END: Position = (2**63 - 1, 2**63 - 1)
-"""The place before everything, and the one that stands for wherever the log ends."""
+END: Position = (2**64 - 1, 2**64 - 1)
+"""The place before everything, and the one that stands for wherever the log ends; clients may send it as a position."""
 
 _FIRST_RECORD: Position = (0, 0)
 
