@@ -115,7 +115,6 @@ class Duplex:
         method: str,
         *,
         metadata: Sequence[tuple[str, str]],
-        credentials: grpc.CallCredentials | None,
         patience: float,
     ) -> None:
         begin = (
@@ -131,7 +130,7 @@ class Duplex:
             None,
             None,
             tuple(metadata),
-            None if credentials is None else credentials._credentials,
+            None,
             tuple((operations, None) for operations in begin),
             None,
         )

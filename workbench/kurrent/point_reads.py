@@ -55,10 +55,9 @@ class PointReader:
         *,
         address: Peer | str,
         metadata: tuple[tuple[str, str], ...] = (),
-        credentials: grpc.CallCredentials | None = None,
     ) -> None:
         self._address = address
-        self._login = {"metadata": metadata, "credentials": credentials}
+        self._metadata = metadata
         self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
 
     def event_at(self, position: int, prepare_position: int) -> EventAt | None:
@@ -136,7 +135,7 @@ class PointReader:
 
     def _events(self, request: streams_pb2.ReadReq, *, seconds: float = DEADLINE_SECONDS) -> pa.RecordBatch:
         try:
-            messages = list(self._read(request, timeout=seconds, **self._login))
+            messages = list(self._read(request, timeout=seconds, metadata=self._metadata))
         except grpc.RpcError as error:
             raise translate_rpc_error(error, address=self._address) from error
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None

@@ -74,11 +74,10 @@ class Reader:
         *,
         address: Peer | str,
         metadata: tuple[tuple[str, str], ...] = (),
-        credentials: grpc.CallCredentials | None = None,
         endpoint: Endpoint | None = None,
     ) -> None:
         self._address, self._endpoint = address, endpoint
-        self._login = {"metadata": metadata, "credentials": credentials}
+        self._metadata = metadata
         self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
         self._features = channel.unary_unary(FEATURES, request_serializer=shared_pb2.Empty.SerializeToString, response_deserializer=None)
 
@@ -95,7 +94,7 @@ class Reader:
         A :class:`grpc.RpcError` is left to the caller.
         """
         request = _request(at=before, backwards=backwards, count=1, only=only)
-        call = self._read(request, timeout=timeout, **self._login)
+        call = self._read(request, timeout=timeout, metadata=self._metadata)
         messages = list(call)
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None
         return None if decoded is None else replace(_end(decoded, 0), answered_at=_date(call.initial_metadata()))
@@ -133,7 +132,7 @@ class Reader:
             raise translate_rpc_error(error, address=self._address, reading=True) from error
 
     def _through_grpc(self, request: streams_pb2.ReadReq) -> Iterator[wire.Messages]:
-        call = self._read(request, **self._login)
+        call = self._read(request, metadata=self._metadata)
         chunk: list[bytes] = []
         size = 0
         failure: grpc.RpcError | None = None
@@ -157,7 +156,7 @@ class Reader:
     def supports(self, service: str, method: str, *, timeout: float) -> bool:
         """Ask the server's features for a method; a server without the features service has none."""
         try:
-            answer = self._features(shared_pb2.Empty(), timeout=timeout, **self._login)
+            answer = self._features(shared_pb2.Empty(), timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                 return False

@@ -148,11 +148,10 @@ class Writer:
         *,
         address: Peer | str,
         metadata: Sequence[tuple[str, str]] = (),
-        credentials: grpc.CallCredentials | None = None,
         patience: float = _PATIENCE,
     ) -> None:
         self._channel, self._address = channel, address
-        self._metadata, self._credentials, self._patience = tuple(metadata), credentials, patience
+        self._metadata, self._patience = tuple(metadata), patience
         self._streams = streams_pb2_grpc.StreamsStub(channel)
         self._call: Duplex | None = None
         self._session = uuid.uuid4().int >> 65  # positive, the upper half of this writer's correlation ids; the lower half counts
@@ -184,7 +183,6 @@ class Writer:
                 self._channel,
                 "/event_store.client.streams.Streams/BatchAppend",
                 metadata=self._metadata,
-                credentials=self._credentials,
                 patience=self._patience,
             )
         # A full window is emptied by half, not by one: server and client then work in bursts, at half the processor time.
@@ -352,7 +350,7 @@ class Writer:
         return SourceError(f"{where}: the server refused the append: {status.message or 'it gave no reason'}.")
 
     def _unary(self, *more: tuple[str, str]) -> dict[str, Any]:
-        return {"metadata": (*self._metadata, *more), "credentials": self._credentials, "timeout": _UNARY_SECONDS}
+        return {"metadata": (*self._metadata, *more), "timeout": _UNARY_SECONDS}
 
     def _unary_call(self, method: Any, request: Any, *more: tuple[str, str]) -> None:
         while self._in_flight:
