@@ -73,7 +73,7 @@ _REPORT = (
     *("formats", "out", "catch_up", "since", "limits", "retry", "retention"),
 )
 _FORMATS: dict[type[Export | Report], tuple[Format, ...]] = {Export: ("duckdb",), Report: ("html",)}
-_PLAIN_ADDRESS = re.compile(r"(?:esdb|kurrentdb|kdb)(?:\+discover)?://[a-z0-9.-]+(?::2113)?(?:\?[A-Za-z0-9=&]*)?")
+_PLAIN_ADDRESS = re.compile(r"(?:esdb|kurrentdb|kurrent|kdb)(?:\+discover)?://[a-z0-9.-]+(?::2113)?(?:\?tls=(?:true|false))?")
 """An address that needs no closer look, which would bring in gRPC: cron asks every minute what is due."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SIZES = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
