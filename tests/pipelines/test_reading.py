@@ -181,6 +181,8 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         ),
         (HEAD.replace("esdb://db.example", "‸esdb://ops@db.example") + COPY, "they come from the environment, as KURRENTDB_USERNAME"),
         (HEAD.replace("esdb://db.example", "‸http://db.example") + COPY, "An address http:// is not known"),
+        (HEAD.replace("esdb://db.example", "‸kurrent+discover://db.example?tls=yes") + COPY, "option tls of the address is true or false"),
+        (HEAD.replace("esdb://db.example", "‸esdb://db.example?keepAlive=1") + COPY, "option keepAlive, which is not known"),
         (HEAD.replace("data/x", "‸s3://key:s3cret@lakes/x") + COPY, "the URL of a lake holds no credentials here"),
         (HEAD + "since: ‸2026-03-01T10:00\n" + COPY, "has no time zone"),
         (HEAD + "catch_up: ‸some\n" + COPY, "catch_up is all, latest or none, and not 'some'"),
