@@ -142,7 +142,7 @@ def test_a_refused_position_is_another_log_where_nothing_else_can_be_compared(
 @pytest.mark.needs("faults")
 def test_a_refused_position_in_a_log_that_is_the_same_is_told_as_a_fault_of_the_server(store: Store, lake: Path) -> None:
     write(store, "a", "b")
-    write(store, "$stats", each=2)
+    write(store, "$stats-x", each=2)
     export(store, lake)
     store.faults.restore(upto=log_of(store)[1][0])
     write_longer(store, "c")
@@ -279,6 +279,16 @@ def test_the_newest_events_of_eight_streams_are_enough(store: Store, lake: Path)
     write(store, "$stats")
     store.faults.scavenge()
     assert export(store, lake).streams_compared == STREAMS
+
+
+@pytest.mark.needs("faults")
+def test_a_users_stream_whose_name_begins_with_a_dollar_proves_the_log_too(store: Store, lake: Path) -> None:
+    write(store, "$svc-catch-all", "$stats-x")
+    export(store, lake)
+    log = log_of(store)
+    store.faults.scavenge([log_of(store, system=True)[-1][0]])
+    write(store, "$svc-catch-all")
+    assert went_on(store, lake, log).streams_compared == 1
 
 
 @pytest.mark.needs("faults")

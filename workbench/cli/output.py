@@ -176,14 +176,16 @@ def _bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    from workbench.cli.bar import Done
+
     said = TextColumn("{task.fields[said]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), said, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), Done(), said, TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=1.0, said="")
-        yield lambda done, said: bar.update(task, completed=done, said=said)
+        task = bar.add_task(what, total=1.0, said="", told_at=bar.get_time())
+        yield lambda done, said: bar.update(task, completed=done, said=said, told_at=bar.get_time())
 
 
 @contextmanager

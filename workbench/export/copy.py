@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import SourceBehind, SourceError, UsageError
+from workbench.errors import InvalidPosition, SourceBehind, SourceError, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, format_time
+from workbench.export.goal import Goal
 from workbench.export.progress import ExportSummary, Progress, Wait
 from workbench.export.promise import UNTIL_SECONDS, HighWaterMark, high_water_mark, wait_for
 from workbench.export.resume import Clock, Tries, wait_until_ready
@@ -145,6 +146,7 @@ def export_log(
             scavenged=run.proof.scavenged,
             streams_compared=run.proof.streams_compared,
             late_events=run.copy.late,
+            is_empty=writer.is_empty,
             retries=tries.retries,
             waited=tries.waited,
             seconds=seconds,
@@ -180,6 +182,7 @@ class _Export:
     until: datetime | None
     follower_seconds: float
     mark: HighWaterMark | None = None
+    goal: Goal | None = None
     proof: Proof = field(default_factory=Proof)
 
     def position(self) -> int | None:
@@ -202,10 +205,34 @@ class _Export:
             self.mark = mark
         if self.mark.end is None:
             return
-        batches: Iterator[Batch] = iter(())
-        if before is None or before.order < self.mark.end.order:
-            batches = self.source.read_batches(after=before, upto=self.mark.end)
-        self.copy.run(batches if before is None else behind(batches, before), self.mark, check=self.source.check_node)
+        if self.goal is None:
+            self.goal = Goal.of(self.source, self.mark.end, self.writer.selection)
+        batches = self.goal.batches(self.source, before)
+        self.copy.run(
+            batches if before is None else behind(batches, before),
+            self.mark,
+            self.goal,
+            check=self.source.check_node,
+            stands=self._end_stands,
+        )
+
+    def _end_stands(self) -> bool:
+        """Tell whether the log's end is where it was, which a read with a filter does not show; it may have been scavenged."""
+        assert self.mark is not None
+        assert self.mark.end is not None
+        assert self.goal is not None
+        end = self.mark.end
+        if self.goal.end == end:
+            return True
+        try:
+            found = self.source.points.event_at(end.position, end.prepare_position)
+        except InvalidPosition as error:
+            raise _changed(end, None) from error
+        if found is None or found.order > end.order:
+            return False
+        if found.event_id != end.event_id:
+            raise _changed(end, found.event_id)
+        return True
 
     def _ask(self, before: Checkpoint | None) -> HighWaterMark:
         """Ask for the end of the log, until it is not before the checkpoint, and can promise what was asked for."""
@@ -250,13 +277,23 @@ class _Copy:
         self._writer, self._selection, self._progress = writer, selection, progress
         self._began = time.perf_counter()
 
-    def run(self, batches: Iterator[Batch], mark: HighWaterMark, *, check: Callable[[], object]) -> None:
-        """Commit what a read gives, up to a high-water mark; where the read breaks, commit what it gave.
+    def run(
+        self,
+        batches: Iterator[Batch],
+        mark: HighWaterMark,
+        goal: Goal,
+        *,
+        check: Callable[[], object],
+        stands: Callable[[], bool],
+    ) -> None:
+        """Commit what a read gives, up to its goal, as the log up to a high-water mark; where the read breaks, commit what it gave.
 
         Parameters
         ----------
         check
             Called before each commit; where it fails, nothing of what was read since the last commit is kept.
+        stands
+            Called when the read has ended: whether the event at the high-water mark is there.
         """
         assert mark.end is not None
         end, held = mark.end, _Held()
@@ -265,12 +302,13 @@ class _Copy:
             try:
                 for batch in batches:
                     held.add(batch, chosen(batch.events, self._selection), self.before)
-                    if batch.last.order < end.order and (held.kept >= COMMIT_EVENTS or held.size >= COMMIT_BYTES):
+                    if not goal.is_reached(batch.last.order) and (held.kept >= COMMIT_EVENTS or held.size >= COMMIT_BYTES):
                         check()
                         self._commit(commits, held, mark)
                         held = _Held()
                     self._tell(held, batch.last, end)
                 check()
+                is_there = stands()
             except SourceError:
                 commits.wait()
                 if held.last is not None:
@@ -279,7 +317,7 @@ class _Copy:
                         self._commit(commits, held, mark)
                         commits.wait()
                 raise
-            self._finish(commits, held, mark)
+            self._finish(commits, held, mark, goal if is_there else None)
             commits.wait()
 
     def _commit(self, commits: _Commits, held: _Held, mark: HighWaterMark) -> None:
@@ -289,25 +327,24 @@ class _Copy:
         self._count(held)
         commits.add(held.events, held.last, mark.up_to(held.last.recorded_at, commits.complete_until))
 
-    def _finish(self, commits: _Commits, held: _Held, mark: HighWaterMark) -> None:
-        """Commit what is held when the read has ended."""
+    def _finish(self, commits: _Commits, held: _Held, mark: HighWaterMark, goal: Goal | None) -> None:
+        """Commit what is held when the read has ended; where it reached its goal, as the whole log up to the mark.
+
+        Without a goal the event at the mark is gone, and cannot be the checkpoint.
+        """
         assert mark.end is not None
         before, last = commits.checkpoint, held.last
-        order = last.order if last is not None else None if before is None else before.order
-        if order == mark.end.order:
-            if last is not None and last != mark.end:
-                raise SourceError(
-                    f"The log changed while it was read: at position {last.position} event {last.event_id} stands, and {mark.end.event_id} "
-                    "stood there when the end of the log was asked for. The node lost events that it had not replicated: run the export "
-                    "again."
-                )
+        copied = None if before is None else before.order
+        if goal is not None and goal.is_reached(copied if last is None else last.order):
+            if last is not None and goal.end is not None and last != goal.end:
+                raise _changed(goal.end, last.event_id)
             until = mark.complete_until(commits.complete_until)
-            if last is not None or until != commits.complete_until:
+            if last is not None or copied != mark.end.order or until != commits.complete_until:
                 commits.wait()
                 self._writer.remember_leader(mark.leader if mark.date is None else None)
                 self._count(held)
                 commits.add(held.events, mark.end, until)
-        elif last is not None:  # the end itself was scavenged meanwhile
+        elif last is not None:  # it was scavenged meanwhile
             self._commit(commits, held, mark)
 
     def _count(self, held: _Held) -> None:
@@ -321,6 +358,14 @@ class _Copy:
             origin = self.before.position if self.before else 0
             done = (last.position - origin) / max(1, end.position - origin)
             self._progress(Progress(self.read + held.read, time.perf_counter() - self._began, done))
+
+
+def _changed(end: LogEnd, found: str | None) -> SourceError:
+    stands = "no event stands" if found is None else f"event {found} stands"
+    return SourceError(
+        f"The log changed while it was read: at position {end.position} {stands}, and {end.event_id} stood there when the end of the log "
+        "was asked for. The node lost events that it had not replicated: run the export again."
+    )
 
 
 @dataclass(slots=True)

@@ -65,7 +65,8 @@ class ExportSummary:
     source, lake
         The address without credentials, and the lake's path.
     events_read, events_kept
-        New events that were seen in the log, and those of them that the selection let into the lake.
+        New events that the server sent, and those of them that the selection let into the lake. The server leaves out streams of which
+        nothing is kept.
     checkpoint
         The last event seen, or None of a log without events. The lake is complete until ``checkpoint.complete_until``.
     resumed_after
@@ -78,6 +79,8 @@ class ExportSummary:
     late_events
         New events whose time lies at or before the instant up to which the lake was complete before. Explicit transactions carry the
         time at which they were begun; with them, answers as of such a time change.
+    is_empty
+        Whether the lake holds no event at all.
     retries, waited
         How often the connection broke and the export went on by itself, and how many seconds it waited for that.
     seconds
@@ -96,6 +99,7 @@ class ExportSummary:
     scavenged: bool
     streams_compared: int
     late_events: int
+    is_empty: bool
     retries: int
     waited: float
     seconds: float
@@ -109,7 +113,7 @@ class ExportSummary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth telling beside the figures, a sentence each: broken connections, a scavenged checkpoint, late events."""
+        """What is worth telling beside the figures, a sentence each."""
         found = []
         if self.retries:
             times = "once" if self.retries == 1 else f"{self.retries} times"
@@ -126,4 +130,6 @@ class ExportSummary:
                 f"{self.late_events:,} new events have times up to which the lake was complete already, as those of explicit transactions "
                 "may: from now on, answers as of such times count them."
             )
+        if self.is_empty and self.checkpoint is not None:
+            found.append("The lake holds no event: none in the log fits its selection, which `workbench info` names.")
         return tuple(found)

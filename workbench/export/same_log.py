@@ -24,7 +24,7 @@ from workbench.errors import (
 from workbench.events import Checkpoint, EventAt
 from workbench.export.selecting import chosen
 from workbench.export.source import Source
-from workbench.kurrent import Batch, LogEnd
+from workbench.kurrent import Batch, LogEnd, ReadFilter
 from workbench.lake import LakeWriter
 
 EVENTS_BEFORE: Final = 64
@@ -135,7 +135,12 @@ class _Comparison:
     def _check_events_before(self) -> None:
         """Hold what the server shows before the checkpoint against the lake."""
         try:
-            events = self.source.points.events_before(self.before.position, self.before.prepare_position, count=EVENTS_BEFORE)
+            events = self.source.points.events_before(
+                self.before.position,
+                self.before.prepare_position,
+                count=EVENTS_BEFORE,
+                filter=ReadFilter.of(self.writer.selection),
+            )
         except InvalidPosition:
             return
         rows = chosen(events, self.writer.selection).select(list(EventAt.__dataclass_fields__)).to_pylist()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from workbench.events import Checkpoint
-from workbench.kurrent import Batch, LogEnd, NodeState, PointReader
+from workbench.kurrent import Batch, LogEnd, NodeState, PointReader, ReadFilter
 
 
 class Source(Protocol):
@@ -23,7 +23,14 @@ class Source(Protocol):
 
     def start(self) -> LogEnd | None: ...
     def end(self) -> LogEnd | None: ...
-    def read_batches(self, *, after: Checkpoint | None = None, upto: LogEnd) -> Iterator[Batch]: ...
+    def last_kept(self, end: LogEnd, *, filter: ReadFilter) -> LogEnd | None: ...  # noqa: A002
+    def read_batches(
+        self,
+        *,
+        after: Checkpoint | None = None,
+        upto: LogEnd,
+        filter: ReadFilter | None = None,  # noqa: A002
+    ) -> Iterator[Batch]: ...
     def check_node(self) -> NodeState: ...
     def leader_end(self) -> LogEnd | None: ...
     def reconnect(self) -> None: ...

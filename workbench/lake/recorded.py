@@ -13,12 +13,13 @@ import polars as pl
 from workbench.events import EventAt
 from workbench.lake.format import DataFile, in_log_order
 from workbench.lake.snapshot import Snapshot
+from workbench.lake.user_events import USER_STREAM_SQL
 
 _WANTED = "_workbench_wanted"
 _COLUMNS = ", ".join(EventAt.__dataclass_fields__)
 _NEWEST = f"""
     WITH newest AS (
-        SELECT stream, max(position) AS position FROM events WHERE NOT starts_with(stream, '$')
+        SELECT stream, max(position) AS position FROM events WHERE {USER_STREAM_SQL}
         GROUP BY stream ORDER BY max(position) DESC LIMIT {{most}}
     )
     SELECT {_COLUMNS} FROM events SEMI JOIN newest USING (stream, position)

@@ -135,6 +135,11 @@ class LakeWriter:
             self._table.alter.set_table_properties(leader_configuration(leader), raise_if_not_exists=False)
             self._table = self._place.open()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the lake holds no event, whatever was seen of the log."""
+        return not self._table.file_uris()
+
     def recorded(self) -> RecordedEvents:
         """Return the events that the lake holds now."""
         return RecordedEvents(Snapshot.newest(self._place, rule="first", queries=Queries(self._place, rule="first")))
