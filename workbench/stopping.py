@@ -24,7 +24,7 @@ def stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def interrupted_by_signals() -> Iterator[None]:
     """Have SIGTERM and SIGHUP raise :class:`Stopped` within the block.
 
     One that somebody else handles, or that is ignored, as ``nohup`` has it, stays as it is; and so do both outside of the main thread,

@@ -12,13 +12,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
 
 from tests.kurrent.certificates import Authority, Issued
 from tests.kurrent.nodes import nodes
 from tests.stores import Account, Store
 from workbench.errors import AccessDenied, InvalidAddress, SourceUnavailable, TlsMismatch
 from workbench.kurrent import connect
+from workbench.kurrent.address import Host
 from workbench.kurrent.connection import Transport
+from workbench.kurrent.tls import _is_for
 
 AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -85,6 +88,17 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_names_who_signed_it(a
             reach(found[0].address)
         with pytest.raises(TlsMismatch, match=r"no authority in .*other-authority\.pem \(tlsCaFile\) vouches for it"):
             reach(found[0].address, ca=other.file)
+
+
+def test_a_certificate_for_the_dialled_name_that_nobody_vouches_for_is_not_told_to_be_for_another(authority: Authority) -> None:
+    with nodes(1, tls=authority.issue("LOCALHOST").server()) as found, pytest.raises(TlsMismatch, match="not trusted: it is signed by"):
+        reach(f"localhost:{found[0].address.rpartition(':')[2]}")
+
+
+@pytest.mark.parametrize(("name", "fits"), [("n1.db.example", True), ("a.n1.db.example", False), ("db.example", False), ("10.0.0.7", True)])
+def test_a_wildcard_in_a_certificate_stands_for_one_label(authority: Authority, name: str, fits: bool) -> None:
+    issued = x509.load_pem_x509_certificate(authority.issue("*.db.example", "10.0.0.7").certificate.read_bytes())
+    assert _is_for(Host(name, 2113), issued) is fits
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import typer
 
 from workbench.cli.lines import dated_lines, say, warnings_as_lines
 from workbench.errors import UsageError, WorkbenchError
-from workbench.stopping import Stopped, stopped_by_signals
+from workbench.stopping import Stopped, interrupted_by_signals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -151,7 +151,7 @@ def command(
 
         def attempt(*args: Any, **given: Any) -> None:
             try:
-                with stopped_by_signals():
+                with interrupted_by_signals():
                     for parameter, group in groups.items():
                         given[parameter] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
                     function(*args, **given)
