@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -314,6 +315,25 @@ def test_an_upgrade_of_the_server_keeps_positions_and_identity(new_store: Callab
     fill(new, 5, begin=30)
     summary = went_on(new, lake, log)
     assert (summary.events_read, summary.scavenged) == (5, False)
+
+
+@pytest.mark.needs("faults", "fresh server", "disk")
+def test_a_lake_from_before_these_promises_goes_on_with_its_own_selection(new_store: Callable[..., Store], tmp_path: Path) -> None:
+    """``format-1.tar.xz`` holds a lake as the first exports wrote it, and the embedded store that it was copied from."""
+    with tarfile.open(Path(__file__).parent / "format-1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    store, lake = new_store(data=tmp_path / "store"), tmp_path / "lake"
+    log = lake_rows(lake)
+    assert log == log_of(store, system=True)
+    before = open_lake(lake).info()
+    assert before.selection.system
+    fill(store, 20, begin=60)
+    summary = export(store, lake)
+    assert (summary.events_read, summary.scavenged) == (20, False)
+    assert lake_rows(lake) == log_of(store, system=True)
+    store.faults.restore(upto=log[30][0])
+    fill(store, 60, begin=200)
+    refused(store, lake)
 
 
 def test_an_export_when_nothing_is_new_adds_no_event_and_is_no_reason_to_refuse(store: Store, lake: Path) -> None:
