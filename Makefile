@@ -50,7 +50,7 @@ format: $(VENV)/dev ## Format the code and mend what can be mended
 bench: $(VENV)/dev ## Measure it all against what else one would use, for an hour (needs g++ and Debian's libgrpc++-dev)
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.replay --long
-	for part in analysis series workflows publish reports; do $(BIN)/python -m tests.bench.$$part || exit 1; done
+	for part in analysis series workflows publish reports projections; do $(BIN)/python -m tests.bench.$$part || exit 1; done
 
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab
