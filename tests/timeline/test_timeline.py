@@ -287,6 +287,27 @@ def test_calls_that_mean_nothing_are_refused(tmp_path: Path, wrong: Callable[[Ti
         wrong(lake_of(tmp_path, LOG).timeline)
 
 
+def test_a_stream_of_the_servers_links_is_told_by_the_category_that_they_are_of(tmp_path: Path) -> None:
+    timeline = lake_of(tmp_path, LOG).timeline
+    for asked in (timeline.categories("$ce-order"), timeline.streams("$ce-order"), timeline.streams("$category-order")):
+        with pytest.raises(UsageError, match="links to the events of category order: name that category"):
+            asked.count()
+
+
+def test_a_users_stream_may_begin_with_a_dollar(tmp_path: Path) -> None:
+    timeline = lake_of(tmp_path, [row(1, "$svc-all"), row(2, "$ce-all"), row(3, "$x"), row(4, "$$$x", type="$metadata")]).timeline
+    for chosen, expected in (
+        (timeline, [1, 3]),
+        (timeline.streams("$*"), [1, 3]),
+        (timeline.streams("$svc-*"), [1]),
+        (timeline.categories("$svc"), [1]),
+        (timeline.with_system(), [1, 2, 3, 4]),
+    ):
+        assert chosen.events().collect()["position"].to_list() == expected
+        assert chosen.sql("select position from events order by 1").fetchall() == [(position,) for position in expected]
+        assert chosen.count() == len(expected)
+
+
 @pytest.mark.parametrize("value", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_outside_of_the_calendar_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(InvalidTime, match="outside the years"):
