@@ -89,6 +89,8 @@ def test_where_nothing_more_comes_the_waits_grow_and_the_export_ends_with_positi
     assert copied == log[: len(copied)]
     assert f"position {copied[-1][0]}" in str(caught.value)
     assert link.address in str(caught.value)
+    assert "Run it again later" in str(caught.value)
+    assert not any("again" in wait.why for wait in watch.told[:1])
     again = export(store, tmp_path / "lake", watch)
     assert again.events_read == len(log) - len(copied)
     assert lake_rows(tmp_path / "lake") == log
@@ -148,7 +150,7 @@ def test_a_node_that_is_not_ready_is_waited_for_on_the_first_connect(store: Stor
 def test_a_node_that_never_becomes_ready_is_given_up(store: Store, tmp_path: Path) -> None:
     watch = Watch()
     store.faults.not_ready()
-    with pytest.raises(SourceNotReady):
+    with pytest.raises(SourceNotReady, match="Nothing was copied, after 5 tries in 63 s"):
         export(store, tmp_path / "lake", watch)
     assert watch.slept == list(WAITS)
 

@@ -105,5 +105,9 @@ def wait_until_ready(connect: Callable[[], T], *, told: Callable[[Wait], None], 
 
 
 def _given_up(error: SourceError, position: int | None) -> SourceError:
-    where = "" if position is None else f" at position {position}"
-    return type(error)(f"The export ended{where}: {len(WAITS)} tries in {sum(WAITS):.0f} s got no further. {error}")
+    tried = f"{len(WAITS)} tries in {sum(WAITS):.0f} s"
+    if position is None:
+        return type(error)(f"Nothing was copied, after {tried}. {error} Run the export again later.")
+    return type(error)(
+        f"The export ended at position {position}: {tried} got no further. {error} Run it again later: it goes on from there."
+    )

@@ -154,10 +154,7 @@ def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: b
     elif reason == "wrong-expected-version" or "WrongExpectedVersion" in details:
         kind, sentence = _OTHER_REVISION
     elif reading and kind is SourceUnavailable:
-        kind, sentence = (
-            ReadInterrupted,
-            "the connection broke in the middle of the read. Run it again: it goes on from what is stored",
-        )
+        kind, sentence = ReadInterrupted, "the connection broke in the middle of the read"
     return kind(_message(peer, sentence, details))
 
 

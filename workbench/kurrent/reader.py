@@ -116,8 +116,7 @@ class Reader:
         if last is None or last.order < upto.order:
             reached = "before the first event" if last is None else f"at position {last.position}"
             raise ReadInterrupted(
-                f"{self._address}: the server ended the read {reached}, before the position {upto.position} that it had named as its last. "
-                "Run it again: it goes on from what is stored."
+                f"{self._address}: the server ended the read {reached}, before the position {upto.position} that it had named as its last."
             )
 
     def _messages(self, request: streams_pb2.ReadReq) -> Generator[wire.Messages]:
