@@ -158,3 +158,10 @@ def test_a_stream_of_links_tells_its_category() -> None:
         None,
         None,
     ]
+
+
+def test_a_filter_asks_for_the_window_that_is_fastest_and_never_for_none() -> None:
+    options = streams_pb2.ReadReq.Options()
+    USERS.write_into(options)
+    assert options.WhichOneof("filter_option") == "filter"
+    assert (options.filter.WhichOneof("window"), options.filter.max) == ("max", 10_000)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from tests.lake.histories import lake_of, row
+from tests.lake.histories import checkpoint_at, lake_of, open_writer, row, table
 from tests.recorded import recorded, replay
 from tests.stores import NewEvent, Store
 from workbench.errors import UsageError
@@ -248,3 +248,19 @@ def test_a_distribution_names_what_holds_only_links(tmp_path: Path) -> None:
     assert wb.distribution(now.streams("order-1"), by="stream").height == 1
     only = lake_of(tmp_path / "only", [row(10, "mine", type="$>", data=b"0@order-1")]).timeline
     assert wb.distribution(only, by="stream").select("stream", "count", "share", "links").rows() == [("mine", 0, None, 1)]
+
+
+def test_what_is_published_with_links_is_written_anew_since_a_link_may_lead_somewhere_later(tmp_path: Path) -> None:
+    rows = [
+        row(10, "order-1", type="placed", data='{"n": 1}'),
+        row(20, "mine", revision=0, type="$>", data=b"0@order-1"),
+        row(30, "mine", revision=1, type="$>", data=b"1@order-1"),
+    ]
+    lake_of(tmp_path / "lake", rows)
+    for more, expected in (([], [10, 20]), ([row(40, "order-1", revision=1, type="placed", data='{"n": 2}')], [10, 20, 30, 40])):
+        with open_writer(tmp_path / "lake") as writer:
+            if more:
+                writer.append(table(more), checkpoint_at(more[-1]))
+        wb.publish(open_lake(tmp_path / "lake").timeline.links(), tmp_path / "out")
+        [file] = (tmp_path / "out").rglob("*.parquet")
+        assert sorted(pl.read_parquet(file)["position"].to_list()) == expected
