@@ -142,29 +142,28 @@ class StreamingCall:
         at = 0  # where the next message begins in the body
         finished = False
         failure: BaseException | None = None
-        unpack = _PREFIX.unpack_from
+        unpack, append = _PREFIX.unpack_from, starts.append
         try:
             self._start()
             while not finished:
                 part, finished, failure = self._receive()
                 body += part
                 length = len(body)
-                while length - at >= 5:
+                while at + 5 <= length:
                     compressed, count = unpack(body, at)
-                    if compressed or count > _LARGEST_MESSAGE:
-                        what = "a compressed message, which was not asked for" if compressed else "a message larger than any event"
-                        finished, failure = True, CallFailed(_Code.INTERNAL, f"the server sent {what}")
-                        break
                     stop = at + 5 + count
-                    if stop > length:
+                    if compressed or stop > length:
+                        if compressed or count > _LARGEST_MESSAGE:
+                            what = "a compressed message, which was not asked for" if compressed else "a message larger than any event"
+                            finished, failure = True, CallFailed(_Code.INTERNAL, f"the server sent {what}")
                         break
-                    starts.append(at)
+                    append(at)
                     at = stop
                     if len(starts) == events or at >= size:
                         yield Messages.behind_prefixes(body, starts, at)
                         del body[:at]
                         at, length = 0, len(body)
-                        starts = []
+                        starts.clear()
             if starts:
                 yield Messages.behind_prefixes(body, starts, at)
             if failure is not None:
