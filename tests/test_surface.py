@@ -88,7 +88,7 @@ def test_the_tree_in_the_docstring_of_errors_names_every_error() -> None:
     assert errors.__doc__ is not None
     tree = [line.replace("│", " ") for line in errors.__doc__.splitlines() if "──" in line or line.strip() == "WorkbenchError"]
     drawn = {line.replace("├──", "").replace("└──", "").split()[0]: line.index(line.strip()[0]) // 4 for line in tree}
-    classes = {name: cls for name, cls in vars(errors).items() if isinstance(cls, type)}
+    classes = {name: cls for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.WorkbenchError)}
     assert set(drawn) == set(classes)
     order = [name for name in drawn if name != "WorkbenchError"]
     parents = {"WorkbenchError": None} | {
@@ -103,4 +103,5 @@ def test_the_tree_in_the_docstring_of_errors_names_every_error() -> None:
 def test_every_error_says_when_it_is_raised() -> None:
     for name, cls in vars(errors).items():
         if isinstance(cls, type) and name != "WorkbenchError":
-            assert (cls.__doc__ or "").startswith("Raised when "), name
+            begins = "Warned of when " if issubclass(cls, Warning) else "Raised when "
+            assert (cls.__doc__ or "").startswith(begins), name
