@@ -35,7 +35,7 @@ TYPES = ("order.placed", "order.paid", "order.packed", "order.sent", "order.rece
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=300_000, help="events of users (default: 300,000)")
+    parser.add_argument("--events", type=int, default=75_000, help="events of users (default: 75,000, with their links more than 300,000)")
     asked = parser.parse_args()
     print(__doc__.partition("Method. ")[2])
     exact = True
