@@ -17,7 +17,7 @@ from workbench.errors import LogRewritten, SourceNotReady, SourceUnavailable, St
 from workbench.events import Checkpoint
 from workbench.export import ExportSummary, copy, export_log, wait_until_ready
 from workbench.export.resume import WAITS
-from workbench.kurrent import connect
+from workbench.kurrent import Connection, NodeState, connect
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter
 
@@ -202,3 +202,24 @@ def test_a_log_that_was_rewritten_while_the_connection_was_gone_is_refused(store
     copied = lake_rows(tmp_path / "lake")
     assert copied == log[: len(copied)]
     assert copied
+
+
+def test_what_a_node_sent_is_dropped_where_it_is_no_longer_one_to_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_large(store, events=300, size=8_000)
+    watch = Watch()
+    check_node = Connection.check_node
+    with proxy_of(store) as link:
+        link.cut_after(1_000_000)
+
+        def check(source: Connection) -> NodeState:
+            if link.cuts and not watch.slept:
+                raise SourceNotReady("The node was deposed.")
+            return check_node(source)
+
+        monkeypatch.setattr(Connection, "check_node", check)
+        summary = export(link, tmp_path / "lake", watch)
+    assert [wait.position for wait in watch.told] == [None]
+    assert summary.events_read == 300
+    assert lake_rows(tmp_path / "lake") == log_of(store)

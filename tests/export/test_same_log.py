@@ -14,7 +14,7 @@ from esdbclient import EventStoreDBClient, StreamState
 
 from tests.export.watch import Watch
 from tests.oracle import Row, fill, lake_rows, log_of, new_events
-from tests.stores import NewEvent, Store, clock_of
+from tests.stores import Account, NewEvent, Store, clock_of
 from workbench.errors import InvalidPosition, LakeMismatch, LogRewritten, LogUnproven, WorkbenchError
 from workbench.events import Selection
 from workbench.export import ExportSummary, export_log
@@ -293,6 +293,22 @@ def test_a_users_stream_whose_name_begins_with_a_dollar_proves_the_log_too(store
 
 
 @pytest.mark.needs("faults")
+@pytest.mark.needs("faults", "tls", "users")
+def test_a_stream_that_the_user_may_not_read_is_not_compared(new_store: Callable[..., Store], lake: Path) -> None:
+    store = new_store(tls=True, username="ops", password="s3cret", users={"analyst": Account("pass")})
+    limit(store, "$all", b'{"$acl": {"$r": ["$admins", "analyst"]}}')
+    write(store, "open", "secret", each=2)
+    limit(store, "secret", b'{"$acl": {"$r": "$admins", "$mr": "$admins"}}')
+    limit(store, "$stats", b'{"$maxCount": 1}')
+    write(store, "$stats", each=2)
+    address = store.uri_for("analyst")
+    export_log(address, lake, clock=Watch().clock)
+    write(store, "$stats")
+    store.faults.scavenge()
+    summary = export_log(address, lake, clock=Watch().clock)
+    assert (summary.scavenged, summary.streams_compared) == (True, 1)
+
+
 def test_an_explicit_transaction_is_compared_by_its_place_in_the_log(store: Store, lake: Path) -> None:
     store.faults.transaction("account-1", new_events(3))
     limit(store, "$stats", b'{"$maxCount": 1}')
