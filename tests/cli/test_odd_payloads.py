@@ -13,6 +13,7 @@ import workbench as wb
 from tests.cli.test_failures import run, says
 from tests.lakes import START, Recorded, write_lake
 from workbench.cli.app import app
+from workbench.errors import ReplayError
 
 DEEP = '{"x": 1, "deep": ' + '{"a": ' * 500 + "1" + "}" * 500 + ', "list": ' + "[" * 500 + "]" * 500 + "}"
 NEARLY_TOO_DEEP = '{"x": 1, "deep": ' + "[" * 970 + "]" * 970 + "}"  # a lake takes it for JSON; a deeper stack may not read it any more
@@ -74,6 +75,12 @@ def test_a_zero_in_the_name_of_a_key_is_written_out_in_the_name_of_its_column(la
         assert (answer["a\\u0000b"], answer["c"], answer["x"]) == (1, "x\0y", 0)
     shown = json.loads(run("state", "--projection", "nul", "--lake", lake, "--json").stdout)
     assert shown[0]["a\\u0000b"] == 1
+
+
+def test_a_fold_that_cannot_read_its_key_names_the_event(lake: Path) -> None:
+    fold = wb.Fold(lambda state, event: state, category="near", key=wb.event.data["x"], version=1)
+    with pytest.raises(ReplayError, match="the key cannot be read, as it is nested too deeply; in event 1 of stream 'near-1'"):
+        wb.state(fold, wb.open(lake).timeline)
 
 
 @pytest.mark.parametrize(

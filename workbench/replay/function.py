@@ -247,7 +247,12 @@ def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     decode = decoder(steps, whole=not steps, decimals=False)
     find = keying(value)
     data, metadata = (isinstance(value, ir.Path) and value.root == root for root in ("data", "metadata"))
-    keys = [find(row, decode(row[7]) if data else ABSENT, decode(row[8]) if metadata else ABSENT) for row in rows_of(events)]
+    keys = []
+    for row in rows_of(events):
+        try:
+            keys.append(find(row, decode(row[7]) if data else ABSENT, decode(row[8]) if metadata else ABSENT))
+        except RecursionError as error:
+            raise ReplayError(f"{fold.name}: the key cannot be read, as it is nested too deeply; in {event_in_words(row)}.") from error
     keyed = events.with_columns(pl.Series("_key", keys, dtype=pl.String))
     kept = keyed.filter(pl.col("_key").is_not_null())
     return kept, keyed.height - kept.height
