@@ -6,7 +6,8 @@
     The embedded store, in the process of the test. The default.
 ``command:PROGRAM --port {port} --data {data}``
     A program that serves without TLS and login at a port of 127.0.0.1 and keeps its data in a directory that does not exist yet;
-    ``{data}`` may be left out. Each test gets a fresh one; the next is started ahead.
+    ``{data}`` may be left out. Each test gets a fresh one; the next is started ahead. To try this without a KurrentDB:
+    ``command:.venv/bin/python -m tests.stranger --port {port} --data {data}``.
 ``docker:IMAGE``
     A container of KurrentDB's official image for each test, insecure and in memory; the next is started ahead. Allow two seconds a
     test. Untried: nobody has run this yet.

@@ -15,7 +15,6 @@ from tests.oracle import fill, lake_rows, log_of
 from tests.stores import NewEvent, Store
 from workbench.cli.app import app
 from workbench.cli.bar import QUIET_SECONDS, Done
-from workbench.embedded import EmbeddedStore
 from workbench.errors import ReadInterrupted, SourceError
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, export_log
@@ -188,15 +187,16 @@ def test_an_end_of_the_servers_own_that_a_node_takes_back_is_no_checkpoint(
             export_log(source, tmp_path / "lake")
 
 
+@pytest.mark.needs("faults")
 @pytest.mark.parametrize("system", [False, True])
-def test_a_log_with_the_links_of_the_projections_is_copied_exactly(tmp_path: Path, system: bool) -> None:
-    with EmbeddedStore(links=True) as store:
-        fill(store, 300)
-        export_log(store.uri, tmp_path / "lake", selection=Selection(system=system))
-        fill(store, 100, begin=300)
-        export_log(store.uri, tmp_path / "lake")
-        assert lake_rows(tmp_path / "lake") == log_of(store, system=system)
-        assert len(log_of(store, system=True)) > 2 * len(log_of(store))
+def test_a_log_with_the_links_of_the_projections_is_copied_exactly(new_store: Callable[..., Store], tmp_path: Path, system: bool) -> None:
+    store = new_store(links=True)
+    fill(store, 300)
+    export_log(store.uri, tmp_path / "lake", selection=Selection(system=system))
+    fill(store, 100, begin=300)
+    export_log(store.uri, tmp_path / "lake")
+    assert lake_rows(tmp_path / "lake") == log_of(store, system=system)
+    assert len(log_of(store, system=True)) > 2 * len(log_of(store))
 
 
 def test_a_bar_shows_seconds_instead_of_a_percentage_while_nothing_is_heard() -> None:
