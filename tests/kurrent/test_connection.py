@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.oracle import fill, log_of, new_events
+from tests.proxy import CutBy, Proxy
 from tests.stores import NewEvent, Store
 from workbench.errors import InvalidPosition, ReadInterrupted, SourceUnavailable, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint
@@ -111,6 +112,42 @@ def test_events_larger_than_a_chunk_arrive_whole(store: Store, transport: Transp
     found = [[row["data_bytes"] for row in batch.events.to_pylist() if row["stream"] == stream] for batch in batches]
     assert [data for chunk in found for data in chunk] == large
     assert max(len(chunk) for chunk in found) == 1
+
+
+@pytest.mark.parametrize("by", ["reset", "fin"])
+def test_a_read_that_is_cut_hands_over_the_whole_messages_that_came(store: Store, transport: Transport, by: CutBy) -> None:
+    for _ in range(8):
+        store.append("s", [NewEvent(uuid4(), "t", b"x" * 10_000) for _ in range(50)])
+    log = log_of(store)
+    host, _, port = store.address.rpartition(":")
+    with Proxy(host, int(port)) as link, connect(f"esdb://{link.address}?tls=false", transport=transport) as source:
+        end = source.end()
+        assert end is not None
+        link.cut_after(2_000_000, by=by)
+        positions: list[int] = []
+
+        def read(upto: LogEnd) -> None:
+            for batch in source.read_batches(upto=upto):
+                positions.extend(batch.events["position"].to_pylist())
+
+        with pytest.raises(ReadInterrupted):
+            read(end)
+    assert positions == [row[0] for row in log[: len(positions)]]
+    assert 150 < len(positions) < 220, "whole messages of 2 MB, and no more"
+
+
+@pytest.mark.needs("fresh server", "tls", "users")
+def test_a_long_log_comes_whole_over_tls(new_store: Callable[..., Store], transport: Transport) -> None:
+    store = new_store(tls=True, username="admin", password="changeit")
+    for _ in range(20):
+        store.append("s", [NewEvent(uuid4(), "t", b"x" * 20_000) for _ in range(50)])
+    address = f"esdb://admin:changeit@{store.address}?tls=true&tlsCaFile={store.ca_file}"
+    with connect(address, transport=transport) as source:
+        end = source.end()
+        assert end is not None
+        read = [batch.events for batch in source.read_batches(upto=end)]
+    assert sum(events.num_rows for events in read) == 1000
+    assert all(len(data) == 20_000 for events in read for data in events["data_bytes"].to_pylist())
 
 
 @pytest.mark.needs("faults")
