@@ -288,8 +288,8 @@ class _Started:
     @contextmanager
     def _taken(self) -> Iterator[_Process]:
         process, self._ahead = self._ahead or _Process(self._start), None
-        self._ahead = _Process(self._start)
         try:
+            self._ahead = _Process(self._start)
             yield process
         finally:
             process.close()
@@ -343,10 +343,12 @@ class _Process:
 
 
 def _command(text: str) -> Start:
+    directory = Path.cwd()  # of whoever wrote the command; a test may be elsewhere when the next one is started
+
     def start(port: int, place: Path) -> tuple[Callable[[], None], Callable[[], None], Callable[[], str | None]]:
         words = [word.replace("{port}", str(port)).replace("{data}", str(place / "data")) for word in shlex.split(text)]
         with (place / "output").open("wb") as output:
-            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=directory)
 
         def stop() -> None:
             process.terminate()
