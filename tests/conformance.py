@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-IMAGE = "docker.kurrent.io/kurrent-latest/kurrentdb:latest"
+IMAGE = "kurrentplatform/kurrentdb:latest"
 
 NOTHING = """\
 There is no server to test against. Do one of these:
