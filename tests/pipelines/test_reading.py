@@ -27,6 +27,7 @@ jobs:
     scenario: no-deletions
     schedule: 0 6 * * 1
     as_of: week
+    environment: [SALES_TOKEN]
     needs: [copy, users]
     out: ../reports/{job}/{date}.{format}
     formats: [html]
@@ -72,7 +73,7 @@ def test_a_file_says_what_is_run_and_when(tmp_path: Path) -> None:
     assert (copy.outputs(datetime(2026, 3, 1, tzinfo=UTC)), copy.limits, copy.retention) == ({}, Limits(), Retention())
     assert users.work == Export("$USERS_SOURCE", "s3://lakes/users", Selection(categories=("user",), types=("user.*",)))
     assert (users.lake, users.formats, users.catch_up) == ("s3://lakes/users", ("duckdb",), "none")
-    assert weekly.work == Report("event_types", "../lakes/orders", {"every": "1w"}, "no-deletions", "week")
+    assert weekly.work == Report("event_types", "../lakes/orders", {"every": "1w"}, "no-deletions", "week", ("SALES_TOKEN",))
     assert weekly.times == CronTimes("0 6 * * 1", "Europe/Berlin")
     assert weekly.needs == ("orders/copy", "orders/users")
     assert weekly.limits == Limits(timedelta(minutes=30), timedelta(seconds=90), 1_500_000_000)
@@ -80,7 +81,7 @@ def test_a_file_says_what_is_run_and_when(tmp_path: Path) -> None:
     assert weekly.retry == Retry(1, timedelta(hours=2), 1.0, longest=timedelta(hours=2))
     assert (weekly.catch_up, weekly.since) == ("all", datetime(2026, 3, 1, tzinfo=UTC))
     assert pipeline.metrics == Metrics(("metadata", "user", "the id", 0), ("*.snapshot",), 5, ("user", f"{tmp_path / 'shop.py'}:Order"))
-    assert pipeline.variables == ("EXPORTS", "USERS_SOURCE")
+    assert pipeline.variables == ("EXPORTS", "SALES_TOKEN", "USERS_SOURCE")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,7 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         (HEAD + REPORT + "parameters: {every: ‸1y}}\n", "every"),
         (HEAD + REPORT + "scenario: ‸none-such}\n", "There is no file none-such"),
         (HEAD + REPORT + "as_of: ‸year}\n", "as_of is scheduled, hour, day, week or month, and not 'year'"),
+        (HEAD + REPORT + "environment: ‸[TOKEN=abc]}\n", "environment names variables"),
         (HEAD + REPORT + "formats: ‸[pdf]}\n", "job 'r' has no format 'pdf'; it knows html"),
         (HEAD + "jobs:\n  r: ‸{notebook: event_types}\n", "job 'r' needs out, where its files go"),
         (

@@ -168,16 +168,15 @@ def test_a_run_depends_on_this_python_and_not_on_the_callers_settings(
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PLOTLY_RENDERER", "browser")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    monkeypatch.setenv("AN_OBJECT_STORE_KEY", "kept")
     notebook = write_notebook(
         tmp_path / "n {x}.ipynb",
         "import os, sys, time, json, pathlib",
-        "json.dumps([sys.executable, str(pathlib.Path.cwd()), time.tzname[0], os.environ['AN_OBJECT_STORE_KEY'], lake, at])",
+        "json.dumps([sys.executable, str(pathlib.Path.cwd()), time.tzname[0], lake, at])",
     )
     run = run_report(notebook, lake=lake, out=out)
     page = out.read_text()
     # Without a cutoff the notebook is given the position of the lake's last event, so that a running export changes nothing.
-    for text in (sys.executable, str(tmp_path), "UTC", "kept", str(lake), f", {run.position}]"):
+    for text in (sys.executable, str(tmp_path), "UTC", str(lake), f", {run.position}]"):
         assert text in page
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ import psutil  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
 from tests.cli.test_failures import other_server
+from tests.lakes import community, write_lake
 from tests.oracle import log_of, new_events
-from tests.schedule.jobs import NIGHTLY, SetClock, Work, scheduler_of
+from tests.reports.notebooks import write_notebook
+from tests.schedule.jobs import NIGHTLY, SetClock, Work, pipeline_of, scheduler_of
 from tests.stores import Store
 from workbench.errors import StorageFull
 from workbench.events import Selection
 from workbench.lake import open_lake
+from workbench.schedule import Ledger, Scheduler
 from workbench.schedule.owner import Process
 from workbench.schedule.supervision import Ended, supervise
 from workbench.schedule.worker import Request, perform
@@ -73,6 +78,19 @@ def test_what_fails_says_so_in_one_sentence(store: Store, tmp_path: Path) -> Non
     ended, _ = tried(Request("report", str(tmp_path / "nowhere"), {"html": str(tmp_path / "a.html")}, 60, notebook="no_such"))
     assert (ended.outcome, ended.permanent) == ("failed", True)
     assert "There is no notebook 'no_such'" in ended.message
+
+
+def test_a_report_gets_the_variables_that_its_job_lists_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lake(tmp_path / "lake", community(20))
+    monkeypatch.setenv("SALES_TOKEN", "told")
+    monkeypatch.setenv("KURRENTDB_PASSWORD", "hush")
+    write_notebook(tmp_path / "n.ipynb", "import os\n(os.environ['SALES_TOKEN'], os.environ.get('KURRENTDB_PASSWORD'))")
+    text = "schedule: 0 0 * * *\nlake: lake\njobs:\n  sales: {notebook: n.ipynb, environment: SALES_TOKEN, out: sales.html}\n"
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    scheduler = Scheduler([pipeline_of(tmp_path, text)], ledger=Ledger(tmp_path / "ledger.sqlite"))
+    done = scheduler.run("p/sales", scheduled_at=at)
+    assert (done.outcome, done.message) == ("succeeded", "")
+    assert "('told', None)" in unescape((tmp_path / "sales.html").read_text(encoding="utf-8"))
 
 
 def test_what_takes_longer_than_its_limit_is_ended_with_all_its_processes(tmp_path: Path) -> None:

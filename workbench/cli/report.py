@@ -46,6 +46,10 @@ def register(app: typer.Typer) -> None:
         memory: Annotated[
             str | None, typer.Option("--memory", metavar="SIZE", help="How much memory its processes may hold together, such as 2GB.")
         ] = None,
+        env: Annotated[
+            list[str] | None,
+            typer.Option("--env", metavar="NAME", help="Pass an environment variable to the notebook, which sees none that may be secret."),
+        ] = None,
     ) -> None:
         """Run a notebook with papermill, in a process of its own, and write one HTML file that opens offline."""
         from workbench.reports import run_report
@@ -65,6 +69,7 @@ def register(app: typer.Typer) -> None:
                 timeout=timeout,
                 cell_timeout=cell_timeout,
                 memory=None if memory is None else _size(memory),
+                environment=env or (),
             )
         except ReportError as error:
             for note in getattr(error, "__notes__", ()):

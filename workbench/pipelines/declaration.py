@@ -54,6 +54,8 @@ class Report:
     as_of
         Until when the lake is looked at: the scheduled time itself, or the beginning of its hour, day, week (Monday) or month in the
         zone of the schedule.
+    environment
+        Names of the environment variables that the notebook is given, beyond those that every program needs.
     """
 
     notebook: str
@@ -61,6 +63,7 @@ class Report:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     scenario: str | None = None
     as_of: AsOf = "scheduled"
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,8 @@ class Pipeline:
         """The variables of the environment that must be set for its jobs."""
         texts = [one.work.lake for one in self.jobs] + [one.work.source for one in self.jobs if isinstance(one.work, Export)]
         texts += [one.out for one in self.jobs if one.out is not None]
-        return tuple(sorted({found[1] for text in texts if (found := _VARIABLE.fullmatch(text))}))
+        asked = {name for one in self.jobs if isinstance(one.work, Report) for name in one.work.environment}
+        return tuple(sorted(asked | {found[1] for text in texts if (found := _VARIABLE.fullmatch(text))}))
 
 
 def resolved(text: str, *, folder: Path, what: str) -> str:

@@ -24,6 +24,8 @@
 An export takes ``accept_scavenged: true`` where the event at which the last one ended may have been scavenged and nothing else can prove
 that the log is the same.
 
+A report takes ``environment: [NAME]``: the variables that its notebook needs, since it is given none that may be secret.
+
 ``zone``, ``schedule``, ``source``, ``lake``, ``catch_up``, ``since``, ``limits``, ``retry`` and ``retention`` may stand at the top for all
 jobs. Paths are seen from the file; ``$NAME`` at the beginning of a source, a lake or ``out`` is a variable of the environment.
 """
@@ -69,13 +71,14 @@ _SHARED = ("zone", "schedule", "source", "lake", "catch_up", "since", "limits", 
 _TOP = ("name", *_SHARED, "jobs", "metrics")
 _EXPORT = ("export", *_SHARED, "needs", "formats", "out", "accept_scavenged")
 _REPORT = (
-    *("notebook", "parameters", "scenario", "as_of", "zone", "schedule", "lake", "needs"),
+    *("notebook", "parameters", "scenario", "as_of", "environment", "zone", "schedule", "lake", "needs"),
     *("formats", "out", "catch_up", "since", "limits", "retry", "retention"),
 )
 _FORMATS: dict[type[Export | Report], tuple[Format, ...]] = {Export: ("duckdb",), Report: ("html",)}
 _PLAIN_ADDRESS = re.compile(r"(?:esdb|kurrentdb|kurrent|kdb)(?:\+discover)?://[a-z0-9.-]+(?::2113)?(?:\?tls=(?:true|false))?")
 """An address that needs no closer look, which would bring in gRPC: cron asks every minute what is due."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIZES = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 _SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_SIZES)})")
 _STEP = re.compile(r"""\.([A-Za-z_$][\w$-]*)|\["([^"]+)"\]|\[([0-9]+)\]""")
@@ -293,7 +296,17 @@ class _Reader:
             with self._at(given["scenario"]):
                 find_scenario(scenario)
         as_of = cast(AsOf, self._one_of(given, "as_of", get_args(AsOf), "scheduled"))
-        return Report(notebook, self._lake(given["lake"]), parameters, scenario, as_of)
+        return Report(notebook, self._lake(given["lake"]), parameters, scenario, as_of, self._variables(given))
+
+    def _variables(self, given: Nodes) -> tuple[str, ...]:
+        names = self._texts(given["environment"], "environment") if "environment" in given else ()
+        for name in names:
+            if not _VARIABLE_NAME.fullmatch(name):
+                raise self._document.wrong(
+                    given["environment"],
+                    f"environment names variables, whose values the scheduler's own environment has, and {name!r} is no name of one",
+                )
+        return names
 
     def _beside(self, name: str) -> str:
         """Return a file as seen from the pipeline's own; a name that comes along stays one."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import workbench
 from workbench.errors import ReportError
 from workbench.processes import resident_memory
+from workbench.reports.environment import environment_of
 from workbench.reports.request import Limits, Outcome, Request
 
 _LOOK_SECONDS = 0.2
@@ -34,8 +32,16 @@ class Ended:
 
 
 @contextmanager
-def run_process(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the process of a run; at the end, whatever happened, neither it nor its kernel nor its files are left."""
+def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """Start the process of a run; at the end, whatever happened, neither it nor its kernel nor its files are left.
+
+    Parameters
+    ----------
+    path
+        The notebook.
+    variables
+        Variables of the environment that are passed to it, beyond those that every run needs.
+    """
     with tempfile.TemporaryDirectory(prefix="wb-") as folder, (Path(folder) / "stderr").open("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workbench.reports.child"],
@@ -43,7 +49,7 @@ def run_process(path: Path) -> Iterator[subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=path.parent,
-            env=_environment(folder),
+            env=environment_of(folder, lake=lake, asked=variables),
             encoding="utf-8",
             # Ctrl-C reaches the caller only, who then ends the run in order.
             start_new_session=True,
@@ -63,31 +69,6 @@ def run_process(path: Path) -> Iterator[subprocess.Popen[str]]:
                 except subprocess.TimeoutExpired:
                     process.kill()  # a kernel sees within a second that its parent is gone, and ends
             process.communicate()
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """Return the environment of a run: the caller's, without what would make the same run come out differently elsewhere."""
-    foreign = ("PYTHON", "IPYTHON", "JUPYTER", "JPY_", "PAPERMILL", "PLOTLY", "POLARS", "LC_", "LANG")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    search = [os.environ.get("PYTHONPATH", "")]
-    package = str(Path(workbench.__file__).parent.parent)
-    if package not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        search.append(package)  # a checkout that is not installed
-    return {
-        **kept,
-        "PYTHONPATH": os.pathsep.join(filter(None, search)),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-        "PYTHONDONTWRITEBYTECODE": "",
-        "IPYTHONDIR": folder,
-        "JUPYTER_CONFIG_DIR": folder,
-        "JUPYTER_NO_CONFIG": "1",
-        "JUPYTER_RUNTIME_DIR": folder,
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "PLOTLY_RENDERER": "plotly_mimetype",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-    }
 
 
 def await_outcome(process: subprocess.Popen[str], request: Request, *, limits: Limits, seconds: float) -> Ended:

@@ -49,6 +49,8 @@ class Asked:
         The cutoff as the notebook was given it: a time, or a position; None in an empty lake.
     parameters
         The values that were given; the others were the notebook's defaults.
+    environment
+        The names of the environment variables that were passed to the notebook. Their values are not recorded.
     """
 
     notebook: str
@@ -58,6 +60,7 @@ class Asked:
     parameters: Mapping[str, Value]
     code: bool
     limits: Limits
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import workbench
 from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, UsageError
 from workbench.events import Cutoff
+from workbench.reports.environment import check_set
 from workbench.reports.notebooks import find_notebook, read_cells, shipped_notebooks, title_of
 from workbench.reports.parameters import Parameter, Value, check_parameters, declared_parameters
 from workbench.reports.process import Ended, await_outcome, run_process
@@ -82,6 +83,7 @@ def run_report(
     timeout: float = 1800,
     memory: int | None = None,
     code: bool = False,
+    environment: Iterable[str] = (),
 ) -> ReportRun:
     """Run a notebook over a lake and write its report: one HTML file that opens anywhere, offline.
 
@@ -116,11 +118,15 @@ def run_report(
         How many bytes all processes of the run may hold together (resident, looked at five times a second).
     code
         Whether the code of each cell can be unfolded on the page.
+    environment
+        Names of environment variables that the notebook needs. It sees no others of yours, since what a cell prints stands on the page:
+        only those that every program needs, such as ``HOME`` and ``PATH``, and, for a lake in an object store, the variables of that store.
 
     Raises
     ------
     UsageError
-        There is no such notebook, it has no such parameter, a value is not of its type, or nothing can be written at ``out`` or ``runs``.
+        There is no such notebook, it has no such parameter, a value is not of its type, nothing can be written at ``out`` or ``runs``, or
+        a variable of ``environment`` is not set.
         Nothing was started.
     LakeError, OutsideHistory, InvalidTime
         The lake cannot be read, or not up to ``at``.
@@ -141,10 +147,11 @@ def run_report(
         values=_accept(path, declared, parameters, scenario=what_if),
         code=code,
         limits=Limits(cell_timeout, timeout, memory),
+        environment=check_set(environment),
         started=datetime.now(UTC),
         began=time.monotonic(),
     )
-    with run_process(path) as child:
+    with run_process(path, lake=place, variables=job.environment) as child:
         # The child starts up while the lake is opened.
         opened = _open(place, at, what_if)
         return keep(child, job, opened, target)
@@ -161,6 +168,7 @@ class _Job:
     values: Mapping[str, Value]
     code: bool
     limits: Limits
+    environment: tuple[str, ...]
     started: datetime
     began: float
 
@@ -218,6 +226,7 @@ def _to_runs(child: subprocess.Popen[str], job: _Job, opened: _Opened, runs: Pat
                 parameters=job.values,
                 code=job.code,
                 limits=job.limits,
+                environment=job.environment,
             ),
             basis=basis,
             page=None if error is not None else digest((stage / PAGE).read_bytes()),

@@ -86,6 +86,7 @@ def verify_run(
                     timeout=record.asked.limits.timeout,
                     memory=record.asked.limits.memory,
                     code=record.asked.code,
+                    environment=record.asked.environment,
                 )
             except (ReportError, UsageError) as error:
                 raise ReportError(f"The run {run} cannot be done again: {error}") from error

@@ -316,6 +316,7 @@ class Scheduler:
             scenario=work.scenario,
             at=format_time(job.as_of(run.scheduled_at)),
             cell_seconds=max(1, round(job.limits.cell.total_seconds())),
+            environment=work.environment,
         )
 
     def _until(self, export: Job, run: Run) -> datetime | None:

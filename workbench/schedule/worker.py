@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -46,6 +46,8 @@ class Request:
         Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
     seconds, cell_seconds
         How long the whole may take, and a cell.
+    environment
+        Of a report: the names of the variables that its notebook is given.
     """
 
     work: str
@@ -61,6 +63,7 @@ class Request:
     scenario: str | None = None
     at: str | None = None
     cell_seconds: int = 600
+    environment: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ def _report(request: Request) -> Answer:
         scenario=request.scenario,
         parameters=request.parameters,
         cell_timeout=request.cell_seconds,
+        environment=request.environment,
         timeout=request.seconds + _ORDERLY_SECONDS,  # the supervisor's limit comes first
     )
     assert done.directory is not None
