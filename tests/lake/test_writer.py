@@ -264,9 +264,9 @@ def test_another_delta_table_is_not_written_to(tmp_path: Path) -> None:
 
 def test_a_lake_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, LOG)
-    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "3"}, raise_if_not_exists=False)
+    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "4"}, raise_if_not_exists=False)
     for open_it in (open_writer, open_lake):
-        with pytest.raises(LakeNotFound, match="format 3"):
+        with pytest.raises(LakeNotFound, match="format 4"):
             open_it(tmp_path)
 
 

@@ -25,9 +25,10 @@ from pyarrow import fs
 
 from workbench.errors import StorageFull
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.format import CLUSTER, DataFile, FileName, data_files
+from workbench.lake.format import CLUSTER, DataFile, FileName, added_file
 from workbench.lake.place import Place, diagnosis, discard, translated, translation
 from workbench.lake.runs import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileStatistics, new_writer, row_group_rows, sorted_by_stream
+from workbench.lake.sums import Sum, live_files, sealed, sum_of
 
 FAN = 4
 """How many units of one tier are merged, and how many times as large the next tier is."""
@@ -133,7 +134,7 @@ def cluster(place: Place) -> ClusterResult:
         # The plan, the guard and the commit belong to one DeltaTable object: Delta refuses the commit if another clusterer
         # committed since that object was opened.
         table = place.open()
-        merge = next_merge(units_of(data_files(table)))
+        merge = next_merge(units_of(live_files(place.path, table)))
         if merge is None:
             return total
         added = _write_epoch(place, filesystem, merge)
@@ -141,7 +142,7 @@ def cluster(place: Place) -> ClusterResult:
         with translated(place.path):
             try:
                 place.settle([action.path for action in added])
-                _commit(table, added, removed)
+                _commit(place, table, added, removed)
             except BaseException as error:
                 discard(place, filesystem, [action.path for action in added], after=error)
                 raise
@@ -154,9 +155,11 @@ def cluster(place: Place) -> ClusterResult:
         )
 
 
-def _commit(table: DeltaTable, added: Sequence[AddAction], removed: Sequence[DataFile]) -> None:
+def _commit(place: Place, table: DeltaTable, added: Sequence[AddAction], removed: Sequence[DataFile]) -> None:
     now = time.time_ns() // 1_000_000
-    guard = Transaction(CLUSTER, (table.transaction_version(CLUSTER) or 0) + 1)
+    guard = {CLUSTER: (table.transaction_version(CLUSTER) or 0) + 1}
+    total = sum_of(place.path, CLUSTER, table.transaction_version) + Sum.of(map(added_file, added)) - Sum.of(removed)
+    transactions = [Transaction(name, version) for name, version in sealed(CLUSTER, guard, total).items()]
     table.create_write_transaction(
         [
             *added,
@@ -164,7 +167,7 @@ def _commit(table: DeltaTable, added: Sequence[AddAction], removed: Sequence[Dat
         ],
         mode="append",
         schema=DeltaSchema.from_arrow(EVENT_SCHEMA),
-        commit_properties=CommitProperties(app_transactions=[guard]),
+        commit_properties=CommitProperties(app_transactions=transactions),
     )
 
 

@@ -7,6 +7,7 @@ commits together with the data and outlives the clean-up of Delta's log.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,23 +15,30 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.transaction import AddAction
 
 from workbench.errors import LakeDamaged, LakeNotFound
 from workbench.events import Checkpoint, Selection, Store
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The version of the lake's own format. It rises when an older workbench could misread what a newer one writes.
 
-A lake of format 1 does not say whether it holds the streams that the server writes for itself; it does.
+A lake of format 1 does not say whether it holds the streams that the server writes for itself; it does. Up to format 2 nothing proves
+that Delta's log is what was written. Both are read as they are; the next export, or ``workbench upgrade``, makes them format 3.
 """
+
+SUMMED_SINCE = 3
+"""The format from which the log carries the sums of `workbench.lake.sums` and a check value of the table's configuration."""
 
 TABLE = "events"
 EXPORT, CLUSTER = "export", "cluster"
 """The application transactions that guard the two ways of writing: each commit raises the version of its own."""
 
-_FORMAT, _STORE, _SELECTION = "workbench.format", "workbench.store", "workbench.selection"
+_OWN = "workbench."
+_FORMAT, _STORE, _SELECTION, _CHECK = "workbench.format", "workbench.store", "workbench.selection", "workbench.check"
 _NAMES_OF_SELECTION = ("streams", "categories", "types")
 _LEADER = "workbench.leader"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,10 +64,36 @@ def table_configuration(identity: Identity) -> dict[str, str]:
     return {
         "delta.appendOnly": "true",
         "delta.checkpointInterval": "50",
-        _FORMAT: str(FORMAT_VERSION),
-        **store_configuration(identity.store),
-        _SELECTION: json.dumps(_selection_parts(identity.selection), sort_keys=True),
+        **checked_changes(
+            {},
+            {
+                **format_configuration(),
+                **store_configuration(identity.store),
+                _SELECTION: json.dumps(_selection_parts(identity.selection), sort_keys=True),
+            },
+        ),
     }
+
+
+def format_configuration() -> dict[str, str]:
+    """Return the part of the configuration that says which format the lake has."""
+    return {_FORMAT: str(FORMAT_VERSION)}
+
+
+def format_of(configuration: Mapping[str, str]) -> int:
+    """Return the format of a lake that `identity_of` has accepted."""
+    return int(configuration[_FORMAT])
+
+
+def checked_changes(configuration: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Return changes of a table's configuration with the check value that the configuration has after them."""
+    changed = {**configuration, **changes}
+    return {**changes, _CHECK: _check(changed)} if format_of(changed) >= SUMMED_SINCE else dict(changes)
+
+
+def _check(configuration: Mapping[str, str]) -> str:
+    own = {name: value for name, value in configuration.items() if name.startswith(_OWN) and name != _CHECK}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def store_configuration(store: Store) -> dict[str, str]:
@@ -78,12 +112,19 @@ def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
     ------
     LakeNotFound
         The table is not a lake's, or a newer workbench wrote it.
+    LakeDamaged
+        It is not what was written.
     """
     written = configuration.get(_FORMAT)
     if written is None:
         raise LakeNotFound(f"{path} holds a Delta table, but no lake: choose another directory.")
     if not written.isdigit() or int(written) > FORMAT_VERSION:
         raise LakeNotFound(f"{path} is a lake of format {written} and this workbench reads format {FORMAT_VERSION}: upgrade the workbench.")
+    if int(written) >= SUMMED_SINCE and configuration.get(_CHECK) != _check(configuration):
+        raise LakeDamaged(
+            f"The log of the lake {path} is damaged, {TABLE}/_delta_log: what the lake says of itself is not what was written. "
+            "Restore it, or export into a new directory."
+        )
     try:
         store = Store(**json.loads(configuration[_STORE]))
         selection = Selection.of_fields({"system": True, **json.loads(configuration[_SELECTION])})
@@ -127,8 +168,8 @@ def checkpoint_transactions(checkpoint: Checkpoint, *, serial: int) -> dict[str,
         EXPORT: serial,
         f"{EXPORT}.position": checkpoint.position,
         f"{EXPORT}.prepare_position": checkpoint.prepare_position,
-        f"{EXPORT}.event_id.high": _signed(event_id >> 64),
-        f"{EXPORT}.event_id.low": _signed(event_id & (2**64 - 1)),
+        f"{EXPORT}.event_id.high": signed(event_id >> 64),
+        f"{EXPORT}.event_id.low": signed(event_id & (2**64 - 1)),
         f"{EXPORT}.complete_until": (checkpoint.complete_until - _EPOCH) // _MICROSECOND,
     }
 
@@ -153,7 +194,8 @@ def checkpoint_from(version_of: Callable[[str], int | None]) -> Checkpoint | Non
     )
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
+    """Return an unsigned number of 64 bits as the signed one that Delta can hold."""
     return value - 2**64 if value >= 2**63 else value
 
 
@@ -177,6 +219,8 @@ class DataFile:
     greatest_type: str
     epoch: tuple[int, int] | None
     """The positions, first and last, of the epoch that the file is a part of; None for a sorted run."""
+    digest: int = 0
+    """The SHA-256 of what the log says of the file, as a number: name, size, rows and all bounds."""
 
     @property
     def range(self) -> tuple[int, int]:
@@ -226,7 +270,11 @@ class FileName:
 
 def data_files(table: DeltaTable) -> tuple[DataFile, ...]:
     """Return the files that a table names, in log order; within an epoch in the order of streams."""
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    found = pa.table(table.get_add_actions(flatten=True))
+    for number, column in enumerate(found.schema):
+        if pa.types.is_timestamp(column.type):  # in microseconds: Python knows no instants after the year 9999, and is slow with others
+            found = found.set_column(number, column.name, found.column(number).cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
+    actions = found.to_pylist()
     return tuple(sorted((data_file(action) for action in actions), key=lambda file: file.order))
 
 
@@ -274,9 +322,31 @@ def data_file(action: Mapping[str, object]) -> DataFile:
             least_type=_text(action["min.type"]),
             greatest_type=_text(action["max.type"]),
             epoch=(name.first, name.last) if name is not None and name.kind == "epoch" else None,
+            digest=_digest(action),
         )
     except (KeyError, TypeError) as error:
         raise LakeDamaged(f"The lake names a file without statistics, which no export wrote: {path}.") from error
+
+
+def added_file(action: AddAction) -> DataFile:
+    """Return the file that an action adds, as it is read back from the log."""
+    statistics = json.loads(action.stats)
+    found = {"path": action.path, "size_bytes": action.size, "num_records": statistics["numRecords"]}
+    for kind, bounds in (("min", statistics["minValues"]), ("max", statistics["maxValues"])):
+        found |= {f"{kind}.{name}": value for name, value in bounds.items()}
+    for name in _BOUNDS:
+        if name.endswith(".recorded_at") and found.get(name) is not None:
+            found[name] = (datetime.fromisoformat(found[name]) - _EPOCH) // _MICROSECOND
+    return data_file(found)
+
+
+_BOUNDS = tuple(f"{kind}.{name}" for name in STATISTICS for kind in ("min", "max"))
+
+
+def _digest(action: Mapping[str, object]) -> int:
+    """Return the SHA-256 of what an action says of its file; the name holds a digest of the content."""
+    said = [action["path"], action["size_bytes"], action["num_records"], *map(action.get, _BOUNDS)]
+    return int.from_bytes(hashlib.sha256(msgspec.json.encode(said)).digest(), "big")
 
 
 def _whole(value: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,13 +19,14 @@ from workbench.extraction import Extraction, Pair
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
 from workbench.lake.forking import TOUCHED, extended
-from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, data_files, identity_of, leader_of
+from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
 from workbench.lake.links import Links, find_links
 from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.pairs import pairs
 from workbench.lake.place import Place, translated
 from workbench.lake.query import Queries
 from workbench.lake.scan import log_order
+from workbench.lake.sums import live_files
 from workbench.lake.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
 from workbench.timeline import Provenance, Timeline
 
@@ -64,15 +65,16 @@ class Snapshot:
     def newest(cls, place: Place, *, rule: CategoryRule, queries: Queries) -> Snapshot:
         """Read the newest version from Delta's log; no Parquet file is opened."""
         table = place.open()
+        version_of = cache(table.transaction_version)  # each call scans the log
         with translated(place.path):
             return cls(
                 place=place,
                 version=table.version(),
                 table=str(table.metadata().id),
                 identity=identity_of(place.path, table.metadata().configuration),
-                checkpoint=checkpoint_from(table.transaction_version),
+                checkpoint=checkpoint_from(version_of),
                 leader=leader_of(table.metadata().configuration),
-                files=data_files(table),
+                files=live_files(place.path, table, version_of=version_of),
                 rule=rule,
                 queries=queries,
             )

@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,18 +15,25 @@ from typing import Self
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.transaction import AddAction
 
 from workbench.errors import LakeBusy, LakeMismatch, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake.cluster import ClusterResult, cluster
 from workbench.lake.format import (
+    CLUSTER,
     EXPORT,
+    FORMAT_VERSION,
+    SUMMED_SINCE,
     FileName,
     Identity,
     accepts_selection,
+    added_file,
+    checked_changes,
     checkpoint_from,
     checkpoint_transactions,
+    format_configuration,
+    format_of,
     identity_of,
     leader_configuration,
     leader_of,
@@ -37,6 +44,7 @@ from workbench.lake.query import Queries
 from workbench.lake.recorded import RecordedEvents
 from workbench.lake.runs import run_name, runs_of, write_run
 from workbench.lake.snapshot import Snapshot
+from workbench.lake.sums import Sum, live_files, sealed, sum_of
 
 REOPEN_AFTER = 100
 """Commits after which the table is opened anew: a long-lived DeltaTable gets slower with each."""
@@ -61,6 +69,9 @@ class LakeWriter:
         self._lock = lock
         self._filesystem = place.filesystem()
         self._identity = identity_of(place.path, table.metadata().configuration)
+        files = live_files(place.path, table)
+        self._format = format_of(table.metadata().configuration)
+        self._total = sum_of(place.path, EXPORT, table.transaction_version) if self._format >= SUMMED_SINCE else Sum.of(files)
         self._checkpoint = checkpoint_from(table.transaction_version)
         self._serial = table.transaction_version(EXPORT) or 0
         self._commits = 0
@@ -131,9 +142,17 @@ class LakeWriter:
         """
         if leader == leader_of(self._table.metadata().configuration):
             return
+        self._configure(leader_configuration(leader))
+
+    def upgrade(self) -> bool:
+        """Make a lake of an older format one of the present format, without a new event; tell whether there was anything to do."""
+        if self._format >= FORMAT_VERSION:
+            return False
         with translated(self.path):
-            self._table.alter.set_table_properties(leader_configuration(leader), raise_if_not_exists=False)
-            self._table = self._place.open()
+            if self._checkpoint is not None:
+                self._commit([], self._checkpoint)
+            self._raise_format()
+        return True
 
     @property
     def is_empty(self) -> bool:
@@ -178,7 +197,9 @@ class LakeWriter:
                 discard(self._place, self._filesystem, names, after=error)
                 raise
             self._commits += 1
-            if self._commits % REOPEN_AFTER == 0:
+            if self._format < FORMAT_VERSION:
+                self._raise_format()
+            elif self._commits % REOPEN_AFTER == 0:
                 self._table = self._place.open()
             else:
                 self._table.update_incremental()
@@ -194,6 +215,7 @@ class LakeWriter:
         LakeBusy
             Another clusterer, on another machine, committed first.
         """
+        self.upgrade()
         return cluster(self._place)
 
     def vacuum(self, *, older_than: timedelta = timedelta(days=1)) -> int:
@@ -248,24 +270,40 @@ class LakeWriter:
         if any(batch.column(field.name).null_count for field in EVENT_SCHEMA if not field.nullable):
             raise UsageError("The batch has nulls in columns that may not be null.")
 
-    def _write(self, batch: pa.Table, names: list[str]) -> list[AddAction | RemoveAction]:
+    def _write(self, batch: pa.Table, names: list[str]) -> list[AddAction]:
         """Write the files of a batch; `names` says which were begun."""
         token = secrets.token_hex(6)
-        actions: list[AddAction | RemoveAction] = []
+        actions: list[AddAction] = []
         for part, rows in enumerate(runs_of(batch) if batch.num_rows else ()):
             names.append(run_name(rows, part=part, token=token))
             actions.append(write_run(rows, names[-1], filesystem=self._filesystem))
         return actions
 
-    def _commit(self, actions: list[AddAction | RemoveAction], checkpoint: Checkpoint) -> None:
-        transactions = checkpoint_transactions(checkpoint, serial=self._serial + 1)
+    def _commit(self, actions: Sequence[AddAction], checkpoint: Checkpoint) -> None:
+        total = self._total + Sum.of(added_file(action) for action in actions)
+        transactions = sealed(EXPORT, checkpoint_transactions(checkpoint, serial=self._serial + 1), total)
+        clusterings = self._table.transaction_version(CLUSTER)
+        if self._format < SUMMED_SINCE and clusterings is not None:  # what was clustered before counts as exported
+            transactions |= sealed(CLUSTER, {CLUSTER: clusterings + 1}, Sum())
         self._table.create_write_transaction(
-            actions,
+            list(actions),
             mode="append",
             schema=DeltaSchema.from_arrow(EVENT_SCHEMA),
             commit_properties=CommitProperties(app_transactions=[Transaction(name, version) for name, version in transactions.items()]),
         )
-        self._serial, self._checkpoint = self._serial + 1, checkpoint
+        self._serial, self._checkpoint, self._total = self._serial + 1, checkpoint, total
+
+    def _raise_format(self) -> None:
+        """Say that the lake has the present format, once a commit has written the sums that it asks for."""
+        self._configure(format_configuration())
+        self._format = FORMAT_VERSION
+
+    def _configure(self, changes: Mapping[str, str]) -> None:
+        """Change the table's configuration, in a commit of its own."""
+        with translated(self.path):
+            changed = checked_changes(self._table.metadata().configuration, changes)
+            self._table.alter.set_table_properties(changed, raise_if_not_exists=False)
+            self._table = self._place.open()
 
     def _accept(self, wanted: Identity) -> None:
         """Refuse another store or another selection; remember the store's first event once it is known."""
@@ -285,9 +323,7 @@ class LakeWriter:
             )
         if mine.first_event_id is None and self._checkpoint is None and other.first_event_id is not None:
             learned = Identity(store=Store(mine.address, other.first_position, other.first_event_id), selection=self._identity.selection)
-            with translated(self.path):
-                self._table.alter.set_table_properties(store_configuration(learned.store), raise_if_not_exists=False)
-                self._table = self._place.open()
+            self._configure(store_configuration(learned.store))
             self._identity = learned
 
     def _sweep(self) -> None:
