@@ -6,6 +6,7 @@ Three kinds of column hold every kind of field: numbers; texts; and sets and lis
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.projection.plan import Field, Kind
+from workbench.replay.kernel.deeds import Deed, done, grown
 from workbench.replay.kernel.texts import Mask, Numbers
 from workbench.replay.results import polars_type
 
@@ -22,6 +24,8 @@ Entities = npt.NDArray[np.int64]
 Held = TypeVar("Held")
 
 _SLACK = 100_000
+SMALL = 64
+"""How many elements a set or list has at most of which every version is built at once, so that equal ones are known as such."""
 
 
 class Column(ABC, Generic[Held]):
@@ -188,14 +192,29 @@ class TextColumn(Column[pl.Series]):
         return self._pool[0]
 
 
+@dataclass(slots=True)
+class _Later:
+    """A set or list whose tuple is built when it is asked for: what it was before, by code, and what was done to it."""
+
+    before: int
+    deed: Deed
+    held: tuple[Any, ...] | None = None
+
+
 class CodedColumn(Column[Entities]):
-    """Sets and lists, as codes: tuples that are equal have one code, null has -1."""
+    """Sets and lists, as codes.
+
+    Null is -1. From 0 on a code names a tuple, and tuples that are equal have one code. From -2 downwards a code names what an operation
+    made of a large set or list; its tuple is built only when it is asked for, since to build all of them would cost the square of their
+    size. These codes are good until the end of a chunk: what entities hold then has a tuple.
+    """
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
         self._codes = np.zeros(0, dtype=np.int64)
         self.tuples: list[tuple[Any, ...]] = []
         self._known: dict[tuple[Any, ...], int] = {}
+        self._later: list[_Later] = []
 
     def grow(self, size: int) -> None:
         grown = np.full(size, -1, dtype=np.int64)
@@ -206,9 +225,14 @@ class CodedColumn(Column[Entities]):
         return self._codes[entities]
 
     def put(self, entities: Entities, values: Entities) -> None:
+        if self._later:
+            values = values.copy()
+            for index in np.flatnonzero(values < -1).tolist():
+                values[index] = self.code(self.held(int(values[index])))
         self._codes[entities] = values
 
     def sweep(self) -> None:
+        self._later.clear()
         if len(self.tuples) <= 2 * len(self._codes) + _SLACK:
             return
         used, codes = np.unique(self._codes[self._codes >= 0], return_inverse=True)
@@ -225,6 +249,30 @@ class CodedColumn(Column[Entities]):
             self.tuples.append(held)
         return code
 
+    def after(self, code: int, deed: Deed) -> int:
+        """Return the code of what an operation makes of a set or list."""
+        if code >= -1:
+            held = () if code < 0 else self.tuples[code]
+            if deed[0] == "set" or len(held) <= SMALL:
+                return self.code(done(deed, held, kind=self.field.kind.name))
+        elif deed[0] == "set":
+            return self.code(done(deed, (), kind=self.field.kind.name))
+        self._later.append(_Later(code, deed))
+        return -1 - len(self._later)
+
+    def held(self, code: int) -> tuple[Any, ...]:
+        """Return the tuple that a code names; null counts as empty."""
+        deeds: list[Deed] = []
+        at = code
+        while at < -1 and self._later[-2 - at].held is None:
+            deeds.append(self._later[-2 - at].deed)
+            at = self._later[-2 - at].before
+        known = self._later[-2 - at].held if at < -1 else self.tuples[at] if at >= 0 else ()
+        assert known is not None
+        if deeds:
+            known = self._later[-2 - code].held = grown(deeds[::-1], known, kind=self.field.kind.name)
+        return known
+
     def of_constant(self, value: Any, count: int) -> Entities:
         return np.full(count, self.code(value), dtype=np.int64)
 
@@ -238,11 +286,17 @@ class CodedColumn(Column[Entities]):
         return len(values)
 
     def series(self, values: Entities) -> pl.Series:
-        place = np.zeros(len(self.tuples) + 1, dtype=np.int64)
-        place[values] = 1  # null, -1, is the last
+        # Codes below 0 count from the end: null is the last, and of the others the one that was made first stands last.
+        size = len(self.tuples) + len(self._later) + 1
+        place = np.zeros(size, dtype=np.int64)
+        place[values] = 1
         used = np.flatnonzero(place)
         place[used] = np.arange(len(used))
-        held = [None if code == len(self.tuples) else list(self.tuples[code]) for code in used.tolist()]
+        held: list[list[Any] | None] = [None] * len(used)
+        # In the order in which they were made, so that each goes on from the one before it.
+        for index in range(len(used) - 1, -1, -1):
+            code = int(used[index]) if used[index] < len(self.tuples) else int(used[index]) - size
+            held[index] = None if code == -1 else list(self.held(code))
         return _lists(held, self.dtype).gather(place[values])
 
     def of_series(self, series: pl.Series) -> tuple[Entities, Mask]:

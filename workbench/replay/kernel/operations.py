@@ -16,14 +16,13 @@ from workbench.projection import plan as ir
 from workbench.projection.plan import Kind
 from workbench.projection.values import Misfit, fitting, fitting_elements
 from workbench.replay.kernel import texts
-from workbench.replay.kernel.columns import CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
+from workbench.replay.kernel.columns import SMALL, CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
+from workbench.replay.kernel.deeds import Deed, done
 from workbench.replay.kernel.expressions import Scope
 from workbench.replay.kernel.scans import running
 from workbench.replay.kernel.texts import DECODE, Fitted, Mask, Numbers, fitted, unquoted
 
 Steps = npt.NDArray[np.int64]
-_Deed = tuple[str, int, Any]
-"""What is done to a set or list: verb, keep, operand."""
 
 _SET, _ADD, _MAX, _MIN = 0, 1, 2, 4
 _BITS: dict[str, int] = {"set": _SET, "add": _ADD, "subtract": _ADD, "max": _MAX, "min": _MIN}
@@ -98,11 +97,11 @@ def outcome(column: Column[Any], uses: Sequence[Use], *, lives: npt.NDArray[np.i
         case TextColumn():
             return _text_outcome(column, uses, lives, base)
     assert isinstance(column, CodedColumn)
-    deeds: list[_Deed] = []
+    deeds: list[Deed] = []
     gathered = _gathered(uses, [_deeds(use, column, deeds) for use in uses])
-    done = np.concatenate(gathered.values)[gathered.order]
+    which = np.concatenate(gathered.values)[gathered.order]
     of_life = lives[gathered.steps]
-    held = _replayed(column, deeds, done, _changes(of_life), base(of_life))
+    held = _replayed(column, deeds, which, _changes(of_life), base(of_life))
     return Outcome(gathered.steps, held, gathered.doubtful)
 
 
@@ -203,47 +202,53 @@ def _one_by_one(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, befor
     return results
 
 
-def _replayed(column: CodedColumn, deeds: Sequence[_Deed], done: npt.NDArray[np.int64], begins: Mask, base: Entities) -> Entities:
+def _replayed(column: CodedColumn, deeds: Sequence[Deed], which: npt.NDArray[np.int64], begins: Mask, base: Entities) -> Entities:
     """Return the code of a set or list after each deed; what was done to one before is not worked out again."""
     if column.field.kind.name == "set":
         elements = {element for verb, _, operand in deeds if verb != "set" and operand is not None for element in operand}
-        if len(elements) <= _FEW_ELEMENTS:
-            return _side_by_side(column, deeds, done, begins, base, elements=sorted(elements))
+        if len(elements) <= _FEW_ELEMENTS and _are_small(column, deeds, base[begins]):
+            return _side_by_side(column, deeds, which, begins, base, elements=sorted(elements))
     known: dict[int, int] = {}
-    count, kind = len(deeds), column.field.kind.name
+    count = len(deeds)
     results = []
     held = -1
-    for first, before, deed in zip(begins.tolist(), base.tolist(), done.tolist(), strict=True):
+    for first, before, deed in zip(begins.tolist(), base.tolist(), which.tolist(), strict=True):
         if first:
             held = before
         step = held * count + deed
         after = known.get(step)
         if after is None:
-            after = known[step] = column.code(_done(deeds[deed], () if held < 0 else column.tuples[held], kind=kind))
+            after = known[step] = column.after(held, deeds[deed])
         held = after
         results.append(held)
     return np.array(results, dtype=np.int64)
 
 
+def _are_small(column: CodedColumn, deeds: Sequence[Deed], starts: Entities) -> bool:
+    """Whether the sets that deeds begin with, or set, have few elements."""
+    given = (len(operand) for verb, _, operand in deeds if verb == "set" and operand is not None)
+    return max(given, default=0) <= SMALL and all(len(column.held(code)) <= SMALL for code in np.unique(starts).tolist())
+
+
 def _side_by_side(
-    column: CodedColumn, deeds: Sequence[_Deed], done: npt.NDArray[np.int64], begins: Mask, base: Entities, *, elements: list[Any]
+    column: CodedColumn, deeds: Sequence[Deed], which: npt.NDArray[np.int64], begins: Mask, base: Entities, *, elements: list[Any]
 ) -> Entities:
     """Do the same for sets to which few different elements come and go: of each the last deed says whether it is in.
 
     What is held is worked out once for each start and each choice of elements that came and went since.
     """
-    if not len(done):
-        return done
-    sets = np.array([verb == "set" for verb, _, _ in deeds])[done]
-    codes = np.array([column.code(_done(deed, (), kind="set")) if deed[0] == "set" else 0 for deed in deeds], dtype=np.int64)
+    if not len(which):
+        return which
+    sets = np.array([verb == "set" for verb, _, _ in deeds])[which]
+    codes = np.array([column.code(done(deed, (), kind="set")) if deed[0] == "set" else 0 for deed in deeds], dtype=np.int64)
     starts = np.flatnonzero(begins | sets)
-    lengths = np.diff(np.append(starts, len(done)))
-    states = np.repeat(np.where(sets, codes[done], base)[starts] + 1, lengths)
+    lengths = np.diff(np.append(starts, len(which)))
+    states = np.repeat(np.where(sets, codes[which], base)[starts] + 1, lengths)
     for element in elements:
         # 0: nothing was done to it since the start; 1: it was taken out; 2: it was put in.
-        change = np.array([_change(deed, element) for deed in deeds], dtype=np.int64)[done]
+        change = np.array([_change(deed, element) for deed in deeds], dtype=np.int64)[which]
         changes = np.flatnonzero((change > 0) | begins | sets)
-        states = states * 3 + np.repeat(change[changes], np.diff(np.append(changes, len(done))))
+        states = states * 3 + np.repeat(change[changes], np.diff(np.append(changes, len(which))))
     room = 3 ** len(elements)
     different = np.unique(states)
     held = []
@@ -255,25 +260,13 @@ def _side_by_side(
                 (set.add if what == 2 else set.discard)(now, element)
         held.append(column.code(tuple(sorted(now))))
     results = np.array(held, dtype=np.int64)[np.searchsorted(different, states)]
-    results[sets & (codes[done] < 0)] = -1
+    results[sets & (codes[which] < 0)] = -1
     return results
 
 
-def _change(deed: _Deed, element: Any) -> int:
+def _change(deed: Deed, element: Any) -> int:
     verb, _, operand = deed
     return 0 if verb == "set" or operand is None or element not in operand else 2 if verb == "include" else 1
-
-
-def _done(deed: _Deed, held: tuple[Any, ...], *, kind: str) -> tuple[Any, ...] | None:
-    verb, keep, operand = deed
-    match verb:
-        case "set":
-            return operand if operand is None or kind == "list" else tuple(sorted(set(operand)))
-        case "append":
-            return (*held, *operand)[-keep:]
-        case "include":
-            return tuple(sorted({*held, *operand}))
-    return tuple(sorted(set(held).difference(operand)))
 
 
 def _gathered(uses: Sequence[Use], operands: Sequence[tuple[Any, Mask, Mask, Mask]]) -> _Gathered:
@@ -356,7 +349,7 @@ def _texts(use: Use, kind: Kind) -> tuple[Any, Mask, Mask, Mask]:
     return fit.values, texts.absent(series), fit.null, fit.doubt
 
 
-def _deeds(use: Use, column: CodedColumn, deeds: list[_Deed]) -> tuple[Any, Mask, Mask, Mask]:
+def _deeds(use: Use, column: CodedColumn, deeds: list[Deed]) -> tuple[Any, Mask, Mask, Mask]:
     """Return what an operation does, event by event, as indices into ``deeds``, to which it adds its own."""
     operation, kind, count = use.operation, column.field.kind, len(use.steps)
     value = operation.value
