@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -252,6 +253,38 @@ def test_csv_keeps_empty_texts_apart_from_nulls_and_instants_in_utc(tmp_path: Pa
     assert lines[1].startswith("10,2026-01-01T00:00:10.000000Z,s-1,1,")
     assert lines[1].endswith(',"","[1,""x""]"')
     assert lines[2].endswith(",,,,")
+
+
+def test_names_of_types_and_keys_are_as_long_as_file_systems_allow_and_stay_apart(tmp_path: Path) -> None:
+    """File systems count bytes: 255 of them, or 143 where names are encrypted."""
+    names = [letter * count for letter in "é支𠮷" for count in (43, 90, 400)]
+    lake = lake_of(tmp_path / "lake", rows_of([(name, json.dumps({name: name})) for name in names]))
+    for to in (tmp_path / "out", tmp_path / "out.duckdb"):
+        publish(lake, to)
+        assert [read(to, table)["stream"].len() for table in tables(to).values()] == [1] * len(names)
+        assert sorted(cells for table in tables(to).values() for cells in read(to, table).to_series(-1)) == sorted(names)
+        assert max(len(table.name.encode()) for table in tables(to).values()) <= 110
+
+
+def test_the_text_of_a_field_with_values_of_several_kinds_has_numbers_as_recorded(tmp_path: Path) -> None:
+    numbers = ["0.1234567890123456789", "1.10", "-0", "1E+2", "1e400", "0.00001", "2.5", "7", "12345678901234567890123.5", "1.10 "]
+    history: list[tuple[str, str | bytes]] = [("a", f'{{"n": {number}, "n": 1.70}}') for number in numbers]
+    history += [("a", f'{{"n": {{"m": [{number}, "1.10"]}}}}') for number in numbers]
+    history += [
+        ("a", '{"n": "text 1.10"}'),
+        ("a", '{"n": "1.10", "o": 1.20}'),
+        ("a", '{"n": null, "o": 1.20}'),
+        ("a", '{"n": true, "o": 1.20}'),
+    ]
+    lake = lake_of(tmp_path / "lake", rows_of(history))
+    publish(lake, tmp_path / "out")
+    [table] = tables(tmp_path / "out").values()
+    texts = read(tmp_path / "out", table)["n"].to_list()
+    assert texts[:10] == [number.strip() for number in numbers]
+    assert [json.loads(text, parse_float=Decimal) for text in texts[10:20]] == [
+        {"m": [json.loads(number, parse_float=Decimal), "1.10"]} for number in numbers
+    ]
+    assert texts[20:] == ["text 1.10", "1.10", None, "true"]
 
 
 def test_a_type_with_ten_thousand_fields_has_one_column_of_json(tmp_path: Path) -> None:

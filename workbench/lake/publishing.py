@@ -18,9 +18,12 @@ from typing import Literal, Self
 import duckdb
 import polars as pl
 import pyarrow as pa
+from duckdb.func import SPECIAL
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
 from workbench.lake.conditions import Conditions, quoted
+from workbench.lake.exact_texts import FUNCTION as EXACT_TEXT
+from workbench.lake.exact_texts import exact_columns, exact_text
 from workbench.lake.format import DataFile
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.place import translated, translation
@@ -114,6 +117,8 @@ class Press:
         self._place = place
         self._connection = duckdb.connect(":memory:", config={"temp_directory": str(folder / "spilt")})
         self._connection.execute("SET TimeZone = 'UTC'")
+        text = self._connection.type("VARCHAR")
+        self._connection.create_function(EXACT_TEXT, exact_text, [text, text], text, null_handling=SPECIAL)
 
     def __enter__(self) -> Self:
         return self
@@ -310,9 +315,11 @@ def identifier(name: str) -> str:
 def _select(layout: Layout, table: str) -> str:
     """Return the query of a type's table over the events of a portion."""
     columns = list(layout.events)
+    kinds, exact = exact_columns([column.path for column in layout.columns if column.type == "VARCHAR"])
+    exactly = iter(exact)
     for at, column in enumerate(layout.columns, 1):
-        cast = "" if column.type == "VARCHAR" else f"::{column.type}"
-        columns.append(f"x[{at}]{cast} AS {identifier(column.name)}")
+        value = f"coalesce({next(exactly)}, x[{at}])" if column.type == "VARCHAR" else f"x[{at}]::{column.type}"
+        columns.append(f"{value} AS {identifier(column.name)}")
     if layout.payload == "always":
         columns.append("data AS payload")
     elif layout.payload == "others":
@@ -322,7 +329,9 @@ def _select(layout: Layout, table: str) -> str:
     taken, is_object = f"json_extract_string(data, {json_paths(one.path for one in layout.columns)})", "json_type(data) = 'OBJECT'"
     if layout.guarded:
         taken, is_object = f"TRY({taken})", f"coalesce(TRY({is_object}), false)"
+        kinds = f"TRY({kinds.removesuffix(' AS kinds')}) AS kinds"
     given = [f"{taken} AS x"] if layout.columns else []
+    given += [kinds] if exact else []
     given += [f"{is_object} AS is_object"] if layout.payload == "others" else []
     inner = ", ".join(["*", *given])
     return f"SELECT {', '.join(columns)} FROM (SELECT {inner} FROM {table} WHERE type = {quoted(layout.type)})"

@@ -29,6 +29,7 @@ _RESERVED = frozenset({
 })  # fmt: skip
 """Words that SQL keeps to itself, in DuckDB, PostgreSQL or the standard."""
 _LONGEST = 100
+"""Bytes of UTF-8, in which file systems count the length of names."""
 
 
 def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[Column, ...]:
@@ -44,7 +45,8 @@ def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[Column, ...]
     - Objects are flattened, ``address.city`` into ``address_city``; one that is no object in all events, has more than ``MOST_KEYS``
       different keys, or a key that no path can name, is one column of JSON text, as arrays are.
     - Booleans, integers of 64 bits and other numbers have columns of their kind; integers beside fractions count as their nearest
-      doubles. Everything else, also values of several kinds, is text: a text as it is, and any other value as JSON.
+      doubles. Everything else, also values of several kinds, is text: a text as it is, a number as recorded, and any other value as
+      JSON, in which numbers keep all their digits.
     - Absent and null are both null.
     - A payload that is no object stands in ``payload`` as recorded, as JSON; one that is no JSON in ``payload_bytes``.
     """
@@ -127,7 +129,7 @@ def unused(name: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    name = re.sub(r"\W+", "_", text).strip("_")[:_LONGEST].rstrip("_") or "_"
+    name = re.sub(r"\W+", "_", text).strip("_").encode()[:_LONGEST].decode(errors="ignore").rstrip("_") or "_"
     if name[0].isdigit():
         name = f"_{name}"
     return f"{name}_" if name.casefold() in _RESERVED else name
