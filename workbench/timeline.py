@@ -24,6 +24,7 @@ from workbench.events import Cutoff, Selection
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyRelation
+    from pyarrow import Table
 
     from workbench.extraction import Extracted, Extraction, Pair
     from workbench.projection.expressions import Where
@@ -50,8 +51,8 @@ class RecordedLog(Protocol):
     def events(self, timeline: Timeline) -> pl.LazyFrame:
         """Return the timeline's events, lazily, in log order."""
 
-    def query(self, timeline: Timeline, sql: str) -> DuckDBPyRelation:
-        """Return a lazy relation over a view ``events`` of the timeline."""
+    def query(self, timeline: Timeline, sql: str, *, tables: Mapping[str, Table] | None = None) -> DuckDBPyRelation:
+        """Return a lazy relation over a view ``events`` of the timeline, and over ``tables`` by name."""
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extracted:
         """Give places of the payloads of the timeline's events, chunk by chunk."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import UsageError
 from workbench.pipelines import CronTimes
-
-BERLIN = ZoneInfo("Europe/Berlin")
+from workbench.zones import zone as zone_of
 
 
 def local(text: str, *, after: str, count: int, zone: str = "Europe/Berlin") -> list[str]:
     times = CronTimes.parse(text, zone=zone)
-    begin = datetime.fromisoformat(after).replace(tzinfo=ZoneInfo(zone))
-    return [f"{at.astimezone(ZoneInfo(zone)):%a %m-%d %H:%M %z}" for at in islice(times.after(begin), count)]
+    begin = datetime.fromisoformat(after).replace(tzinfo=zone_of(zone))
+    return [f"{at.astimezone(zone_of(zone)):%a %m-%d %H:%M %z}" for at in islice(times.after(begin), count)]
 
 
 def test_one_is_monday_and_both_zero_and_seven_are_sunday() -> None:
@@ -65,6 +63,31 @@ def test_midnight_exists_even_where_clocks_change_then() -> None:
         "Sun 11-04 01:00 -0200",
         "Mon 11-05 00:00 -0200",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0 */2 * * *", ["00:00 +1100", "02:00 +1030", "04:00 +1030"]),
+        ("*/20 2 * * *", ["02:00 +1030", "02:20 +1030", "02:40 +1030"]),
+        ("*/20 1 * * *", ["01:00 +1100", "01:20 +1100", "01:40 +1100", "01:40 +1030"]),
+        ("45 1 * * *", ["01:45 +1100"]),
+        ("0 2 * * *", ["02:00 +1030"]),
+    ],
+)
+def test_no_run_is_lost_where_a_clock_is_put_back_by_half_an_hour(text: str, expected: list[str]) -> None:
+    found = local(text, after="2026-04-04T23:59", count=len(expected), zone="Australia/Lord_Howe")
+    assert found == [f"Sun 04-05 {one}" for one in expected]
+
+
+def test_every_minute_of_an_hour_runs_where_a_clock_is_put_back_by_half_an_hour() -> None:
+    found = local("* 2 * * *", after="2026-04-04T23:59", count=61, zone="Australia/Lord_Howe")
+    assert found[:60] == [f"Sun 04-05 02:{minute:02} +1030" for minute in range(60)]
+    assert found[60] == "Mon 04-06 02:00 +1030"
+
+
+def test_times_follow_the_package_and_not_the_machines_zone_data() -> None:
+    assert local("0 0 * * *", after="2026-11-14T12:00", count=1, zone="America/Vancouver") == ["Sun 11-15 00:00 -0700"]
 
 
 def test_names_stand_for_their_times() -> None:
@@ -116,3 +139,31 @@ def test_where_one_goes_on_from_does_not_change_what_comes(text: str, begin: dat
     assert next(times.after(second - timedelta(microseconds=1))) == second
     assert next(times.after(second)) == third
     assert times.last(second) == second
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.sampled_from(["*/20 * * * *", "*/30 2 * * *", "0 */2 * * *", "15 * * * *", "0 0 * * *", "30 1 * * *", "0,30 2,3 * * *"]),
+    zone=st.sampled_from(["Australia/Lord_Howe", "America/Havana", "America/St_Johns", "Pacific/Apia", "Europe/Berlin", "UTC"]),
+    begin=st.integers(0, 20 * 365).map(lambda days: datetime(2006, 1, 1, tzinfo=UTC) + timedelta(days=days)),
+)
+def test_runs_are_at_the_minutes_whose_clock_the_text_names(text: str, zone: str, begin: datetime) -> None:
+    minutes, hours, *_ = text.split()
+    wanted_minutes, wanted_hours = (_named(field, most) for field, most in ((minutes, 60), (hours, 24)))
+    shown = [(begin + timedelta(minutes=number)).astimezone(zone_of(zone)) for number in range(1, 4 * 24 * 60)]
+    matching = [at for at in shown if at.minute in wanted_minutes and at.hour in wanted_hours]
+    found = list(takewhile(lambda at: at <= shown[-1], CronTimes.parse(text, zone=zone).after(begin)))
+    if minutes.startswith("*") or hours.startswith("*"):
+        # In UTC: Python takes no time that comes twice for equal to one of another zone.
+        assert found == [at.astimezone(UTC) for at in matching]
+    else:  # each date and time of day once, at its first; a skipped one right behind the gap
+        named = {at.replace(tzinfo=None) for at in matching}
+        local_runs = [at.astimezone(zone_of(zone)).replace(tzinfo=None) for at in found]
+        assert len(set(local_runs)) == len(local_runs)
+        assert named - set(local_runs) <= {at.replace(tzinfo=None) for at in shown if at.fold}
+
+
+def _named(field: str, most: int) -> set[int]:
+    if field.startswith("*"):
+        return set(range(0, most, int(field[2:] or 1)))
+    return {int(one) for one in field.split(",")}

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from workbench.analysis import periods
 from workbench.analysis.links import NO_LINK_SQL, unlinked
-from workbench.analysis.periods import PERIOD, Extent
+from workbench.analysis.periods import PERIOD, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.timeline import Some, Timeline, ensure_timelines
+from workbench.zones import offsets
 
 Days = Literal["1d", "1w", "1mo", "1q", "1y"]
 Cohort = Literal["1d", "1w", "1mo"]
@@ -216,10 +217,10 @@ def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
     assert isinstance(found, pl.DataFrame)
     acts = found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()
     starts, slots = _slots(acts["moment"].to_numpy())
-    clock = pl.col("start").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(tz)
-    calendar = pl.DataFrame({"start": starts}).select(
-        day=clock.dt.date(), hour=(clock.dt.weekday().cast(pl.Int16) - 1) * 24 + clock.dt.hour()
-    )
+    days = Periods.of(Extent.between(*map(int, starts[[0, -1]])), "1d", tz).start_of(starts) if starts.size else starts
+    calendar = pl.DataFrame({"day": days + offsets(days, tz), "clock": starts + offsets(starts, tz)}).cast(pl.Datetime("us"))
+    clock = pl.col("clock").dt
+    calendar = calendar.select(pl.col("day").dt.date(), hour=(clock.weekday().cast(pl.Int16) - 1) * 24 + clock.hour())
     return _Acts(acts["actor"], acts["stream"], slots, calendar, found.height - acts.height)
 
 

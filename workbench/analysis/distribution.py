@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from workbench.analysis import periods
-from workbench.analysis.periods import PERIOD, UNITS, Every, Extent
+from workbench.analysis.periods import PERIOD, TABLE, UNITS, Every, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.user_events import USER_LINK_SQL
 from workbench.timeline import Timeline, ensure_timelines
@@ -82,8 +82,12 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         return _with_links(total, timeline, by=by)
     names, extent = _size(timeline, by)
     settled = _settle(names, extent, by=by, every=every)
-    found = timeline.sql(_period_query(by, settled, tz, extent.slot(finest=settled)))
-    frame = found.pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+    cut = Periods.of(extent, settled, tz)
+    frame = (
+        timeline.log.query(timeline, _period_query(by, cut), tables=cut.tables())
+        .pl()
+        .with_columns(cs.datetime().dt.convert_time_zone("UTC"))
+    )
     # A column and not a guess from the distance of two periods: there may be one period only, and days have 23 to 25 hours.
     said = pl.lit(settled, dtype=PERIOD).alias("every")
     return frame.select(pl.col("period").dt.convert_time_zone(tz), said, pl.exclude("period"))
@@ -119,8 +123,9 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
     """
     ensure_timelines(timeline)
     _check(by, every, tz)
-    settled = Extent.of(timeline).settle(every)
-    began, ended = (periods.instant_of(periods.start(f"{which}_recorded_at", settled, tz), settled, tz) for which in ("first", "last"))
+    extent = Extent.of(timeline)
+    settled = extent.settle(every)
+    cut = Periods.of(extent, settled, tz)
     frame = (
         timeline.sql(f"""
             WITH counted AS (
@@ -128,13 +133,15 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
                        min(position) AS first_position, max(position) AS last_position
                 FROM events GROUP BY {by}
             )
-            SELECT {by}, {began} AS first_period, {ended} AS last_period, * EXCLUDE ({by}) FROM counted
-            ORDER BY first_recorded_at, first_position, {by}
+            SELECT * FROM counted ORDER BY first_recorded_at, first_position, {by}
         """)
         .pl()
         .with_columns(cs.datetime().dt.convert_time_zone("UTC"))
     )
-    first, last = (pl.col(name).to_physical() for name in ("first_recorded_at", "last_recorded_at"))
+    ends = ("first_recorded_at", "last_recorded_at")
+    first_period, last_period = (pl.Series(cut.start_of(frame[name].to_physical().to_numpy())).cast(frame.schema[name]) for name in ends)
+    frame = frame.with_columns(first_period=first_period, last_period=last_period)
+    first, last = (pl.col(name).to_physical() for name in ends)
     length, late, silent = last.max() - first.min(), first - first.min(), last.max() - last
 
     def no_chance(away: pl.Expr) -> pl.Expr:
@@ -204,28 +211,22 @@ def _total_query(by: By) -> str:
     """
 
 
-def _period_query(by: By, every: Every, tz: str, seconds: int) -> str:
+def _period_query(by: By, cut: Periods) -> str:
     """Count by period, then fill the gaps."""
-    slot = periods.slot_of(seconds)
     return f"""
         WITH
-        slots AS (
-            SELECT slot, {periods.start(periods.slot_start("slot", seconds), every, tz)} AS start
-            FROM (SELECT DISTINCT {slot} AS slot FROM events)
-        ),
-        counted AS (SELECT {by}, start, {_MEASURES} FROM events JOIN slots ON slots.slot = {slot} GROUP BY {by}, start),
-        names AS (SELECT {by}, sum(count) AS total FROM counted GROUP BY {by}),
-        starts AS ({periods.dense("counted", every, tz)})
+        counted AS (SELECT {by}, period, {_MEASURES} FROM {cut.with_period()} GROUP BY {by}, period),
+        names AS (SELECT {by}, sum(count) AS total FROM counted GROUP BY {by})
         SELECT
             period,
             {by},
             coalesce(count, 0) AS count,
-            coalesce(count, 0) / nullif(sum(count) OVER (PARTITION BY start), 0) AS share,
+            coalesce(count, 0) / nullif(sum(count) OVER (PARTITION BY period), 0) AS share,
             coalesce(payload_bytes, 0) AS payload_bytes,
             mean_payload_bytes, median_payload_bytes, largest_payload_bytes,
             first_recorded_at, last_recorded_at, first_position, last_position
-        FROM starts CROSS JOIN names LEFT JOIN counted USING (start, {by})
-        ORDER BY start, total DESC, {by}
+        FROM (SELECT period FROM {TABLE}) CROSS JOIN names LEFT JOIN counted USING (period, {by})
+        ORDER BY period, total DESC, {by}
     """
 
 

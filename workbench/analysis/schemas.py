@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from workbench.analysis import periods
-from workbench.analysis.periods import Every
+from workbench.analysis.periods import Every, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
@@ -103,12 +103,16 @@ def schemas(timeline: Timeline, *, version: Value | None = None, every: Every | 
     ensure_timelines(timeline)
     by = {} if version is None else {"version": place_sql(version, name="version")}
     settled: Every | None = None
+    cut: Periods | None = None
     if every is not None:
         periods.check_every(every)
         periods.check_zone(tz)
-        settled = periods.Extent.of(timeline).settle(every)
-        by["period"] = periods.instant_of(periods.start("recorded_at", settled, tz), settled, tz)
-    rows = list(shapes(timeline, by=by).iter_rows(named=True))
+        extent = Extent.of(timeline)
+        settled = extent.settle(every)
+        cut = Periods.of(extent, settled, tz)
+        by["period"] = "period"
+    counted = shapes(timeline, by=by) if cut is None else shapes(timeline, by=by, over=cut.with_period(), tables=cut.tables())
+    rows = list(counted.iter_rows(named=True))
     found: dict[tuple[str, str | None], _Type] = {}
     known: dict[str, Known] = {}
     for row in rows:

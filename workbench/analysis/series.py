@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal, Self, get_args
-from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from workbench.analysis.periods import check_zone
 from workbench.analysis.putin import put_in, sequences
 from workbench.errors import UsageError
 from workbench.projection.plan import Plan
@@ -27,10 +27,10 @@ from workbench.replay.versions import versions as versions_of
 from workbench.scenarios.language import Measure
 from workbench.scenarios.measures import expression
 from workbench.timeline import Timeline
+from workbench.zones import edges, instant, microseconds
 
 Every = Literal["1h", "1d", "1w", "1mo"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1)
 _MOST_STEPS = 65_000
@@ -95,8 +95,7 @@ def series(
     """
     if every not in get_args(Every):
         raise UsageError(f"every={every!r} is unknown: steps are {', '.join(map(repr, get_args(Every)[:-1]))} or {get_args(Every)[-1]!r}.")
-    if tz not in available_timezones():
-        raise UsageError(f"tz={tz!r} is no time zone: give an IANA name such as 'UTC' or 'Europe/Berlin'.")
+    check_zone(tz)
     given = _given(measures, named)
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="series")
@@ -219,14 +218,14 @@ class _Steps:
         [(first, last)] = timeline.sql("SELECT min(epoch_us(recorded_at)), max(epoch_us(recorded_at)) FROM events").fetchall()
         if first is None:
             return cls(np.empty(0, np.int64), np.empty(0, np.int64))
-        end = last if timeline.cutoff is None or timeline.cutoff.time is None else _microseconds(timeline.cutoff.time)
+        end = last if timeline.cutoff is None or timeline.cutoff.time is None else microseconds(timeline.cutoff.time)
         count = (end - first) // (_SHORTEST[every] // _MICROSECOND)
         if count > _MOST_STEPS:
             raise UsageError(
                 f"every={every!r} makes {count:,} steps, more than {_MOST_STEPS:,}: take longer ones, or bound them by after()."
             )
-        begun = [at for at in sorted(set(_begins(_instant(first), _instant(end), every, ZoneInfo(tz)))) if first <= at < end]
-        instants = np.array([*begun, end], np.int64)
+        begun = edges(first, end, every, tz)
+        instants = np.append(begun[(begun >= first) & (begun < end)], end)
         return cls(instants, _positions(timeline, instants))
 
     def part(self, moved: pl.DataFrame) -> bool:
@@ -240,27 +239,7 @@ class _Steps:
 
     def moments(self) -> Iterator[datetime]:
         """Yield the instants."""
-        return map(_instant, self.instants.tolist())
-
-
-def _begins(first: datetime, end: datetime, every: Every, zone: ZoneInfo) -> Iterator[int]:
-    """Yield the instants at which hours, days, weeks or months begin, some before ``first``, and up to ``end``.
-
-    A day that a zone left out begins with the next one; hours are cut on the time line, as ``distribution`` cuts them.
-    """
-    if every == "1h":
-        moment = first
-        while moment <= end + _HOUR:
-            local = moment.astimezone(zone)
-            yield _microseconds(moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond))
-            moment += _HOUR
-        return
-    day = first.astimezone(zone).date()
-    day = day.replace(day=1) if every == "1mo" else day - timedelta(days=day.weekday()) if every == "1w" else day
-    while (begin := datetime(day.year, day.month, day.day, tzinfo=zone)) <= end:
-        yield _microseconds(begin)
-        following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-        day = following if every == "1mo" else day + timedelta(days=7 if every == "1w" else 1)
+        return map(instant, self.instants.tolist())
 
 
 def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
@@ -344,11 +323,3 @@ def _by_step(numbers: pl.Series, count: int) -> list[npt.NDArray[np.int64]]:
     order = np.argsort(values, kind="stable")
     bounds = np.searchsorted(values[order], np.arange(count + 1))
     return [order[first:last] for first, last in pairwise(bounds)]
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _instant(microseconds: int) -> datetime:
-    return _EPOCH + microseconds * _MICROSECOND

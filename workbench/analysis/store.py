@@ -133,7 +133,7 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
     streams = timeline.sql(_STREAMS).pl().with_columns(pl.col("first_recorded_at", "last_recorded_at").dt.convert_time_zone("UTC"))
     taken = _snapshots(timeline, snapshots)
     hidden = hidden_of(timeline, streams)
-    by_period = rates(times, edges_of(timeline, extent, settled, tz), streams, taken)
+    by_period = rates(times, edges_of(extent, settled, tz), streams, taken)
     zoned = pl.col("period").dt.convert_time_zone(tz)
     lengths = streams.group_by("category").agg(*_LENGTHS).sort("events", "category", descending=[True, False])
     overall = streams.select(*_LENGTHS).row(0, named=True)

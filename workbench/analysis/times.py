@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from workbench.analysis import periods
-from workbench.analysis.periods import Every, Extent
+from workbench.analysis.periods import Every, Extent, Periods
 from workbench.timeline import Timeline
 
 TICK = 10
@@ -118,20 +117,9 @@ def _instants(ticks: NDArray[np.int64]) -> pl.Series:
     return pl.Series(ticks // TICK, dtype=pl.Int64).cast(_UTC)
 
 
-def edges_of(timeline: Timeline, extent: Extent, every: Every, tz: str) -> NDArray[np.int64]:
+def edges_of(extent: Extent, every: Every, tz: str) -> NDArray[np.int64]:
     """Return the ticks at which the periods of an extent begin, and at last that at which they end."""
-    if extent.first is None or extent.last is None:
-        return np.zeros(0, dtype=np.int64)
-    ends = ", ".join(
-        f"({periods.start(f'make_timestamptz({(moment - _EPOCH) // timedelta(microseconds=1)})', every, tz)})"
-        for moment in (extent.first, extent.last)
-    )
-    after = periods.instant_of(f"max(start) + INTERVAL {periods.UNITS[every].interval}", every, tz)
-    rows = timeline.sql(f"""
-        WITH ends AS (SELECT * FROM (VALUES {ends}) AS ends(start)), dense AS ({periods.dense("ends", every, tz)})
-        SELECT epoch_us(period) AS edge FROM dense UNION ALL SELECT epoch_us({after}) FROM ends ORDER BY edge
-    """).pl()
-    return rows["edge"].to_numpy() * TICK
+    return Periods.of(extent, every, tz).edges * TICK
 
 
 def rates(times: Times, edges: NDArray[np.int64], streams: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:

@@ -115,14 +115,14 @@ def register(app: typer.Typer) -> None:
     @options.command(schedule, example="workbench schedule next pipelines/nightly.yaml --rows 5", name="next")
     def next_(*, schedule: Schedule, now: Now = None, output: options.Output) -> None:
         """Say which jobs come next, and when: in UTC, and in the zone of each."""
-        from zoneinfo import ZoneInfo
-
         import polars as pl
+
+        from workbench.zones import zone
 
         output.check()
         scheduler, _ = schedule.open(now=now)
         rows = [
-            (job.name, at, f"{at.astimezone(ZoneInfo(job.times.zone)):%a %Y-%m-%d %H:%M} {job.times.zone}", job.times.text)
+            (job.name, at, f"{at.astimezone(zone(job.times.zone)):%a %Y-%m-%d %H:%M} {job.times.zone}", job.times.text)
             for job, at in scheduler.upcoming(count=max(1, output.rows) if output.is_table else 1000)
         ]
         columns: dict[str, Any] = {"job": pl.String, "scheduled_at": pl.Datetime("us", "UTC"), "local": pl.String, "schedule": pl.String}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from workbench.edits import Effect
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
@@ -105,11 +106,12 @@ class Snapshot:
             fork=bool(timeline.edits),
         )
 
-    def query(self, timeline: Timeline, sql: str) -> duckdb.DuckDBPyRelation:
+    def query(self, timeline: Timeline, sql: str, *, tables: Mapping[str, pa.Table] | None = None) -> duckdb.DuckDBPyRelation:
         conditions = Conditions.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.hides else None
         layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
-        return self.queries.relation(sql, files=conditions.files(self.files), conditions=conditions, hidden=hidden, layer=layer)
+        files = conditions.files(self.files)
+        return self.queries.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
         conditions = Conditions.of(timeline, rule=self.rule)

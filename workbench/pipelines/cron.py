@@ -1,9 +1,11 @@
 """Cron text with a time zone, and the instants that it names.
 
-The meaning is that of Debian's cron, by the library cronsim: ``1`` is Monday, and of day-of-month and day-of-week both count if one
-of them begins with ``*``, else either does. When clocks go forward, a job at a time of day that is skipped runs at the first minute after
-it; when they go back, a job at a time of day that comes twice runs at the first. Jobs whose minute or hour begins with ``*`` run by
-elapsed time, so that an hourly one runs in both of two hours of one name.
+The meaning is that of Debian's cron: ``1`` is Monday, and of day-of-month and day-of-week both count if one of them begins with ``*``,
+else either does. When clocks go forward, a job at a time of day that is skipped runs right after the gap; when they go back, a job at a
+time of day that comes twice runs at the first. Jobs whose minute or hour begins with ``*`` run whenever the clock shows one of their
+times, so that an hourly one runs in both of two hours of one name.
+
+The library cronsim reads the text. The instants are made here, since it loses those behind a change of half an hour.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import takewhile
-from zoneinfo import ZoneInfo, available_timezones
 
+import numpy as np
 from cronsim import CronSim, CronSimError
 
 from workbench.errors import UsageError
+from workbench.zones import Numbers, instant, is_zone, microseconds, offsets, reached, showing
 
 _NAMED = {
     "@hourly": "0 * * * *",
@@ -28,6 +30,11 @@ _NAMED = {
 }
 _FIRST_LOOK = timedelta(hours=1)
 _LONG_AGO = timedelta(days=366 * 30)
+_DAY = timedelta(days=1)
+_MINUTE = 60_000_000
+_MOST_YEARS = 50
+"""A time that does not come in so many years never comes."""
+_ANY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class CronTimes:
             raise UsageError(f"{text!r} is no schedule, since it has {len(found.split())} fields and not five: {example}.")
         times = cls(text, zone)
         try:
-            next(times.after(datetime(2026, 1, 1, tzinfo=UTC)))
+            next(times.after(_ANY))
         except CronSimError as error:
             raise UsageError(f"{text!r} is no schedule ({str(error).lower()}): {example}.") from error
         except StopIteration:
@@ -69,14 +76,32 @@ class CronTimes:
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the instants after a moment, exclusively, in UTC and rising."""
-        tz = UTC if self.zone == "UTC" else ZoneInfo(self.zone)
-        last = moment.astimezone(UTC)
-        # A time of day that comes twice is given as its first by cronsim, and may so lie before the moment, or come a second time.
-        for local in CronSim(_NAMED.get(self.text.strip(), self.text), last.astimezone(tz)):
-            found = local.astimezone(UTC)
+        last = microseconds(moment)
+        for found in self._from_day_before(last):
             if found > last:
-                last = found
-                yield found
+                yield instant(found)
+
+    def _from_day_before(self, first: int) -> Iterator[int]:
+        """Yield the instants from the local day before a moment on, rising: a time that comes twice may have come before the moment."""
+        read = CronSim(_NAMED.get(self.text.strip(), self.text), _ANY)
+        minutes, hours = read.parts[1], read.parts[2]
+        by_clock = minutes.startswith("*") or hours.startswith("*")
+        minutes_of_day = np.array([60 * hour + minute for hour in sorted(read.hours) for minute in sorted(read.minutes)], np.int64)
+        day = instant(first + int(offsets(np.array([first]), self.zone)[0])).replace(hour=0, minute=0, second=0, microsecond=0) - _DAY
+        end = day.year + _MOST_YEARS
+        waiting: Numbers = np.zeros(0, np.int64)
+        while day.year <= end:
+            # Where a clock is put back over midnight, times of the day before come again behind the day's first.
+            if waiting.size:
+                begun = reached(np.array([microseconds(day)]), self.zone)[0]
+                yield from waiting[waiting < begun].tolist()
+                waiting = waiting[waiting >= begun]
+            if day.month in read.months and read.match_day(day):
+                walls = microseconds(day) + minutes_of_day * _MINUTE
+                found = showing(walls, self.zone) if by_clock else reached(walls, self.zone)
+                waiting = np.unique(np.concatenate([waiting, found]))
+                end = day.year + _MOST_YEARS
+            day += _DAY
 
     def between(self, after: datetime, upto: datetime, *, most: int) -> list[datetime]:
         """Return the last instants of a span, at the most so many: after its first moment, exclusively, up to its last, inclusively."""
@@ -106,11 +131,5 @@ def check_zone(zone: str) -> None:
     UsageError
         There is none.
     """
-    if zone not in _zones():
+    if not is_zone(zone):
         raise UsageError(f"{zone!r} is no time zone: give an IANA name such as UTC or Europe/Berlin.")
-
-
-@cache
-def _zones() -> set[str]:
-    """Return the names of all time zones, which takes a walk through a folder."""
-    return available_timezones()

@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from workbench.errors import UsageError
 from workbench.events import Selection
 from workbench.pipelines.cron import CronTimes
+from workbench.zones import Every, begin, zone
 
 CatchUp = Literal["all", "latest", "none"]
 AsOf = Literal["scheduled", "hour", "day", "week", "month"]
@@ -22,6 +22,7 @@ Format = Literal["html", "duckdb"]
 PLACES = ("job", "date", "time", "format")
 """What stands for itself in braces in ``out``."""
 
+_PERIODS: Mapping[AsOf, Every] = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
 _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 
@@ -154,22 +155,8 @@ class Job:
 
     def as_of(self, scheduled_at: datetime) -> datetime:
         """Return the instant in UTC up to which a report looks at the lake, at one of its times."""
-        tz = ZoneInfo(self.times.zone)
-        local = scheduled_at.astimezone(tz)
-        day = local.date()
-        match self.work.as_of if isinstance(self.work, Report) else "scheduled":
-            case "hour":
-                # By elapsed time: of two hours of one name, the one that it is.
-                return scheduled_at.astimezone(UTC) - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-            case "day":
-                pass
-            case "week":
-                day -= timedelta(days=day.weekday())
-            case "month":
-                day = day.replace(day=1)
-            case _:
-                return scheduled_at.astimezone(UTC)
-        return datetime.combine(day, time(), tz).astimezone(UTC)
+        every = _PERIODS.get(self.work.as_of) if isinstance(self.work, Report) else None
+        return scheduled_at.astimezone(UTC) if every is None else begin(scheduled_at, every, self.times.zone)
 
     def outputs(self, scheduled_at: datetime) -> dict[Format, Path]:
         """Return where the files of a run go, by format.
@@ -181,7 +168,7 @@ class Job:
         """
         if self.out is None:
             return {}
-        local = scheduled_at.astimezone(ZoneInfo(self.times.zone))
+        local = scheduled_at.astimezone(zone(self.times.zone))
         # In UTC: of two local times of one name, one file would take the other's place.
         told = {"job": self.name, "date": f"{local:%Y-%m-%d}", "time": f"{scheduled_at.astimezone(UTC):%Y-%m-%dT%H%MZ}"}
         what = f"out of {self.name}"

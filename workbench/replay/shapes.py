@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 
 from workbench.extraction import Root
 from workbench.lake.conditions import quoted
@@ -52,7 +53,14 @@ _KINDS: dict[str, PlaceKind] = {
 }
 
 
-def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Root = "data") -> pl.DataFrame:
+def shapes(
+    timeline: Timeline,
+    *,
+    by: Mapping[str, str] | None = None,
+    root: Root = "data",
+    over: str = "events",
+    tables: Mapping[str, pa.Table] | None = None,
+) -> pl.DataFrame:
     """Count the events of each type and shape.
 
     Parameters
@@ -61,6 +69,8 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
         Whether the shape is that of the data or of the metadata.
     by
         Expressions of SQL over an event, by the names of further columns to count by.
+    over, tables
+        The SQL of the events with further columns, for these expressions, and the tables that it needs.
 
     Returns
     -------
@@ -71,13 +81,12 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
         ``last_position``, ``first_recorded_at`` and ``last_recorded_at``; by first position.
     """
     further = dict(by or {})
+    count = partial(_counted, timeline, further, root, over=over, tables=tables)
+    work_out = partial(count, shape=f"TRY(json_structure({root}))::VARCHAR", signature="NULL::UBIGINT", has_numbers=_NUMBERS)
     learned = None if timeline.edits else _learned(timeline, root)
     if learned is None:
-        return _ordered([_worked_out(timeline, further, root)], further)
-    quick = _counted(
-        timeline,
-        further,
-        root,
+        return _ordered([work_out()], further)
+    quick = count(
         shape=f"CASE WHEN {learned.types} THEN NULL ELSE TRY(json_structure({root}))::VARCHAR END",
         signature=learned.of,
         has_numbers=f"{learned.numbers} OR {_NUMBERS}",
@@ -97,7 +106,7 @@ def shapes(timeline: Timeline, *, by: Mapping[str, str] | None = None, root: Roo
     else:
         again = f"{learned.of} IN ({', '.join(map(str, unproven))})"
         kept = quick.filter(~pl.col("signature").is_in(list(unproven)).fill_null(value=False))
-    return _ordered([kept, _worked_out(timeline, further, root, where=again)], further)
+    return _ordered([kept, work_out(where=again)], further)
 
 
 def _learned(timeline: Timeline, root: Root) -> Signatures | None:
@@ -113,23 +122,27 @@ def _learned(timeline: Timeline, root: Root) -> Signatures | None:
     return Signatures.learned(known, root=root)
 
 
-def _worked_out(timeline: Timeline, by: Mapping[str, str], root: Root, *, where: str = "true") -> pl.DataFrame:
-    """Count events by working out the shape of each payload."""
-    shape = f"TRY(json_structure({root}))::VARCHAR"
-    return _counted(timeline, by, root, shape=shape, signature="NULL::UBIGINT", has_numbers=_NUMBERS, where=where)
-
-
 def _counted(
-    timeline: Timeline, by: Mapping[str, str], root: Root, *, shape: str, signature: str, has_numbers: str, where: str = "true"
+    timeline: Timeline,
+    by: Mapping[str, str],
+    root: Root,
+    *,
+    shape: str,
+    signature: str,
+    has_numbers: str,
+    over: str,
+    tables: Mapping[str, pa.Table] | None,
+    where: str = "true",
 ) -> pl.DataFrame:
     """Count events by shape, or by signature where they have one, with the shape and the payload of one of them."""
     named = "".join(f", {expression} AS {name}" for name, expression in by.items())
-    found = timeline.sql(
+    found = timeline.log.query(
+        timeline,
         rf"""
         WITH seen AS (
             SELECT type, position, recorded_at, {root} AS payload, {root}_bytes AS bytes,
                 {signature} AS signature, {shape} AS worked_out{named}
-            FROM events WHERE {where}
+            FROM {over} WHERE {where}
         ),
         counted AS (
             SELECT
@@ -147,7 +160,8 @@ def _counted(
         SELECT * EXCLUDE (worked_out, holding), coalesce(worked_out, TRY(json_structure(payload))::VARCHAR) AS shape,
             CASE WHEN holding = 'json' AND shape IS NULL THEN 'unreadable' ELSE holding END AS held
         FROM counted
-        """
+        """,
+        tables=tables,
     ).pl()
     deep = pl.Series([shape is not None and _is_too_deep(shape) for shape in found["shape"]], dtype=pl.Boolean)
     return found.with_columns(
