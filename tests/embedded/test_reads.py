@@ -80,6 +80,17 @@ def test_the_error_of_a_tombstoned_stream_has_its_trailers(client: EventStoreDBC
     assert trailers.items() >= {"exception": "stream-deleted", "stream-name": "s"}.items()
 
 
+@pytest.mark.parametrize(("name", "trailer"), [("größe-1", "gr%C3%B6%C3%9Fe-1"), ("a\n\x00b", "a%0A%00b"), ("50% ~", "50% ~")])
+def test_a_stream_of_any_name_is_refused_with_an_answer(client: EventStoreDBClient, stub: Stub, name: str, trailer: str) -> None:
+    with pytest.raises(NotFound):
+        client.delete_stream(name, current_version=StreamState.EXISTS, timeout=10)
+    client.tombstone_stream(name, current_version=StreamState.ANY)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.Read(read_stream(name), timeout=10))
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, f"Event stream '{name}' is deleted.")
+    assert {pair.key: pair.value for pair in caught.value.trailing_metadata()}["stream-name"] == trailer
+
+
 def test_newer_clients_are_told_the_last_revision(store: EmbeddedStore, stub: Stub) -> None:
     store.append("s", events(3))
     *_, last = stub.Read(read_stream("s", count=1, compatibility=1))

@@ -6,13 +6,18 @@ The texts and trailers are KurrentDB's (``RpcExceptions.cs``, ``Constants.cs``);
 
 from __future__ import annotations
 
+import string
 from typing import NoReturn
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from grpc import StatusCode
 
 from workbench.embedded.appends import MAX_APPEND_SIZE, Tombstoned, WrongRevision
+
+_PRINTABLE = string.printable.rstrip(string.whitespace) + " "
+"""The characters that a trailer can hold as they are."""
 
 
 class Failure(Exception):
@@ -27,7 +32,8 @@ class Failure(Exception):
         self.code = code
         self.details = details
         self.in_batch = in_batch
-        self.trailers = tuple((name.replace("_", "-"), value) for name, value in trailers.items())
+        # The name of a stream may hold any character. gRPC sends no answer at all, and no error, if a trailer is not printable ASCII.
+        self.trailers = tuple((name.replace("_", "-"), quote(value, safe=_PRINTABLE)) for name, value in trailers.items())
 
     async def abort(self, context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
         """End the call."""
