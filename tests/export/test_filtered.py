@@ -11,6 +11,7 @@ import pytest
 from rich.progress import Progress as Bar
 from typer.testing import CliRunner
 
+from tests.export.watch import Watch
 from tests.oracle import fill, lake_rows, log_of
 from tests.stores import NewEvent, Store
 from workbench.cli.app import app
@@ -168,6 +169,26 @@ def test_an_end_of_the_servers_own_that_is_scavenged_meanwhile_is_no_checkpoint(
     assert lake_rows(tmp_path / "lake") == log
     assert summary.checkpoint is not None
     assert summary.checkpoint.event_id == log[-1][4]
+
+
+@pytest.mark.needs("faults")
+def test_a_node_that_lags_after_a_reconnect_is_waited_for_until_it_shows_the_end(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(store, *(f"order-{number}" for number in range(5)), "$stats-x", "$stats-x")
+    log, watch = log_of(store, system=True), Watch()
+
+    def lag(number: int) -> None:
+        store.faults.lag = 1 if number == 0 else 0
+
+    watch.moves = lag
+    with connect(store.uri) as source:
+        after_the_end_was_named(source, lambda _: store.faults.interrupt_reads(after=2) if not watch.slept else None, monkeypatch)
+        summary = export_log(source, tmp_path / "lake", clock=watch.clock, waiting=watch.told.append)
+    assert ["It lags" in wait.why for wait in watch.told] == [False, True]
+    assert summary.checkpoint is not None
+    assert summary.checkpoint.event_id == log[-1][4]
+    assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
 @pytest.mark.needs("faults")

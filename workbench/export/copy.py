@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import InvalidPosition, SourceBehind, SourceError, UsageError
+from workbench.errors import InvalidPosition, ReadInterrupted, SourceBehind, SourceError, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, format_time
 from workbench.export.goal import Goal
 from workbench.export.progress import ExportSummary, Progress, Wait
@@ -205,6 +205,13 @@ class _Export:
             self.mark = mark
         if self.mark.end is None:
             return
+        if not _reaches(mark, self.mark.end):
+            # Another node answers since the connection broke. A read with a filter would not show that it lags.
+            shown = "nothing of the log" if mark.end is None else f"the log up to position {mark.end.position}"
+            raise ReadInterrupted(
+                f"{self.source.address}: the node that answers now shows {shown}, and position {self.mark.end.position} was the last when "
+                "the export began. It lags, or has lost events that it had not replicated."
+            )
         if self.goal is None:
             self.goal = Goal.of(self.source, self.mark.end, self.writer.selection)
         batches = self.goal.batches(self.source, before)
@@ -264,8 +271,8 @@ class _Export:
         )
 
 
-def _reaches(mark: HighWaterMark, before: Checkpoint) -> bool:
-    return mark.end is not None and mark.end.order >= before.order
+def _reaches(mark: HighWaterMark, place: Checkpoint | LogEnd) -> bool:
+    return mark.end is not None and mark.end.order >= place.order
 
 
 class _Copy:
