@@ -28,7 +28,7 @@ from workbench.events import Selection
 from workbench.lake import open_lake
 from workbench.schedule import Ledger, Scheduler
 from workbench.schedule.owner import Process
-from workbench.schedule.supervision import Ended, supervise
+from workbench.schedule.supervision import Ended, _environment, supervise
 from workbench.schedule.worker import Request, perform
 
 
@@ -186,3 +186,9 @@ def _child_of(pid: int) -> psutil.Process:
                 return child
         time.sleep(0.05)
     raise AssertionError("no worker has connected")
+
+
+@pytest.mark.parametrize("wanted", ["NONE", "INFO"])
+def test_an_attempt_logs_of_grpc_what_the_user_wants(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setenv("GRPC_VERBOSITY", wanted)
+    assert _environment()["GRPC_VERBOSITY"] == wanted

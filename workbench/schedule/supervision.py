@@ -162,4 +162,4 @@ def _environment() -> dict[str, str]:
     import workbench  # noqa: PLC0415  # for its place
 
     search = [os.environ.get("PYTHONPATH", ""), str(Path(workbench.__file__).parent.parent)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, search)), "GRPC_VERBOSITY": "NONE", "GLOG_minloglevel": "3"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, search)), "GLOG_minloglevel": "3"}
