@@ -36,7 +36,7 @@ class Host(NamedTuple):
             It is no such thing. The message does not repeat it.
         """
         found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?", text, re.DOTALL)
-        if found is None:
+        if found is None or (found["name"] is not None and text.count(":") > 1):
             raise InvalidAddress(f"The address has a host that cannot be read. An IPv6 address stands in brackets: [::1]:{_DEFAULT_PORT}.")
         port = found["port"]
         if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
