@@ -31,6 +31,14 @@ def test_a_new_lake_leaves_out_what_the_server_writes_for_itself(store: Store, t
     assert (info.link_streams, info.link_stream_names) == (1, ("links-1",))
 
 
+def test_info_prints_names_of_streams_without_their_control_characters(store: Store, tmp_path: Path) -> None:
+    store.append("links-\x1b[31m\n[/b]", [NewEvent(id=uuid4(), type="$>", data=b"0@order-1")])
+    export_log(store.uri, tmp_path / "lake")
+    said = CliRunner().invoke(app, ["info", "--lake", str(tmp_path / "lake")]).stdout
+    assert r"links-\x1b[31m\n[/b]" in said
+    assert "1 link in users' streams" in said
+
+
 def test_system_takes_the_whole_log_and_counts_it_apart(store: Store, tmp_path: Path) -> None:
     replay(store, recorded("with-projections"))
     export_log(store.uri, tmp_path / "lake", selection=Selection(system=True))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from workbench.cli.options import printable
 from workbench.cli.output import console, size
 from workbench.events import format_time
 
@@ -31,7 +32,7 @@ def print_info(info: LakeInfo, *, json: bool = False) -> None:
         "event types": f"{info.types:,}",
     }
     if info.notes:
-        lines["besides"] = ". ".join(info.notes) + "."
+        lines["notes"] = ". ".join(info.notes) + "."
     if info.first_recorded_at is not None and info.last_recorded_at is not None:
         lines["recorded"] = f"{format_time(info.first_recorded_at)} to {format_time(info.last_recorded_at)}"
         lines["positions"] = f"{info.first_position} to {info.last_position}"
@@ -43,5 +44,5 @@ def print_info(info: LakeInfo, *, json: bool = False) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in lines.items():
-        table.add_row(name, value)
+        table.add_row(name, printable(value))
     console().print(table)

@@ -89,12 +89,12 @@ class LakeInfo:
         """What the lake holds besides users' events, in sentences."""
         said = []
         if self.system_events:
-            said.append(f"{self.system_events:,} events of the server's own")
+            said.append(f"{self.system_events:,} {'event' if self.system_events == 1 else 'events'} of the server's own")
         rest = self.events - self.user_events - self.user_links - self.system_events
         if rest:
-            said.append(f"{rest:,} that are metadata of streams or tombstones")
+            said.append(f"{rest:,} {'event that is' if rest == 1 else 'events that are'} metadata of streams or tombstones")
         if self.user_links:
-            said.append(f"{self.user_links:,} links in users' streams")
+            said.append(f"{self.user_links:,} {'link' if self.user_links == 1 else 'links'} in users' streams")
         notes = [f"Besides, the lake holds {', '.join(said)}"] if said else []
         if self.link_streams:
             names = ", ".join(self.link_stream_names) + (", ..." if self.link_streams > len(self.link_stream_names) else "")
