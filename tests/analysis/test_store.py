@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tests.analysis.conftest import Sample
+from tests.lake import histories
 from tests.lakes import START, Recorded, community, write_lake
 from workbench.analysis import StoreReport, distribution, store
 from workbench.analysis.periods import Every
@@ -163,6 +164,30 @@ def test_missing_revisions_are_found_with_the_first_of_them(tmp_path: Path) -> N
     found = store(open_lake(tmp_path).timeline)
     assert found.gaps.rows() == [("user-1", 3, 2, 0, 6), ("user-3", 1, 1, 0, 2)]
     assert figures(found)["missing_revisions"] == 4
+
+
+def test_links_in_a_stream_are_no_missing_revisions(tmp_path: Path) -> None:
+    """A stream of a user may hold links between its events, which a timeline leaves out."""
+    kept: dict[str, list[str | None]] = {
+        "mixed-1": ["$>", "a", "$>", "$>", "a", "$@", "a", "$>"],
+        "linked-1": ["$>", "$>"],
+        "gap-1": ["$>", None, "a", "$>", None, "a", None, "$>"],
+        "gap-2": ["a", None, "$>", "a"],
+    }
+    rows = [
+        histories.row(number, stream, revision=revision, type=kind, data=f"{revision}@other-1")
+        for number, (stream, revision, kind) in enumerate(
+            ((stream, revision, kind) for stream, kinds in kept.items() for revision, kind in enumerate(kinds) if kind is not None), 1
+        )
+    ]
+    timeline = histories.lake_of(tmp_path, rows).timeline
+    found = store(timeline)
+    assert figures(found)["missing_revisions"] == 2
+    assert found.gaps.rows() == [("gap-1", 1, 4, 2, 5), ("gap-2", 1, 1, 0, 3)]
+    assert figures(store(timeline.streams("mixed-*")))["missing_revisions"] == 0
+    assert figures(store(timeline.links()))["missing_revisions"] == 2
+    with_system = store(timeline.with_system())
+    assert with_system.gaps.rows() == [("gap-1", 3, 1, 0, 7), ("gap-2", 1, 1, 0, 3)]
 
 
 def test_where_the_clock_went_back_is_named_with_the_greatest_step_first(tmp_path: Path) -> None:

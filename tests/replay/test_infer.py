@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of, timeline_in
-from workbench.errors import UsageError
+from workbench.errors import InvalidProjection, UsageError
 from workbench.projection import Projection, plan_of
 from workbench.replay.loading import load_projection
 from workbench.timeline import Timeline
@@ -27,7 +29,29 @@ def drafted(text: str, category: str) -> type[Projection]:
 
 
 _KEYS = st.sampled_from(
-    ["name", "class", "key", "_x", "2nd", "a b", "a-b", "é", 'q"uote', "back\\slash", "event", "Json", "handlers", "new\nline"]
+    [
+        "name",
+        "class",
+        "key",
+        "_x",
+        "2nd",
+        "a b",
+        "a-b",
+        "é",
+        'q"uote',
+        "back\\slash",
+        "event",
+        "Json",
+        "handlers",
+        "new\nline",
+        "x²",
+        "ﬁeld",
+        "²",
+        "\U0001d427ame",
+        "e\u0301",
+        "\u0301",
+        "😀",
+    ]
 )
 _VALUES = st.sampled_from([None, True, 1, 2**53 + 1, 2**70, 1.5, "text", "2026-03-01T09:00:00Z", [], [1, 2], ["a", None], [[1]], {"a": 1}])
 _PAYLOADS = st.none() | st.lists(st.integers()) | st.dictionaries(_KEYS, _VALUES, max_size=5)
@@ -37,12 +61,14 @@ _PAYLOADS = st.none() | st.lists(st.integers()) | st.dictionaries(_KEYS, _VALUES
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["begun", 'a "strange" type\\', "thing.deleted", "thing.snapshot"]), st.sampled_from(["-1", "-2"]), _PAYLOADS
+            st.sampled_from(["begun", 'a "strange" type\\', "thing.deleted", "thing.snapshot", "😀\x7f", "\U000e0001 \u2028", "支𠮷"]),
+            st.sampled_from(["-1", "-2"]),
+            _PAYLOADS,
         ),
         min_size=1,
         max_size=8,
     ),
-    st.sampled_from(["thing", "my-things", "class"]),
+    st.sampled_from(["thing", "my-things", "class", "x²", "\U0001d40frojection", "\u202e😀"]),
 )
 def test_a_draft_of_anything_runs_and_every_value_fits(events: list[tuple[str, str, Any]], name: str) -> None:
     category = name.partition("-")[0]
@@ -130,3 +156,32 @@ def test_a_file_is_run_anew_each_time_it_is_named(tmp_path: Path) -> None:
         found = load_projection(f"{file}:A")
         assert isinstance(found, type)
         assert [one.name for one in plan_of(found).fields] == [field]
+
+
+def test_a_draft_names_keys_and_types_of_any_letters(tmp_path: Path) -> None:
+    history = [
+        recorded(10, "a😀\x7f", '{"x²": 1, "ﬁeld": "f", "field": "g"}', stream="thing-1"),
+        recorded(20, "\U000e0001", '{"x²": 2}', stream="thing-1"),
+    ]
+    with lake_of(history) as timeline:
+        state = wb.state(drafted(wb.infer("thing", timeline), "thing"), timeline)
+    assert state.select("x2", "field_", "field").rows() == [(2, "f", "g")]
+
+
+@pytest.mark.parametrize("text", ["{file}:Order", "shop:Order"])
+def test_a_file_that_was_imported_as_a_module_is_loaded_as_that_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    file = tmp_path / "shop.py"
+    file.write_text(
+        "from workbench import Projection, on\n\n\nclass Order(Projection, category='order'):\n    handlers = [on('paid').delete()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    shop = importlib.import_module("shop")
+    for _ in range(2):
+        assert load_projection(text.format(file=file)) is shop.Order
+    other = tmp_path / "other" / "shop.py"
+    other.parent.mkdir()
+    other.write_text(file.read_text())
+    with pytest.raises(InvalidProjection, match="has the name of another module"):
+        load_projection(f"{other}:Order")
+    monkeypatch.delitem(sys.modules, "shop")

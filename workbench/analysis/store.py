@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -13,6 +13,8 @@ from workbench.analysis.periods import PERIOD, Every
 from workbench.analysis.times import Times, edges_of, rates
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
+from workbench.lake.conditions import quoted
+from workbench.lake.user_events import USER_STREAM_SQL
 from workbench.timeline import Some, Timeline, ensure_timelines
 
 _LISTED = 1000
@@ -101,7 +103,8 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
           ``median_since`` and ``largest_since`` (events since the last snapshot: what a load of the stream reads),
           ``median_age`` (Duration between two snapshots of a stream).
         - ``gaps``: ``stream``, ``missing``, ``first_missing`` (a revision), ``first_revision``, ``last_revision``: of the revisions between
-          a stream's first and last event in the timeline. Streams that begin late are no gap: a truncated stream does.
+          a stream's first and last event in the timeline. Streams that begin late are no gap: a truncated stream does. Links and other
+          records of the server's own types are not missing, though the timeline leaves them out.
         - ``hidden``: ``stream``, ``fate`` (``tombstoned``; ``deleted``: may be written again; ``truncated``: some events are hidden;
           ``limited``: a limit hides nothing yet), ``events`` in the timeline, ``hidden`` of these, ``truncate_before``, ``max_count``,
           ``max_age`` (Duration). Streams without events are listed where nothing is selected.
@@ -131,6 +134,8 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
     if extent.periods(settled) > _MOST_PERIODS:
         raise UsageError(f"every={settled!r} would be {extent.periods(settled):,} periods, more than {_MOST_PERIODS:,}: take a longer one.")
     streams = timeline.sql(_STREAMS).pl().with_columns(pl.col("first_recorded_at", "last_recorded_at").dt.convert_time_zone("UTC"))
+    whole = replace(timeline, system=True, follows=False)
+    streams = streams if timeline.system else _with_what_stands_between(streams, whole)
     taken = _snapshots(timeline, snapshots)
     hidden = hidden_of(timeline, streams)
     by_period = rates(times, edges_of(extent, settled, tz), streams, taken)
@@ -161,7 +166,7 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
         .head(_LISTED)
         .select("stream", "category", "events", "first_recorded_at", "last_recorded_at"),
         snapshots=_frequency(taken, streams),
-        gaps=_gaps(timeline, gaps.sort("missing", "stream", descending=[True, False]).head(_LISTED)),
+        gaps=_gaps(whole, gaps.sort("missing", "stream", descending=[True, False]).head(_LISTED)),
         hidden=hidden,
         steps_back=times.steps_back(_LISTED),
     )
@@ -202,11 +207,13 @@ _STREAMS = f"""
            coalesce(greatest(last_revision - first_revision + 1 - count(*) FILTER (revision < {MAX_POSITION}), 0), 0) AS missing
     FROM events GROUP BY stream
 """
-_FIRST_MISSING = f"""
-    WITH odd AS (SELECT stream FROM ({_STREAMS}) WHERE missing > 0 ORDER BY missing DESC, stream LIMIT {_LISTED}),
+_BETWEEN = f"SELECT stream, revision FROM events WHERE starts_with(type, '$') AND {USER_STREAM_SQL} AND revision < {MAX_POSITION}"
+"""Records in users' streams that a timeline leaves out unless it takes in those of the system: mostly links."""
+_FIRST_MISSING = """
+    WITH gaps AS (SELECT unnest([{streams}]) AS stream, unnest([{firsts}]::BIGINT[]) AS first_revision),
     steps AS (
         SELECT stream, revision, lead(revision) OVER (PARTITION BY stream ORDER BY revision) AS following
-        FROM events SEMI JOIN odd USING (stream) WHERE revision < {MAX_POSITION}
+        FROM events JOIN gaps USING (stream) WHERE revision >= first_revision AND revision < {end}
     )
     SELECT stream, min(revision) + 1 AS first_missing FROM steps WHERE following > revision + 1 GROUP BY stream
 """
@@ -261,8 +268,25 @@ def _histogram(streams: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _gaps(timeline: Timeline, gaps: pl.DataFrame) -> pl.DataFrame:
+def _with_what_stands_between(streams: pl.DataFrame, whole: Timeline) -> pl.DataFrame:
+    """Return the streams without counting a revision as missing where there is a link or another record of the server's own types."""
+    between = (
+        whole.sql(_BETWEEN)
+        .pl()
+        .join(streams.select("stream", "first_revision", "last_revision"), on="stream")
+        .filter(pl.col("revision").is_between("first_revision", "last_revision"))
+        .group_by("stream")
+        .agg(pl.len().cast(pl.Int64).alias("between"))
+    )
+    missing = (pl.col("missing") - pl.col("between").fill_null(0)).clip(lower_bound=0)
+    return streams.join(between, on="stream", how="left", maintain_order="left").with_columns(missing=missing).drop("between")
+
+
+def _gaps(whole: Timeline, gaps: pl.DataFrame) -> pl.DataFrame:
     columns = ("stream", "missing", "first_missing", "first_revision", "last_revision")
     if gaps.is_empty():
         return gaps.with_columns(first_missing=pl.lit(None, dtype=pl.Int64)).select(columns)
-    return gaps.join(timeline.sql(_FIRST_MISSING).pl(), on="stream", how="left", maintain_order="left").select(columns)
+    asked = _FIRST_MISSING.format(
+        streams=", ".join(map(quoted, gaps["stream"])), firsts=", ".join(map(str, gaps["first_revision"])), end=MAX_POSITION
+    )
+    return gaps.join(whole.sql(asked).pl(), on="stream", how="left", maintain_order="left").select(columns)

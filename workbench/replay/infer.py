@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import unicodedata
 
 from workbench.projection.declaration import RESERVED
 from workbench.projection.plan import Kind
@@ -125,8 +126,8 @@ def _field_names(keys: dict[str, Found]) -> dict[str, str]:
     """Return for each key the name of its field: the key itself where that can be one."""
     names: dict[str, str] = {}
     for key in keys:
-        name = re.sub(r"\W", "_", key).lstrip("_") or "field"
-        if name[0].isdigit():
+        name = _identifier(key).lstrip("_") or "field"
+        if not name.isidentifier():
             name = f"field_{name}"
         while name in RESERVED or keyword.iskeyword(name) or name in _WORDS or name in names.values() or (name != key and name in keys):
             name += "_"
@@ -134,8 +135,13 @@ def _field_names(keys: dict[str, Found]) -> dict[str, str]:
     return names
 
 
+def _identifier(text: str) -> str:
+    """Return text with a ``_`` for what cannot stand in a name, and in the form in which Python knows names: ``ﬁeld`` is ``field``."""
+    return "".join(letter if f"a{letter}".isidentifier() else "_" for letter in unicodedata.normalize("NFKC", text))
+
+
 def _class_name(category: str) -> str:
-    name = "".join(part[:1].upper() + part[1:] for part in re.split(r"\W|_", category))
+    name = "".join(part[:1].upper() + part[1:] for part in _identifier(category).split("_"))
     return (
         name
         if name.isidentifier() and name not in _WORDS and not keyword.iskeyword(name)
@@ -148,8 +154,9 @@ def _annotation(kind: Kind) -> str:
 
 
 def _text(value: str) -> str:
-    """Return text as a literal; one of JSON is one of Python too."""
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    """Return text as a literal: that of JSON, which is one of Python too, but for letters that cannot be seen."""
+    literal = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in literal)
 
 
 def _share(part: int, whole: int) -> str:

@@ -22,7 +22,8 @@ _OURS = "__workbench_projections__"
 def load_projection(text: str) -> Source:
     """Return what a text names: ``FILE.py:NAME``, ``MODULE:NAME``, or a category. Runs the file or module that it names.
 
-    A file is run anew each time. Files and modules find what stands beside them: the file's directory, or the current one, is put
+    A file is run anew each time, unless the program has imported it as a module: that one is taken as it is, so that its classes stay the
+    same; reload it after an edit. Files and modules find what stands beside them: the file's directory, or the current one, is put
     into Python's path.
 
     Raises
@@ -80,6 +81,9 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InvalidProjection(f"There is no file {path}: --projection takes FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
     path, name = path.resolve(), path.stem
+    imported = sys.modules.get(name)
+    if imported is not None and not hasattr(imported, _OURS) and _is_of(imported, path):
+        return imported
     spec = importlib.util.spec_from_file_location(name, path)
     if not name.isidentifier() or spec is None or _is_taken(name):
         # Under its own name the processes that share the work of a fold could not find it.
@@ -98,6 +102,12 @@ def _from_file(path: Path) -> ModuleType:
             raise _failed(error, str(path)) from error
         raise
     return module
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    """Whether a module was imported from a file."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(file).resolve() == path
 
 
 def _is_taken(name: str) -> bool:
