@@ -139,7 +139,7 @@ def test_on_a_terminal_the_lines_of_an_export_have_no_times(store: Store, tmp_pa
 def test_each_line_of_a_schedule_to_a_log_begins_with_the_time(tmp_path: Path) -> None:
     pipeline = tmp_path / "nightly.yaml"
     pipeline.write_text("source: esdb://127.0.0.1:1?tls=false\nlake: lake\nschedule: 0 * * * *\njobs:\n  copy: {export: everything}\n")
-    due = workbench("schedule", "due", pipeline)
+    due = workbench("schedule", "due", pipeline, "--now", "2026-03-01T00:30:00Z")
     out, err = due.communicate(timeout=120)
     assert undated(err) == "Nothing is due.\n", (out, err)
     _times(err, lines=1)
