@@ -46,7 +46,7 @@ def _build(snapshot: Snapshot, file: Path) -> None:
             connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
             # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.
             for epoch in in_log_order(snapshot.files):
-                snapshot.queries.pages.verify(epoch, columns=EVENT_SCHEMA.names)
+                snapshot.queries.checks.verify(epoch, columns=EVENT_SCHEMA.names)
                 rows = snapshot.queries.select(connection, epoch)
                 connection.execute(f"INSERT INTO events SELECT * FROM ({rows}) ORDER BY position, prepare_position")
             info = read_info(snapshot)

@@ -13,7 +13,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +25,9 @@ from pyarrow import fs
 from workbench.errors import StorageFull
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.format import CLUSTER, DataFile, FileName, added_file
-from workbench.lake.place import Place, diagnosis, discard, translated, translation
-from workbench.lake.runs import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileStatistics, new_writer, row_group_rows, sorted_by_stream
+from workbench.lake.parquet import Footer, Malformed, read_footer
+from workbench.lake.place import Place, damaged, diagnosis, discard, translated, translation
+from workbench.lake.runs import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileWriter, row_group_rows, sorted_by_stream
 from workbench.lake.sums import Sum, live_files, sealed, sum_of
 
 FAN = 4
@@ -37,8 +37,8 @@ EPOCH_BYTES = 256 * 2**20
 EPOCH_ROWS = 1_000_000
 """The most that an epoch holds. Reading in log order sorts one epoch at a time, so this bounds a reader's memory."""
 
-FILE_BYTES = 128 * 2**20
-"""The size at which the next file of an epoch is begun."""
+FILE_BYTES = 64 * 2**20
+"""The size at which the next file of an epoch is begun. A file is held in memory until it is whole."""
 
 MERGE_BYTES = 128 * 2**20
 MERGE_INPUTS = 256
@@ -179,18 +179,15 @@ def _write_epoch(place: Place, filesystem: fs.FileSystem, units: Sequence[Unit])
     names: list[str] = []
     actions: list[AddAction] = []
     try:
-        rows = _in_row_groups(merged([_Cursor(filesystem, unit) for unit in units]))
+        rows = _in_row_groups(merged([_Cursor(place, filesystem, unit) for unit in units]))
         pending = next(rows, None)
         while pending is not None:
-            name = FileName("epoch", first, last, len(names), token).text
-            names.append(name)
-            statistics = FileStatistics()
-            with filesystem.open_output_stream(name) as sink, new_writer(sink) as writer:
-                while pending is not None and sink.tell() < FILE_BYTES:
-                    statistics.add(pending)
-                    writer.write_table(pending, row_group_size=pending.num_rows)
-                    pending = next(rows, None)
-            actions.append(statistics.action(name, size=filesystem.get_file_info(name).size, data_change=False))
+            file = FileWriter()
+            while pending is not None and file.bytes < FILE_BYTES:
+                file.write(pending, row_group_size=pending.num_rows)
+                pending = next(rows, None)
+            name = FileName("epoch", first, last, len(names), token)
+            actions.append(file.finish(name, names, filesystem=filesystem, data_change=False))
     except BaseException as error:
         discard(place, filesystem, names)
         if isinstance(error, (OSError, pa.ArrowException)):
@@ -234,7 +231,8 @@ def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 class _Cursor:
     """Walks through a unit, one row group at a time, and gives its rows out stream by stream."""
 
-    def __init__(self, filesystem: fs.FileSystem, unit: Unit) -> None:
+    def __init__(self, place: Place, filesystem: fs.FileSystem, unit: Unit) -> None:
+        self._place = place
         self._filesystem = filesystem
         self._groups = self._row_groups(unit)
         self._given = 0
@@ -260,9 +258,12 @@ class _Cursor:
         return rows
 
     def _load(self) -> None:
-        name, group, metadata = self._groups.pop(0)
-        with self._filesystem.open_input_file(name) as source:
-            self._rows = pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True).read_row_group(group).cast(EVENT_SCHEMA)
+        file, group, footer = self._groups.pop(0)
+        with self._filesystem.open_input_file(file.path) as source:
+            if self._place.directory is not None:  # of an object store that would fetch all twice
+                self._check(source, file, group, footer)
+            parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+            self._rows = parquet.read_row_group(group).cast(EVENT_SCHEMA)
         self._given = 0
         # Where each stream ends: rows of one stream stand together.
         streams = pc.run_end_encode(self._rows.column("stream").combine_chunks(), run_end_type=pa.int64())
@@ -270,10 +271,20 @@ class _Cursor:
         categories = self._rows.column("category").take(pa.array([end - 1 for end in self._ends], pa.int64()))
         self._keys: list[tuple[str, str]] = list(zip(categories.to_pylist(), streams.values.to_pylist(), strict=True))
 
-    def _row_groups(self, unit: Unit) -> list[tuple[str, int, Any]]:
-        groups: list[tuple[str, int, Any]] = []
+    def _check(self, source: pa.NativeFile, file: DataFile, group: int, footer: Footer) -> None:
+        for name in footer.names:
+            try:
+                footer.chunk(group, name).check(source)
+            except Malformed as error:
+                raise damaged(self._place, file, f"{error}, in column {name}, row group {group}") from None
+
+    def _row_groups(self, unit: Unit) -> list[tuple[DataFile, int, Footer]]:
+        groups: list[tuple[DataFile, int, Footer]] = []
         for file in unit.files:
-            with self._filesystem.open_input_file(file.path) as source:
-                metadata = pq.ParquetFile(source).metadata
-            groups += [(file.path, group, metadata) for group in range(metadata.num_row_groups)]
+            try:
+                with self._filesystem.open_input_file(file.path) as source:
+                    footer = read_footer(source, digest=file.content_digest, columns=EVENT_SCHEMA.names)
+            except Malformed as error:
+                raise damaged(self._place, file, str(error)) from None
+            groups += [(file, group, footer) for group in range(footer.groups)]
         return groups

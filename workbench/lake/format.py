@@ -223,6 +223,12 @@ class DataFile:
     """The SHA-256 of what the log says of the file, as a number: name, size, rows and all bounds."""
 
     @property
+    def content_digest(self) -> str | None:
+        """The digest of the file's footer, which holds those of its data; None of a file that was written without."""
+        name = FileName.parse(self.path)
+        return None if name is None else name.digest
+
+    @property
     def range(self) -> tuple[int, int]:
         """The range of positions of the run, or of the whole epoch."""
         return self.epoch or (self.first_position, self.last_position)
@@ -239,15 +245,24 @@ class DataFile:
         return (*self.range, self.first_prepare, 0)
 
 
-_NAME = re.compile(r"(?P<kind>run|epoch)-(?P<first>\d+)-(?P<last>\d+)-(?P<part>\d+)-(?P<token>[0-9a-f]+)\.parquet")
+_NAME = re.compile(
+    r"(?P<kind>run|epoch)-(?P<first>\d+)-(?P<last>\d+)-(?P<part>\d+)-(?P<token>[0-9a-f]+)(-(?P<digest>[0-9a-f]{32}))?\.parquet"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FileName:
     """The name of a file, which says what it is without a look inside.
 
-    >>> FileName("run", 17, 4711, 0, "c0ffee").text
-    'run-17-4711-0-c0ffee.parquet'
+    >>> FileName("run", 17, 4711, 0, "c0ffeec0ffee", "0" * 32).text
+    'run-17-4711-0-c0ffeec0ffee-00000000000000000000000000000000.parquet'
+
+    Attributes
+    ----------
+    token
+        What is in no other name, as two writers may write the same file at the same time.
+    digest
+        Of the content, see `workbench.lake.parquet`; None of files up to format 2.
     """
 
     kind: str
@@ -255,17 +270,19 @@ class FileName:
     last: int
     part: int
     token: str
+    digest: str | None = None
 
     @property
     def text(self) -> str:
-        return f"{self.kind}-{self.first}-{self.last}-{self.part}-{self.token}.parquet"
+        digest = "" if self.digest is None else f"-{self.digest}"
+        return f"{self.kind}-{self.first}-{self.last}-{self.part}-{self.token}{digest}.parquet"
 
     @classmethod
     def parse(cls, text: str) -> FileName | None:
         found = _NAME.fullmatch(text)
         if found is None:
             return None
-        return cls(found["kind"], int(found["first"]), int(found["last"]), int(found["part"]), found["token"])
+        return cls(found["kind"], int(found["first"]), int(found["last"]), int(found["part"]), found["token"], found["digest"])
 
 
 def data_files(table: DeltaTable) -> tuple[DataFile, ...]:

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 def open_lake(path: str | Path, *, category: CategoryRule = "first", storage_options: Mapping[str, str] | None = None) -> Lake:
     """Open the lake at ``path`` for reading, as it is now. Reads Delta's log only.
 
-    What a question reads is checked first, once for each opened lake: the size of a file, and the checksums of the pages in the columns
-    and row groups that the question can reach; so a damaged page is an error and never a wrong number. It costs a tenth of the time of
-    the first question where much is read (2.5 GB/s), and 15 ms for each file of 128 MiB. `sql` checks when it is called, and all that
-    the query could reach without its LIMIT; `events` when its frame is executed. Of an object store each page is checked as it comes.
-    Parquet keeps no checksum of a footer: what can be told of its damage beyond its form, `Lake.verify` tells.
+    The log is checked against its own sums, so that no commit can be lost unseen. What a question reads is checked first, once for each
+    opened lake: the size of a file, its footer, and the digests of the columns and row groups that the question can reach; so a damaged
+    file is an error and never a wrong number. `sql` checks when it is called, and all that the query could reach without its LIMIT;
+    `events` when its frame is executed. Of an object store the checksum of each page is compared as it comes.
 
     Parameters
     ----------
@@ -106,9 +105,9 @@ class Lake:
     def verify(self) -> None:
         """Read every file of this version as a whole, and make sure that it is what was written.
 
-        Sizes, row counts, the checksum of each page, that all of it decodes, and that the bounds in the footers hold, by which readers
-        skip what they need not read. Every question checks the pages that it reads by itself (see `open_lake`): this is for a disk or a
-        copy that is in doubt. It takes about as long as reading all columns of all events.
+        Sizes, row counts, footers, the digest of each column chunk, that all of it decodes, and that the bounds hold by which readers
+        skip what they need not read, those in the footers and those in the log. Every question checks what it reads by itself (see
+        `open_lake`): this is for a disk or a copy that is in doubt. It takes about as long as reading all columns of all events.
 
         Raises
         ------

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from pyarrow import fs
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.format import STATISTICS, TABLE, DataFile, Identity, identity_of, table_configuration
-from workbench.lake.parquet import Malformed, RowGroup, check_pages, read_footer
+from workbench.lake.parquet import Footer, Malformed, read_footer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|os error (28|122|27)\b", re.IGNORECASE)
@@ -178,18 +179,22 @@ def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
             with filesystem.open_input_file(file.path) as source:
                 if source.size() != file.bytes:
                     return damaged(place, file, f"it has {source.size()} bytes and was written with {file.bytes}")
-                parquet = pq.ParquetFile(source)
+                footer = read_footer(source, digest=file.content_digest, columns=EVENT_SCHEMA.names)
+                for group in range(footer.groups):
+                    for name in footer.names:
+                        footer.chunk(group, name).check(source)
+                parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+                found: list[dict[str, Any]] = []
                 rows = 0
-                for number, group in enumerate(read_footer(source)):
-                    for chunk in group.chunks.values():
-                        source.seek(chunk.start)
-                        check_pages(source.read(chunk.size), values=chunk.values)
-                    read = parquet.read_row_group(number)
+                for group in range(footer.groups):
+                    read = parquet.read_row_group(group)
                     read.validate(full=True)
-                    _check_bounds(read, group)
+                    _check_bounds(read, footer, group)
+                    found.append({name: pc.min_max(read.column(name)).as_py() for name in _BOUNDED})
                     rows += read.num_rows
                 if rows != file.rows:
                     raise Malformed(f"it has {rows} rows and was written with {file.rows}")
+                _check_description(file, found)
         except FileNotFoundError:
             if file.path not in {Path(uri).name for uri in place.open().file_uris()}:
                 return LakeError(
@@ -204,19 +209,36 @@ def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
     return None
 
 
-def _check_bounds(rows: pa.Table, group: RowGroup) -> None:
+_BOUNDED = ("position", "prepare_position", "recorded_ticks", "stream", "category", "type")
+
+
+def _check_bounds(rows: pa.Table, footer: Footer, group: int) -> None:
     """Make sure that the bounds in the footer hold, by which readers skip row groups."""
     for name in STATISTICS:
-        chunk = group.chunks[name]
-        if chunk.least is None or chunk.greatest is None:
+        bounds = footer.chunk(group, name).bounds
+        if bounds is None:
             continue
-        values = rows.column(name)
-        text = pa.types.is_string(values.type)
-        found = pc.min_max(values if text else values.cast(pa.int64())).as_py()
-        bounds = (chunk.least, chunk.greatest)
-        least, greatest = (bound.decode() if text else int.from_bytes(bound, "little", signed=True) for bound in bounds)
-        if not least <= found["min"] <= found["max"] <= greatest:
+        found = pc.min_max(rows.column(name)).as_py()
+        if not bounds[0] <= found["min"] <= found["max"] <= bounds[1]:
             raise Malformed(f"the bounds of column {name} in its footer do not hold")
+
+
+def _check_description(file: DataFile, found: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that what the log says of a file holds: positions and times exactly, names as bounds that may have been cut."""
+    least = {name: min(group[name]["min"] for group in found) for name in _BOUNDED}
+    greatest = {name: max(group[name]["max"] for group in found) for name in _BOUNDED}
+    exact = {
+        "position": (file.first_position, file.last_position) == (least["position"], greatest["position"]),
+        "prepare_position": file.first_prepare == least["prepare_position"],
+        "recorded_ticks": (file.first_ticks, file.last_ticks) == (least["recorded_ticks"], greatest["recorded_ticks"]),
+    }
+    names = {
+        name: getattr(file, f"least_{name}") <= least[name] <= greatest[name] <= getattr(file, f"greatest_{name}")
+        for name in ("stream", "category", "type")
+    }
+    wrong = [name for name, holds in {**exact, **names}.items() if not holds]
+    if wrong:
+        raise Malformed(f"the bounds of column {wrong[0]} in the lake's log do not hold")
 
 
 def damaged(place: Place, file: DataFile, what: str) -> LakeDamaged:

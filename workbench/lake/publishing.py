@@ -175,7 +175,7 @@ class Press:
         if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.hides and not timeline.follows:
             conditions = Conditions.of(timeline, rule=snapshot.rule)
             for files in _together(conditions.files(snapshot.files)):
-                snapshot.queries.pages.verify(files, columns=(*columns, "type"), conditions=conditions)
+                snapshot.queries.checks.verify(files, columns=(*columns, "type"), conditions=conditions)
                 yield snapshot.queries.select(self._connection, files, conditions=conditions.unproven(files))
             return
         reader = timeline.sql(f"SELECT {', '.join(columns)}, type FROM events").to_arrow_reader(_ROWS_OF_A_BATCH)

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
+from workbench.lake.checks import Checks
 from workbench.lake.conditions import LAST_DASH, Conditions, quoted
 from workbench.lake.format import DataFile
 from workbench.lake.overlay import KEY, Layer
-from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translated, translation
 from workbench.server_streams import EXPRESSION
 
@@ -43,7 +43,7 @@ class Queries:
         self._rule = rule
         self._opening = Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
-        self.pages = Pages(place)
+        self.checks = Checks(place)
         """Checks what is about to be read, which DuckDB itself does not."""
 
     def relation(
@@ -71,12 +71,12 @@ class Queries:
         with self.translated(files):
             for name, table in (tables or {}).items():
                 connection.register(name, table)
-            self.pages.verify(files, columns=(), conditions=conditions)
+            self.checks.verify(files, columns=(), conditions=conditions)
             view = self.select(connection, files, conditions=conditions, hidden=hidden, layer=layer)
             connection.execute(f"CREATE TEMP VIEW {VIEW} AS {view}")
             relation = connection.sql(sql)
             if relation is not None:
-                self.pages.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
+                self.checks.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
         if relation is None:
             raise QueryError(f"The SQL gives no rows: ask with SELECT over the view {VIEW}.")
         return relation

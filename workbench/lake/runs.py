@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from workbench.events import EVENT_SCHEMA, format_time
 from workbench.lake.format import STATISTICS, FileName
+from workbench.lake.parquet import seal
 
 ROW_GROUP_ROWS = 16_384
 ROW_GROUP_BYTES = 8 * 2**20
@@ -30,6 +31,7 @@ _DICTIONARY = ["stream", "category", "type", "is_json"]
 _INTEGERS = ("position", "prepare_position", "revision", "recorded_at", "recorded_ticks")
 _PAYLOAD = ("data", "metadata", "data_bytes", "metadata_bytes")
 _PREFIX = 64
+_BUFFER_BYTES = 2**20
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -73,8 +75,42 @@ def runs_of(rows: pa.Table, *, most: int = RUN_BYTES) -> Iterator[pa.Table]:
         first = last
 
 
+class FileWriter:
+    """Writes one file of events, in memory until it is whole, so that its name can hold the digest of its content."""
+
+    def __init__(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = new_writer(self._sink)
+        self._statistics = FileStatistics()
+        self._groups = 0
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes the file has so far."""
+        return int(self._sink.tell())
+
+    def write(self, rows: pa.Table, *, row_group_size: int) -> None:
+        """Add rows, which are not none, in row groups of so many rows."""
+        self._statistics.add(rows)
+        self._writer.write_table(rows, row_group_size=row_group_size)
+        self._groups += -(-rows.num_rows // row_group_size)
+
+    def finish(self, name: FileName, names: list[str], *, filesystem: fs.FileSystem, data_change: bool) -> AddAction:
+        """Write the file, put its name to the names of those that were begun, and return the action that adds it."""
+        sealed = seal(self._writer, self._sink, groups=self._groups)
+        names.append(replace(name, digest=sealed.digest).text)
+        # deltalake's streams take bytes, and only a buffered stream makes them of Arrow's buffers.
+        with pa.BufferedOutputStream(filesystem.open_output_stream(names[-1]), _BUFFER_BYTES) as sink:
+            for part in sealed.parts:
+                sink.write(part)
+        return self._statistics.action(names[-1], size=sealed.size, data_change=data_change)
+
+
 def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
-    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat)."""
+    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat).
+
+    The checksums of pages are for readers that do not know the digests of `workbench.lake.parquet`.
+    """
     return pq.ParquetWriter(
         sink,
         EVENT_SCHEMA,
@@ -132,20 +168,14 @@ class FileStatistics:
         )
 
 
-def run_name(rows: pa.Table, *, part: int, token: str) -> str:
-    """Return the name of the file for a run of rows that are in log order."""
+def write_run(rows: pa.Table, names: list[str], *, part: int, token: str, filesystem: fs.FileSystem) -> AddAction:
+    """Sort rows that are in log order, write them as one file, and return the action that adds it; `names` says which were begun."""
     position = rows.column("position")
-    return FileName("run", position[0].as_py(), position[-1].as_py(), part, token).text
-
-
-def write_run(rows: pa.Table, name: str, *, filesystem: fs.FileSystem) -> AddAction:
-    """Sort rows that are in log order, write them as one file, and return the action that adds it."""
     ordered = sorted_by_stream(rows)
-    statistics = FileStatistics()
-    statistics.add(ordered)
-    with filesystem.open_output_stream(name) as sink, new_writer(sink) as writer:
-        writer.write_table(ordered, row_group_size=row_group_rows(ordered))
-    return statistics.action(name, size=filesystem.get_file_info(name).size, data_change=True)
+    file = FileWriter()
+    file.write(ordered, row_group_size=row_group_rows(ordered))
+    name = FileName("run", position[0].as_py(), position[-1].as_py(), part, token)
+    return file.finish(name, names, filesystem=filesystem, data_change=True)
 
 
 def _bound(value: Any, *, upper: bool) -> Any:

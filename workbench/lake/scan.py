@@ -14,10 +14,10 @@ from polars.io.plugins import register_io_source
 
 from workbench.errors import LakeDamaged, WorkbenchError
 from workbench.events import CategoryRule
+from workbench.lake.checks import Checks
 from workbench.lake.conditions import LAST_DASH, Conditions
 from workbench.lake.format import DataFile, in_log_order
 from workbench.lake.overlay import EVENT, FORK, KEY, Layer
-from workbench.lake.pages import Pages
 from workbench.lake.place import Place, diagnosis, translation
 
 _HIDES = ("gone", "least_revision", "least_time")
@@ -29,7 +29,7 @@ def log_order(
     *,
     conditions: Conditions,
     place: Place,
-    pages: Pages,
+    checks: Checks,
     rule: CategoryRule,
     hidden: Callable[[], pl.DataFrame] | None,
     layer: Callable[[], Layer] | None,
@@ -59,7 +59,7 @@ def log_order(
         if rule == "last" and "category" in asked:
             asked.add("stream")
         for epoch, after, upto in _epochs(files, always=over is not None):
-            pages.verify(epoch, columns=asked & set(EVENT), conditions=conditions)
+            checks.verify(epoch, columns=asked & set(EVENT), conditions=conditions)
             frame = _filtered(_scan(epoch, place, rule), conditions)
             if over is None or over.settled:
                 frame = _without(frame, held_back)

@@ -99,7 +99,7 @@ class Snapshot:
             conditions.files(self.files),
             conditions=conditions,
             place=self.place,
-            pages=self.queries.pages,
+            checks=self.queries.checks,
             rule=self.rule,
             hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
             layer=(lambda: self._over(timeline, conditions)) if timeline.edits or timeline.follows else None,

@@ -42,7 +42,7 @@ from workbench.lake.format import (
 from workbench.lake.place import Place, discard, translated
 from workbench.lake.query import Queries
 from workbench.lake.recorded import RecordedEvents
-from workbench.lake.runs import run_name, runs_of, write_run
+from workbench.lake.runs import runs_of, write_run
 from workbench.lake.snapshot import Snapshot
 from workbench.lake.sums import Sum, live_files, sealed, sum_of
 
@@ -275,8 +275,7 @@ class LakeWriter:
         token = secrets.token_hex(6)
         actions: list[AddAction] = []
         for part, rows in enumerate(runs_of(batch) if batch.num_rows else ()):
-            names.append(run_name(rows, part=part, token=token))
-            actions.append(write_run(rows, names[-1], filesystem=self._filesystem))
+            actions.append(write_run(rows, names, part=part, token=token, filesystem=self._filesystem))
         return actions
 
     def _commit(self, actions: Sequence[AddAction], checkpoint: Checkpoint) -> None:

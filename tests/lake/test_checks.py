@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -12,14 +14,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lake.histories import Row, checkpoint_at, lake_of, open_writer, row, rows_of, table, write
+from tests.lake.histories import START, Row, checkpoint_at, lake_of, open_writer, row, rows_of, table, write
 from workbench.errors import LakeDamaged
 from workbench.events import EVENT_SCHEMA
-from workbench.lake import Lake, open_lake, pages, runs
-from workbench.lake.parquet import Malformed, check_pages, read_footer
+from workbench.lake import Lake, open_lake, runs
+from workbench.lake.format import FileName
+from workbench.lake.parquet import Chunk, Footer, Malformed, read_footer
 from workbench.lake.query import _columns_read
 
 _RANDOM = random.Random(11)  # for payloads that do not compress, so that many a flipped bit would decompress
@@ -53,10 +57,17 @@ def flip(file: Path, at: int, *, bits: int = 0x15) -> None:
     file.write_bytes(data)
 
 
+def footer_of(file: Path) -> Footer:
+    """Read and check the footer of a file."""
+    name = FileName.parse(file.name)
+    assert name is not None
+    with file.open("rb") as source:
+        return read_footer(source, digest=name.digest, columns=EVENT_SCHEMA.names)
+
+
 def flip_page(file: Path, column: str, *, group: int = 0) -> None:
     """Flip bits in the last page of a column."""
-    with file.open("rb") as source:
-        chunk = read_footer(source)[group].chunks[column]
+    chunk = footer_of(file).chunk(group, column)
     flip(file, chunk.start + chunk.size - 3)
 
 
@@ -128,10 +139,10 @@ def test_only_the_row_groups_that_can_hold_what_is_asked_for_are_checked(tmp_pat
             question()
 
 
-def test_a_page_is_checked_once_for_an_opened_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_is_checked_once_for_an_opened_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake, _ = one_file(tmp_path)
     checked: list[int] = []
-    monkeypatch.setattr(pages, "check_pages", lambda _, *, values: checked.append(values))
+    monkeypatch.setattr(Chunk, "check", lambda chunk, _: checked.append(chunk.start))
     lake.sql("select type from events").fetchall()
     lake.sql("select type from events").fetchall()
     lake.refresh().timeline.events().select("type").collect()
@@ -151,13 +162,20 @@ def test_a_lake_that_is_whole_is_verified_run_or_epoch(tmp_path: Path) -> None:
     open_lake(tmp_path).verify()
 
 
-def test_verify_finds_bounds_by_which_readers_would_skip_what_is_there(tmp_path: Path) -> None:
+def test_verify_holds_what_the_log_says_of_a_file_against_its_rows(tmp_path: Path) -> None:
+    """As in lakes up to format 2, whose log proves nothing of itself."""
     _, file = one_file(tmp_path)
-    whole = file.read_bytes()
-    # The greatest stream, as the row group's statistics have it, in the footer: the last of the copies in the file.
-    flip(file, whole.rindex(b"user-6") + 5, bits=2)
-    with pytest.raises(LakeDamaged, match=rf"{file.name}.*bounds of column stream"):
-        open_lake(tmp_path).verify()
+    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "2"}, raise_if_not_exists=False)
+    commit = tmp_path / "events" / "_delta_log" / f"{1:020}.json"
+    whole = commit.read_text()
+    edits = {"position": ("10", "11"), "recorded_ticks": (f"{START + 10**8}", f"{START}"), "stream": (r"\"user-0\"", r"\"user-1\"")}
+    for name, (old, new) in edits.items():
+        assert whole.count(rf"\"{name}\": {old}") == 1
+        commit.write_text(whole.replace(rf"\"{name}\": {old}", rf"\"{name}\": {new}"))
+        with pytest.raises(LakeDamaged, match=rf"{file.name}.*bounds of column {name} in the lake's log"):
+            open_lake(tmp_path).verify()
+    commit.write_text(whole)
+    open_lake(tmp_path).verify()
 
 
 def test_verify_finds_a_file_of_another_size_and_one_that_is_missing(tmp_path: Path) -> None:
@@ -191,7 +209,118 @@ def test_a_plan_tells_what_a_query_reads(tmp_path: Path, sql: str, columns: set[
         assert set(_columns_read(connection, connection.sql(sql))) == columns
 
 
-# -- reading Parquet
+# -- the proof that a file carries
+
+
+def test_every_file_names_the_digest_of_its_footer_run_or_epoch(tmp_path: Path) -> None:
+    write(tmp_path, LOG, batch=40)
+    with open_writer(tmp_path) as writer:
+        writer.cluster()
+        more = row(100_000, "user-1", revision=900)
+        writer.append(table([more]), checkpoint_at(more))
+    files = open_lake(tmp_path).files()
+    assert {Path(file).name.partition("-")[0] for file in files} == {"run", "epoch"}
+    for file in map(Path, files):
+        content = file.read_bytes()
+        footer = content[-8 - int.from_bytes(content[-8:-4], "little") :]
+        assert file.stem.endswith(f"-{hashlib.sha256(footer).hexdigest()[:32]}")
+
+
+def test_a_footer_holds_the_digest_of_each_column_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "ROW_GROUP_ROWS", 64)
+    _, file = one_file(tmp_path)
+    content, footer, expected = file.read_bytes(), footer_of(file), pq.read_metadata(file)
+    assert footer.groups == expected.num_row_groups == 5
+    for group in range(footer.groups):
+        for index, name in enumerate(EVENT_SCHEMA.names):
+            column, chunk = expected.row_group(group).column(index), footer.chunk(group, name)
+            assert name == column.path_in_schema
+            assert (chunk.start, chunk.size) == (column.dictionary_page_offset or column.data_page_offset, column.total_compressed_size)
+            assert chunk.digest == hashlib.sha256(content[chunk.start : chunk.start + chunk.size]).digest()[:16]
+
+
+def test_a_stream_whose_name_is_what_stands_in_for_digests_is_no_harm(tmp_path: Path) -> None:
+    rows = [row(10, "workbench." * 200), row(20, "x")]
+    lake = lake_of(tmp_path, rows)
+    assert rows_of(lake.timeline.events().collect()) == rows
+    lake.verify()
+
+
+def damaged_lakes(path: Path, *, footer: bool, flips: int) -> Iterator[Path]:
+    """Yield the one file of a lake after each of some flips of a bit, in its footer or in its data, each alone."""
+    _, file = one_file(path)
+    whole, chosen = file.read_bytes(), random.Random(13)
+    end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for number in range(flips):
+        flip(file, chosen.randrange(end, len(whole)) if footer else chosen.randrange(end), bits=1 << number % 8)
+        yield file
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("read", [by_polars, by_duckdb])
+def test_a_flipped_bit_in_a_footer_is_an_error_of_the_workbench_for_whoever_reads(tmp_path: Path, read: Callable[[Lake], object]) -> None:
+    for file in damaged_lakes(tmp_path, footer=True, flips=60):
+        for ask in (read, Lake.verify):
+            with pytest.raises(LakeDamaged, match=f"{file.name}.*footer|{file.name}.*does not end as a Parquet file"):
+                ask(open_lake(tmp_path))
+
+
+@pytest.mark.parametrize("footer", [True, False])
+def test_verify_finds_every_flipped_bit_of_the_data(tmp_path: Path, footer: bool) -> None:
+    expected = by_duckdb(lake_of(tmp_path / "whole", LOG, batch=len(LOG)))
+    for _ in damaged_lakes(tmp_path / "lake", footer=footer, flips=500):
+        lake = open_lake(tmp_path / "lake")
+        try:
+            lake.verify()
+        except LakeDamaged:
+            continue
+        assert by_duckdb(lake) == expected  # the magic at the beginning, which nobody reads
+
+
+def test_a_clustering_merges_no_damaged_file(tmp_path: Path) -> None:
+    write(tmp_path, LOG, batch=50)
+    file = Path(open_lake(tmp_path).files()[0])
+    whole = file.read_bytes()
+    for at in (len(whole) - 40, 60):
+        flip(file, at)
+        with open_writer(tmp_path) as writer, pytest.raises(LakeDamaged, match=file.name):
+            writer.cluster()
+        file.write_bytes(whole)
+
+
+# -- files that were written before there were digests
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    with tarfile.open(Path(__file__).with_name("format-2.tar.xz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "lake"
+
+
+@pytest.mark.parametrize("read", [by_polars, by_duckdb, Lake.verify])
+def test_a_flipped_bit_in_a_page_of_an_older_file_is_an_error(older: Path, read: Callable[[Lake], object]) -> None:
+    file = Path(open_lake(older).files()[0])
+    with file.open("rb") as source:
+        footer = read_footer(source, digest=None, columns=EVENT_SCHEMA.names)
+    for column in EVENT_SCHEMA.names:
+        whole, chunk = file.read_bytes(), footer.chunk(0, column)
+        flip(file, chunk.start + chunk.size - 3)
+        with pytest.raises(LakeDamaged, match=file.name):
+            read(open_lake(older))
+        file.write_bytes(whole)
+
+
+@given(at=st.integers(0, 10_000), bit=st.integers(0, 7), cut=st.integers(0, 30))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_footer_is_read_or_refused_and_never_worse(at: int, bit: int, cut: int) -> None:
+    data = bytearray(_FILE)
+    data[at % len(data)] ^= 1 << bit
+    file = bytes(data[: len(data) - (cut if cut < 5 else 0)])
+    try:
+        assert read_footer(io.BytesIO(file), digest=None, columns=EVENT_SCHEMA.names).groups >= 0
+    except Malformed as error:
+        assert str(error)  # noqa: PT017
 
 
 def parquet_of(rows: list[Row], *, row_group_size: int) -> bytes:
@@ -201,35 +330,4 @@ def parquet_of(rows: list[Row], *, row_group_size: int) -> bytes:
     return sink.getvalue()
 
 
-def test_a_footer_says_what_pyarrow_reads_in_it() -> None:
-    file = parquet_of(LOG, row_group_size=64)
-    expected = pq.read_metadata(io.BytesIO(file))
-    groups = read_footer(io.BytesIO(file))
-    assert [group.rows for group in groups] == [expected.row_group(number).num_rows for number in range(expected.num_row_groups)]
-    for number, group in enumerate(groups):
-        for index, (name, chunk) in enumerate(group.chunks.items()):
-            column = expected.row_group(number).column(index)
-            assert name == column.path_in_schema
-            assert chunk.start == (column.dictionary_page_offset or column.data_page_offset)
-            assert (chunk.size, chunk.values) == (column.total_compressed_size, column.num_values)
-            check_pages(file[chunk.start : chunk.start + chunk.size], values=chunk.values)
-        statistics = expected.row_group(number).column(2).statistics
-        stream = group.chunks["stream"]
-        assert (stream.least, stream.greatest) == (statistics.min.encode(), statistics.max.encode())
-
-
 _FILE = parquet_of(LOG[:40], row_group_size=16)
-
-
-@given(at=st.integers(0, len(_FILE) - 1), bit=st.integers(0, 7), cut=st.integers(0, 30))
-@settings(max_examples=300, deadline=None)
-def test_damaged_bytes_are_read_or_refused_and_never_worse(at: int, bit: int, cut: int) -> None:
-    data = bytearray(_FILE)
-    data[at] ^= 1 << bit
-    file = bytes(data[: len(data) - (cut if cut < 5 else 0)])
-    try:
-        for group in read_footer(io.BytesIO(file)):
-            for chunk in group.chunks.values():
-                check_pages(file[chunk.start : chunk.start + chunk.size], values=chunk.values)
-    except Malformed as error:
-        assert str(error)  # noqa: PT017
