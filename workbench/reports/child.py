@@ -3,6 +3,9 @@
 :mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.child``, in the notebook's folder. It reads a request,
 one JSON object, from its standard input, and answers with an outcome, one JSON object, on its standard output. The outcome comes
 from the exception, never from the executed notebook: after a dead kernel or a timeout papermill calls every cell completed.
+
+Its standard input stays open while its runner lives. At its end the process stops, with the kernel and all that the notebook started, also
+what detached itself.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from contextlib import suppress
@@ -17,13 +21,14 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from traitlets.config import Config
 
+from workbench.processes import MARK, adopt_orphans, end_run
 from workbench.reports.request import Outcome, Request
 
 
@@ -64,10 +69,10 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Whatever a library prints must not get into the answer.
     os.dup2(2, 1)
+    adopt_orphans()
     # Sockets in a folder of the user's own instead of TCP ports: no other user can talk to the kernel, and ipykernel does not
     # warn. A path of a socket has room for about a hundred characters, so the file has a short name.
-    folder = Path(os.environ["JUPYTER_RUNTIME_DIR"])
-    kernel = OwnKernel(config=Config({"KernelManager": {"transport": "ipc"}}), connection_file=str(folder / "k.json"))
+    kernel = OwnKernel(config=Config({"KernelManager": {"transport": "ipc"}}), connection_file=str(_folder() / "k.json"))
     progress = Progress()
 
     def stop(*_: object) -> None:
@@ -77,7 +82,7 @@ def main() -> None:
             progress.keep(whole=False)
             _answer(answer, Outcome("timed out", progress.cell()))
         finally:
-            _leave(kernel, 1)
+            _leave(1)
 
     signal.signal(signal.SIGTERM, stop)
     run_sync(kernel.start_kernel)()
@@ -85,8 +90,12 @@ def main() -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # The kernel starts up beside the slow imports, those of the page beside the notebook's cells.
     papermill = import_module("papermill.execute")
-    request = progress.request = Request(**json.load(sys.stdin))
-    page = Thread(target=import_module, args=["workbench.reports.page"], daemon=True)
+    line = sys.stdin.readline()
+    if not line:
+        _abandon(None)  # the runner is gone, or could not open the lake
+    request = progress.request = Request(**json.loads(line))
+    Thread(target=_stop_with_runner, args=[request], daemon=True).start()
+    page = Thread(target=_import, args=["psutil", "workbench.reports.page"], daemon=True)
     page.start()
     outcome = _execute(papermill, kernel, request, progress)
     try:
@@ -97,7 +106,34 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  the runner raises it as its own
         outcome = Outcome("failed", reason=f"its page could not be made: {_sentence(type(error).__name__, str(error))}")
     _answer(answer, outcome)
-    _leave(kernel, 0)
+    _leave(0)
+
+
+def _folder() -> Path:
+    """Return the directory of the run's own, which holds its sockets and temporary files."""
+    return Path(os.environ["JUPYTER_RUNTIME_DIR"])
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        import_module(name)
+
+
+def _stop_with_runner(request: Request) -> None:
+    """Wait for the end of the standard input, which is the runner's; then leave nothing of the run."""
+    while os.read(0, 4096):
+        pass
+    _abandon(request)
+
+
+def _abandon(request: Request | None) -> NoReturn:
+    """End a run whose result nobody waits for, and remove what it has written."""
+    end_run(os.environ[MARK], below=os.getpid())
+    for left in (_folder(), *([] if request is None or request.aside is None else [Path(request.aside)])):
+        shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
+    os._exit(1)
 
 
 def _render(notebook: Any, request: Request) -> None:
@@ -111,12 +147,9 @@ def _answer(answer: TextIO, outcome: Outcome) -> None:
     answer.close()
 
 
-def _leave(kernel: AsyncKernelManager, status: int) -> None:
-    """End this process and its kernel at once: nothing is left to be said to either, and both would take a second to agree."""
-    pid = getattr(kernel.provisioner, "pid", None)
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # the kernel leads a group of its own; what it started goes with it
+def _leave(status: int) -> NoReturn:
+    """End this process and all that it started at once: the kernel has nothing left to say, and would take a second to agree."""
+    end_run(os.environ[MARK], below=os.getpid())
     os._exit(status)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -11,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from workbench.errors import ReportError
-from workbench.processes import resident_memory
+from workbench.processes import MARK, end_run, resident_memory
 from workbench.reports.environment import environment_of
 from workbench.reports.request import Limits, Outcome, Request
 
@@ -31,9 +34,25 @@ class Ended:
     memory: int
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The process of a run. It lives no longer than the pipe that is its standard input."""
+
+    process: subprocess.Popen[str]
+    lifeline: IO[str]
+
+    def ask(self, request: Request) -> None:
+        """Tell it what to do."""
+        with suppress(BrokenPipeError):  # it is gone already, and its status tells
+            self.lifeline.write(json.dumps(asdict(request)) + "\n")
+            self.lifeline.flush()
+
+
 @contextmanager
-def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iterator[subprocess.Popen[str]]:
-    """Start the process of a run; at the end, whatever happened, neither it nor its kernel nor its files are left.
+def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iterator[Child]:
+    """Start the process of a run; at the end, whatever happened, nothing that it started and none of its files is left.
+
+    If this process is killed, the run's sees the end of its standard input, and ends by itself with all that it started.
 
     Parameters
     ----------
@@ -43,19 +62,22 @@ def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iter
         Variables of the environment that are passed to it, beyond those that every run needs.
     """
     with tempfile.TemporaryDirectory(prefix="wb-") as folder, (Path(folder) / "stderr").open("w+", encoding="utf-8") as errors:
+        mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workbench.reports.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=path.parent,
-            env=environment_of(folder, lake=lake, asked=variables),
+            env={**environment_of(folder, lake=lake, asked=variables), MARK: mark},
             encoding="utf-8",
             # Ctrl-C reaches the caller only, who then ends the run in order.
             start_new_session=True,
         )
+        lifeline, process.stdin = process.stdin, None  # or communicate would close it
+        assert lifeline is not None
         try:
-            yield process
+            yield Child(process, lifeline)
         except ReportError as error:
             errors.seek(0)
             if last := errors.read().strip().rpartition("\n")[2]:
@@ -63,15 +85,20 @@ def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iter
             raise
         finally:
             if process.poll() is None:
-                process.terminate()  # it takes its kernel with it
+                process.terminate()  # it takes with it all that it started
                 try:
                     process.wait(_ORDERLY_SECONDS)
                 except subprocess.TimeoutExpired:
-                    process.kill()  # a kernel sees within a second that its parent is gone, and ends
+                    process.kill()
+            process.wait()
+            # Where the process itself was killed, what it started still runs.
+            end_run(mark)
+            with suppress(BrokenPipeError):  # of what it did not read any more
+                lifeline.close()
             process.communicate()
 
 
-def await_outcome(process: subprocess.Popen[str], request: Request, *, limits: Limits, seconds: float) -> Ended:
+def await_outcome(child: Child, request: Request, *, limits: Limits, seconds: float) -> Ended:
     """Let a process do what is requested, and end it at its limits.
 
     Parameters
@@ -84,14 +111,15 @@ def await_outcome(process: subprocess.Popen[str], request: Request, *, limits: L
     ReportError
         The process ended without an answer.
     """
-    question: str | None = json.dumps(asdict(request))
+    process = child.process
+    child.ask(request)
     deadline, peak = time.monotonic() + seconds, 0
     while True:
         try:
-            answer, _ = process.communicate(question, timeout=max(min(_LOOK_SECONDS, deadline - time.monotonic()), 0))
+            answer, _ = process.communicate(timeout=max(min(_LOOK_SECONDS, deadline - time.monotonic()), 0))
             return Ended(_read(answer, process, request), peak)
         except subprocess.TimeoutExpired:
-            question = None  # it is on its way
+            pass
         held = resident_memory(process.pid)
         peak = max(peak, held)
         if limits.memory is not None and held > limits.memory:

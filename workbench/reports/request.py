@@ -19,6 +19,8 @@ class Request:
         Where the executed notebook goes, as far as it came, however the run ends; None to keep none.
     code
         Whether the page shows the notebook's code, too.
+    aside
+        The file or directory of the run's own in which these are written; the process removes it if its runner is gone.
     """
 
     notebook: str
@@ -28,6 +30,7 @@ class Request:
     origin: tuple[tuple[str, str], ...]
     executed: str | None = None
     code: bool = False
+    aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

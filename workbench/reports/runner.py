@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from workbench.events import Cutoff
 from workbench.reports.environment import check_set
 from workbench.reports.notebooks import find_notebook, read_cells, shipped_notebooks, title_of
 from workbench.reports.parameters import Parameter, Value, check_parameters, declared_parameters
-from workbench.reports.process import Ended, await_outcome, run_process
+from workbench.reports.process import Child, Ended, await_outcome, run_process
 from workbench.reports.record import EXECUTED, PAGE, Asked, Basis, RunRecord, digest, digest_of_events, packages
 from workbench.reports.request import Limits, Outcome, Request
 from workbench.reports.runs import INDEX, settle, staged
@@ -186,7 +185,7 @@ class _Opened:
     recorded: Timeline
 
 
-def _to_page(child: subprocess.Popen[str], job: _Job, opened: _Opened, target: Path) -> ReportRun:
+def _to_page(child: Child, job: _Job, opened: _Opened, target: Path) -> ReportRun:
     """Do a job of which only the page is kept."""
     page = target.with_name(f".report.{secrets.token_hex(8)}.part")
     try:
@@ -203,7 +202,7 @@ def _to_page(child: subprocess.Popen[str], job: _Job, opened: _Opened, target: P
     return _done(job, opened, ended, page=target, directory=None)
 
 
-def _to_runs(child: subprocess.Popen[str], job: _Job, opened: _Opened, runs: Path) -> ReportRun:
+def _to_runs(child: Child, job: _Job, opened: _Opened, runs: Path) -> ReportRun:
     """Do a job of which everything is kept, however it ends."""
     from workbench.scenarios.scenario import shipped_scenarios  # noqa: PLC0415  # as in _open
 
@@ -246,9 +245,7 @@ def _name(path: Path, shipped: Mapping[str, Path]) -> str:
     return path.stem if found is not None and found.resolve() == path.resolve() else str(path)
 
 
-def _execute(
-    child: subprocess.Popen[str], job: _Job, opened: _Opened, *, page: Path, executed: Path | None = None
-) -> tuple[Ended, ReportError | None]:
+def _execute(child: Child, job: _Job, opened: _Opened, *, page: Path, executed: Path | None = None) -> tuple[Ended, ReportError | None]:
     """Let the child do a job; return how that ended, and what is wrong with it."""
     values = {one.name: job.values.get(one.name, one.default) for one in job.declared if one.name not in _OWN}
     request = Request(
@@ -259,6 +256,7 @@ def _execute(
         origin=_footer(opened.origin, job.path, values),
         executed=None if executed is None else str(executed),
         code=job.code,
+        aside=str(page if executed is None else page.parent),
     )
     try:
         ended = await_outcome(child, request, limits=job.limits, seconds=job.limits.timeout - job.seconds)
@@ -309,9 +307,7 @@ def _basis(job: _Job, opened: _Opened) -> Basis:
     )
 
 
-def _place(
-    out: str | Path | None, runs: str | Path | None
-) -> tuple[Path, Callable[[subprocess.Popen[str], _Job, _Opened, Path], ReportRun]]:
+def _place(out: str | Path | None, runs: str | Path | None) -> tuple[Path, Callable[[Child, _Job, _Opened, Path], ReportRun]]:
     """Return where a run goes, and how; that it cannot go there is better said before a run than after it."""
     if out is not None and runs is None:
         return _writable(out), _to_page
