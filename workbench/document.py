@@ -62,6 +62,10 @@ class Document:
             raise UsageError(f"{file} is empty: {kind} has {holds}.")
         return cls(file, root)
 
+    def place(self, node: yaml.Node) -> str:
+        """Return where a value stands: file, line and column."""
+        return _place(self.file, node.start_mark)
+
     def wrong(self, node: yaml.Node, why: str) -> UsageError:
         """Return the error that says what is wrong, and where."""
         return _at(self.file, node.start_mark, why)
@@ -137,5 +141,8 @@ class Document:
 
 
 def _at(file: Path, mark: Any, why: str) -> UsageError:
-    where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    return UsageError(f"{file}{where}: {why}.")
+    return UsageError(f"{_place(file, mark)}: {why}.")
+
+
+def _place(file: Path, mark: Any) -> str:
+    return str(file) if mark is None else f"{file}, line {mark.line + 1}, column {mark.column + 1}"

@@ -11,7 +11,10 @@ import typer
 from workbench.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workbench.errors import UsageError
+    from workbench.pipelines import Pipeline
 
 
 def register(app: typer.Typer) -> None:
@@ -26,19 +29,23 @@ def register(app: typer.Typer) -> None:
 
         Opens no lake and no source, and runs nothing. The exit status is 2 if anything is wrong.
         """
-        from workbench.pipelines import find_pipelines
+        from workbench.pipelines import find_pipelines, overwriting
 
         found = list(files or [*find_pipelines(), *sorted(Path("pipelines/scenarios").glob("*.yaml"))])
         wrong: list[UsageError] = []
+        pipelines: list[Pipeline] = []
         for file in found:
-            wrong += _check(file)
+            pipeline, errors = _check(file)
+            wrong += errors
+            pipelines += [] if pipeline is None else [pipeline]
+        wrong += overwriting(job for pipeline in pipelines for job in pipeline.jobs)
         if wrong:
             for error in wrong[:-1]:
                 print(f"workbench: {options.printable(str(error))}", file=sys.stderr)
             options.fail(str(wrong[-1]), status=2)
 
 
-def _check(file: Path) -> list[UsageError]:
+def _check(file: Path) -> tuple[Pipeline | None, Sequence[UsageError]]:
     """Check one file, and say what it holds."""
     import yaml
 
@@ -51,12 +58,12 @@ def _check(file: Path) -> list[UsageError]:
         root = Document.open(file, kind="a pipeline", holds="jobs").root
         if isinstance(root, yaml.MappingNode) and "edits" in [key.value for key, _ in root.value]:
             print(f"{file}: scenario {Scenario.load(file).name}")
-            return []
+            return None, []
     except UsageError as error:
-        return [error]
+        return None, [error]
     pipeline, errors = check_pipeline(file)
     if pipeline is not None:
         jobs = ", ".join(job.name.partition("/")[2] for job in pipeline.jobs)
         needs = f"; needs {', '.join(pipeline.variables)} in the environment" if pipeline.variables else ""
         print(f"{file}: pipeline {pipeline.name}, with {jobs}{needs}")
-    return list(errors)
+    return pipeline, errors

@@ -2,6 +2,7 @@
 
 from workbench.pipelines.cron import CronTimes
 from workbench.pipelines.declaration import Export, Job, Limits, Metrics, Pipeline, Report, Retention, Retry
+from workbench.pipelines.places import overwriting
 from workbench.pipelines.reading import check_pipeline, find_pipelines, load_pipeline
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "check_pipeline",
     "find_pipelines",
     "load_pipeline",
+    "overwriting",
 ]

@@ -74,6 +74,12 @@ class CronTimes:
             raise UsageError(f"{text!r} names a time that never comes: {example}.") from None
         return times
 
+    @property
+    def is_several_a_day(self) -> bool:
+        """Whether it names more than one time of day."""
+        named = CronSim(_NAMED.get(self.text.strip(), self.text), datetime(2026, 1, 1, tzinfo=UTC))
+        return len(named.minutes) * len(named.hours) > 1
+
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the instants after a moment, exclusively, in UTC and rising."""
         last = microseconds(moment)

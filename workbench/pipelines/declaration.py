@@ -127,6 +127,8 @@ class Job:
         From when on its times count; None from when it is first seen.
     out
         Where files go, with ``{job}``, ``{date}``, ``{time}`` and ``{format}`` in it; None where there are none.
+    written
+        Where ``out`` stands: the pipeline's file, with line and column.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Job:
     retention: Retention = field(default_factory=Retention)
     formats: tuple[Format, ...] = ()
     out: str | None = None
+    written: str = ""
 
     @property
     def lake(self) -> str:

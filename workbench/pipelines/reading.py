@@ -64,6 +64,7 @@ from workbench.pipelines.declaration import (
     Retention,
     Retry,
 )
+from workbench.pipelines.places import overwriting, replaces_itself
 from workbench.reports import declared_parameters, find_notebook
 from workbench.reports.parameters import check_parameters
 
@@ -160,6 +161,7 @@ class _Reader:
         ordered: list[Job] = []
         with self._collected():
             ordered = self._ordered(jobs, needs)
+        self.errors += overwriting(jobs.values())
         return Pipeline(self.file, self._name, tuple(ordered), metrics)
 
     @contextmanager
@@ -216,7 +218,14 @@ class _Reader:
             retention=self._with(given, "retention", self._retention) or Retention(),
             formats=formats,
             out=out,
+            written=self._document.place(own.get("out", node)),
         )
+        if replaces_itself(job):
+            raise document.wrong(
+                own["out"],
+                f"{what} runs more than once a day, and out has {{date}} and no {{time}}, so that a later run replaces an earlier one: "
+                "write {time}, or leave {date} away to keep only the last run",
+            )
         return job, own.get("needs")
 
     def _with(self, given: Nodes, word: str, read: Callable[[yaml.Node], Read]) -> Read | None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.pipelines import Export, Job, Pipeline, Report
+from workbench.pipelines import Export, Job, Pipeline, Report, overwriting
 from workbench.pipelines.declaration import resolved
 from workbench.reports import find_notebook
 from workbench.schedule.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
@@ -85,6 +85,8 @@ class Scheduler:
             if pipeline.name in names[:index]:
                 other = pipelines[names.index(pipeline.name)]
                 raise UsageError(f"{pipeline.file} and {other.file} are both named {pipeline.name!r}: give one of them another name.")
+        for error in overwriting(self.jobs.values()):
+            raise error
         self._order = {name: index for index, name in enumerate(self.jobs)}
         self._ledger, self._clock, self._perform = ledger, clock, perform
 
