@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,11 @@ from tests.cli.dated import undated
 from tests.cli.test_failures import run, says
 from tests.lakes import community, write_lake
 from tests.stores import Store
+from workbench.pipelines import load_pipeline
+from workbench.schedule.emit import emit
+
+SYSTEMD = shutil.which("systemd-analyze")
+"""Checks units where it is installed; the texts are looked at in any case."""
 
 PIPELINE = """\
 zone: Europe/Berlin
@@ -63,6 +70,19 @@ def test_check_names_every_error_with_file_line_and_column(place: Path) -> None:
     assert first.startswith("workbench: pipelines/broken.yaml, line 2, column 11: '0 25 * * *' is no schedule (bad hour)")
     assert second.startswith("workbench: pipelines/broken.yaml, line 9, column 22: There is no notebook 'event_typos'")
     assert third == "workbench: pipelines/empty.yaml is empty: a pipeline has jobs."
+
+
+def test_check_refuses_two_pipelines_that_write_to_one_place(place: Path) -> None:
+    report = "schedule: 0 0 * * *\nlake: lake\njobs:\n  r: {notebook: event_types, out: 'out/{date}.html'}\n"
+    for name in ("a", "b"):
+        (place / "pipelines" / f"{name}.yaml").write_text(report, encoding="utf-8")
+    said = (
+        "pipelines/b.yaml, line 4, column 35: job b/r writes where job a/r at pipelines/a.yaml, line 4, column 35 does, so that each "
+        "replaces and removes the files of the other: give each a place of its own, as with {job} in out."
+    )
+    checked = run("check")
+    assert (checked.exit_code, checked.stderr) == (2, f"workbench: {said}\n")
+    says(run("schedule", "due"), said, status=2)
 
 
 def test_without_pipelines_it_says_where_they_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +156,34 @@ def test_emitted_texts_call_what_is_there(place: Path) -> None:
     unit = run("schedule", "emit", "--to", "systemd", odd / "p.yaml").stdout
     assert f'schedule serve "{place}/a 100%% $$x/p.yaml" --ledger "{place}/a 100%% $$x/schedule.sqlite"\n' in unit
     assert "password" not in unit.lower().replace("kurrentdb_password", "")
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "back\\slash", "100%", "$HOME", "semi;colon", "naïve", "a b"])
+def test_a_unit_for_systemd_takes_every_path(place: Path, name: str) -> None:
+    folder = place / name
+    folder.mkdir()
+    (folder / "p.yaml").write_text(PIPELINE, encoding="utf-8")
+    program = folder / "workbench"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    unit = emit([load_pipeline(folder / "p.yaml")], to="systemd", ledger=folder / "ledger.sqlite", command=program)
+    [command] = [line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart=")]
+    # In double quotes a shell and systemd read the same, once systemd's own % and $ are single.
+    words = shlex.split(command.replace("%%", "%").replace("$$", "$"))
+    assert words[-5:] == ["schedule", "serve", str(folder / "p.yaml"), "--ledger", str(folder / "ledger.sqlite")]
+    assert str(program) in words
+    assert re.fullmatch(r"[\w/.:@+-]+", words[0], re.ASCII)
+    assert "'" not in command.replace("it's", "")
+    if SYSTEMD is not None:
+        (place / "a.service").write_text(unit, encoding="utf-8")
+        checked = subprocess.run([SYSTEMD, "verify", place / "a.service"], capture_output=True, text=True, check=False)
+        assert (checked.returncode, "a.service" in checked.stderr) == (0, False), checked.stderr
+
+
+def test_a_path_that_cannot_stand_in_a_crontab_or_unit_is_refused(place: Path) -> None:
+    (place / "a\nb.yaml").write_text(f"name: p\n{PIPELINE}", encoding="utf-8")
+    for to in ("crontab", "systemd"):
+        says(run("schedule", "emit", "--to", to, place / "a\nb.yaml"), "holds a character that cannot stand in a", status=2)
 
 
 def test_a_server_runs_what_is_due_answers_prometheus_and_ends_cleanly(place: Path) -> None:

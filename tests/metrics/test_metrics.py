@@ -81,6 +81,20 @@ def written(pipeline: Pipeline, clock: SetClock, place: Path) -> Samples:
     return samples((place / "workbench.prom").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"a": 5, "(other)": 4, "b": 2, "c": 1}, {"a": 5, "(other)": 7}),
+        ({"a": 5, "b": 2, "(other)": 1}, {"a": 5, "b": 2, "(other)": 1}),
+    ],
+)
+def test_a_type_that_is_named_like_the_rest_loses_no_events(tmp_path: Path, counts: dict[str, int], told: dict[str, int]) -> None:
+    events = [Recorded(name, START + timedelta(minutes=n)) for name, count in counts.items() for n in range(count)]
+    write_lake(tmp_path / "lake", sorted(events, key=lambda one: one.at), complete_until=UNTIL)
+    found = written(pipeline_of(tmp_path, TEXT), SetClock(UNTIL), tmp_path)
+    assert {dict(labels)["type"]: value for (name, labels), value in found.items() if name == "workbench_event_type_events"} == told
+
+
 def test_figures_of_a_lake_are_what_plain_counting_gives(pipeline: Pipeline, tmp_path: Path) -> None:
     found = written(pipeline, SetClock(UNTIL + timedelta(hours=3)), tmp_path)
     events = [one for one in history() if not one.type.startswith("$")]

@@ -194,7 +194,8 @@ def _bounded(counts: Mapping[str, int], most: int) -> dict[str, int]:
     names = list(counts)
     found = {name: counts[name] for name in names[:most]}
     rest = sum(counts[name] for name in names[most:])
-    return found | {OTHER: rest} if rest else found
+    # A type may have that very name. Labels have no place for both, so it is counted with the others.
+    return found | {OTHER: found.get(OTHER, 0) + rest} if rest else found
 
 
 def _replays(projections: Sequence[str], timeline: Timeline) -> tuple[dict[str, float], dict[str, int], dict[str, str]]:
