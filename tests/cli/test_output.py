@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -63,6 +64,15 @@ def test_csv_json_and_files_hold_the_same_rows(lake: Path, tmp_path: Path) -> No
         assert run("sql", query, "--lake", lake, "--out", out).exit_code == 0
         assert READERS[suffix](out)["stream"].to_list() == [row["stream"] for row in rows]
     assert sorted(path.name for path in tmp_path.glob("*result*")) == ["result.arrow", "result.csv", "result.json", "result.parquet"]
+
+
+def test_an_arrow_file_has_no_types_that_older_readers_do_not_know(lake: Path, tmp_path: Path) -> None:
+    query = "select stream, [type] as types, {'a': data} as held, encode(data) as bytes from events"
+    assert run("sql", query, "--lake", lake, "--out", tmp_path / "x.arrow").exit_code == 0
+    with pa.ipc.open_file(tmp_path / "x.arrow") as file:
+        found = file.read_all()
+    assert found.num_rows > 0
+    assert "view" not in str(found.schema)
 
 
 def test_a_table_says_that_there_is_more_and_asks_the_lake_for_no_more_than_it_shows(lake: Path) -> None:

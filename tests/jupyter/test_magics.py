@@ -52,6 +52,13 @@ def test_a_cell_of_sql_gives_a_frame_that_shows_itself_as_a_table(shell: Any) ->
     assert 'class="wb-table"' in html(shell, found)
 
 
+def test_a_cell_that_would_write_is_refused_before_it_has_written(shell: Any, tmp_path: Path) -> None:
+    result = shell.run_cell(f"%%events --lake lake\ncopy (select 1) to '{tmp_path / 'x.csv'}'", store_history=False)
+    assert isinstance(result.error_in_exec, WorkbenchError)
+    assert "one SELECT" in str(result.error_in_exec)
+    assert not (tmp_path / "x.csv").exists()
+
+
 def test_other_frames_keep_the_look_that_polars_gives_them(shell: Any) -> None:
     run(shell, "%events --lake lake select 1")
     own = pl.DataFrame({"a": [1]})

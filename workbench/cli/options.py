@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -151,7 +152,7 @@ def command(
 
         def attempt(*args: Any, **given: Any) -> None:
             try:
-                with interrupted_by_signals():
+                with interrupted_by_signals(at_last=_end):
                     for parameter, group in groups.items():
                         given[parameter] = group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
                     function(*args, **given)
@@ -174,6 +175,14 @@ def command(
         return app.command(name or function.__name__, epilog=f"Example: {example}")(run)
 
     return register
+
+
+def _end(number: int) -> None:
+    """End the process, in whatever its main thread is caught."""
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    with suppress(OSError):
+        os.write(2, f"workbench: Stopped{by}. {_KEPT}\n".encode())
+    os._exit(128 + number)
 
 
 def _spread(function: Callable[..., None], hints: dict[str, Any], groups: dict[str, Any]) -> Iterator[inspect.Parameter]:

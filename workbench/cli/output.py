@@ -134,13 +134,16 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _write(frame: pl.DataFrame, out: Path) -> None:
     """Write a frame beside its place and move it there, so that nobody reads half of it."""
+    import polars as pl
+
     if out.suffix not in _SUFFIXES:
         raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")
     check_place(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     writers: dict[str, Callable[[], Any]] = {
         ".parquet": lambda: frame.write_parquet(part),
-        ".arrow": lambda: frame.write_ipc(part),
+        # Polars' own kind of text, string views, is younger than many readers of Arrow.
+        ".arrow": lambda: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
         ".csv": lambda: _flat(frame).write_csv(part),
         ".json": lambda: part.write_text(json_text(frame.to_dicts()) + "\n", encoding="utf-8"),
     }

@@ -11,6 +11,7 @@ import duckdb
 
 from workbench.errors import LakeError
 from workbench.events import EVENT_SCHEMA
+from workbench.lake.database import connect
 from workbench.lake.format import in_log_order
 from workbench.lake.info import read_info
 from workbench.lake.place import translated
@@ -38,11 +39,10 @@ def write_duckdb(snapshot: Snapshot, file: Path) -> None:
 def _build(snapshot: Snapshot, file: Path) -> None:
     try:
         try:
-            opened = duckdb.connect(str(file))
+            opened = connect(file)
         except duckdb.Error as error:
             raise LakeError(f"The DuckDB file cannot be written in {file.parent}: {str(error).splitlines()[0]}") from error
         with opened as connection:
-            connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
             # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.
             for epoch in in_log_order(snapshot.files):

@@ -241,6 +241,15 @@ def after_prefix(prefix: str) -> str | None:
     return None
 
 
+def identifier(name: str) -> str:
+    """Return a name as SQL has it.
+
+    >>> identifier('say "when"')
+    '"say ""when""\"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
 def quoted(text: str) -> str:
     """Return text as a literal of SQL.
 

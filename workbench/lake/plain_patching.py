@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 
 from workbench.lake.conditions import quoted
+from workbench.lake.database import connect
 from workbench.lake.json_paths import is_reachable, json_path
 from workbench.lake.patching import Place
 
@@ -47,7 +47,7 @@ def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: 
     sql = f"SELECT number, CASE WHEN NOT starts_with(text, '{{') OR {_OTHERWISE} THEN NULL ELSE text END AS text FROM texts"
     for place, step in steps:
         sql = f"SELECT number, {step} AS text FROM (SELECT number, text, {_held(place)} AS held, {_parts(place)} AS parts FROM ({sql}))"
-    with duckdb.connect() as connection:
+    with connect() as connection:
         table = pl.DataFrame({"text": texts}).with_row_index("number").to_arrow()
         connection.register("texts", pa.Table.from_batches(table.to_batches(max_chunksize=_BATCH), table.schema))
         found = pl.DataFrame(connection.sql(sql).to_arrow_table(_BATCH))

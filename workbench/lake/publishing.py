@@ -21,7 +21,8 @@ import pyarrow as pa
 from duckdb.func import SPECIAL
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
-from workbench.lake.conditions import Conditions, quoted
+from workbench.lake.conditions import Conditions, identifier, quoted
+from workbench.lake.database import connect, literal_path
 from workbench.lake.exact_texts import FUNCTION as EXACT_TEXT
 from workbench.lake.exact_texts import exact_columns, exact_text
 from workbench.lake.format import DataFile
@@ -115,8 +116,7 @@ class Press:
     def __init__(self, folder: Path, *, place: str) -> None:
         self._folder = folder
         self._place = place
-        self._connection = duckdb.connect(":memory:", config={"temp_directory": str(folder / "spilt")})
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection = connect(spill=folder / "spilt")
         text = self._connection.type("VARCHAR")
         self._connection.create_function(EXACT_TEXT, exact_text, [text, text], text, null_handling=SPECIAL)
 
@@ -286,8 +286,7 @@ class DatabaseFile:
 @contextmanager
 def _opened(file: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with duckdb.connect(str(file), read_only=read_only) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with connect(file, read_only=read_only) as connection:
             yield connection
     except duckdb.IOException as error:
         full = translation(error, str(file))
@@ -301,15 +300,6 @@ def _opened(file: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
         if isinstance(error, duckdb.CatalogException):
             raise
         raise LakeError(f"{file} cannot be written: {str(error).splitlines()[0]}") from error
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL has it.
-
-    >>> identifier('say "when"')
-    '"say ""when""\"'
-    """
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _select(layout: Layout, table: str) -> str:
@@ -338,7 +328,7 @@ def _select(layout: Layout, table: str) -> str:
 
 
 def _rows(staged: Staged) -> str:
-    return f"SELECT * FROM read_parquet([{', '.join(quoted(str(file)) for file, _ in staged.files)}])"
+    return f"SELECT * FROM read_parquet([{', '.join(quoted(literal_path(file)) for file, _ in staged.files)}], hive_partitioning = false)"
 
 
 def _together(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:

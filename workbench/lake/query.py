@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
 
 import duckdb
 import polars as pl
@@ -16,11 +15,14 @@ import pyarrow.parquet as pq
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
 from workbench.lake.checks import Checks
-from workbench.lake.conditions import LAST_DASH, Conditions, quoted
+from workbench.lake.conditions import LAST_DASH, Conditions, identifier, quoted
+from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, Limits, literal_path
 from workbench.lake.format import DataFile
 from workbench.lake.overlay import KEY, Layer
 from workbench.lake.place import Place, diagnosis, translated, translation
+from workbench.lake.statement import ensure_one_select
 from workbench.server_streams import EXPRESSION
+from workbench.stopping import interruptible
 
 VIEW = "events"
 _HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
@@ -38,11 +40,10 @@ _DUCKDB_TYPES = {
 class Queries:
     """Runs SQL over files of one lake. The database opens at the first question and holds no data."""
 
-    def __init__(self, place: Place, *, rule: CategoryRule) -> None:
+    def __init__(self, place: Place, *, rule: CategoryRule, limits: Limits | None = None) -> None:
         self._place = place
         self._rule = rule
-        self._opening = Lock()
-        self._database: duckdb.DuckDBPyConnection | None = None
+        self._database = Database(limits or Limits())
         self.checks = Checks(place)
         """Checks what is about to be read, which DuckDB itself does not."""
 
@@ -67,7 +68,7 @@ class Queries:
         LakeDamaged
             A file is missing or cannot be read.
         """
-        connection = self._connect()
+        connection = self._database.cursor()
         with self.translated(files):
             for name, table in (tables or {}).items():
                 connection.register(name, table)
@@ -75,11 +76,34 @@ class Queries:
             view = self.select(connection, files, conditions=conditions, hidden=hidden, layer=layer)
             connection.execute(f"CREATE TEMP VIEW {VIEW} AS {view}")
             relation = connection.sql(sql)
-            if relation is not None:
-                self.checks.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
-        if relation is None:
-            raise QueryError(f"The SQL gives no rows: ask with SELECT over the view {VIEW}.")
+            self.checks.verify(files, columns=_columns_read(connection, relation), conditions=conditions)
         return relation
+
+    def asked(
+        self,
+        sql: str,
+        *,
+        files: Sequence[DataFile],
+        conditions: Conditions | None = None,
+        hidden: pl.DataFrame | None = None,
+        layer: Layer | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Return a user's query as a lazy relation, as ``relation`` does; nothing runs of what is not one SELECT.
+
+        Columns of types that DuckDB hands to Arrow as other values become text: unsigned integers of 128 bits, BIGNUM, BIT, and times with
+        an offset. A signed integer of more than 38 digits is an error when it is read.
+
+        Raises
+        ------
+        QueryError
+            It is refused by `ensure_one_select`, or DuckDB cannot make sense of it, or has such types within a list or a struct.
+        """
+        connection = self._database.cursor()
+        with self.translated(files, sql=sql):
+            ensure_one_select(connection, sql)
+            relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
+            return _exact(relation)
 
     def value(
         self,
@@ -93,9 +117,8 @@ class Queries:
         """Return the one whole number that a query gives."""
         relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer)
         with self.translated(files):
-            row = relation.fetchone()
-        assert row is not None
-        return int(row[0])
+            ((value,),) = relation.fetchall()
+        return int(value)
 
     def row_groups(self, file: DataFile) -> list[tuple[str, int]]:
         """Return of each row group of a file the least stream, as its statistics say, and the number of rows."""
@@ -107,12 +130,41 @@ class Queries:
         return [(statistics.min, rows) for statistics, rows in found if statistics is not None and statistics.has_min_max]
 
     @contextmanager
-    def translated(self, files: Sequence[DataFile]) -> Iterator[None]:
-        """Turn DuckDB's errors into those of the workbench; where it could not read, look for the file that is at fault."""
+    def translated(self, files: Sequence[DataFile], *, sql: str | None = None) -> Iterator[None]:
+        """Turn DuckDB's errors into those of the workbench; where it could not read, look for the file that is at fault.
+
+        Ctrl-C within the block stops the queries of this lake. ``sql`` is the query that runs, if it is known.
+        """
         try:
-            yield
+            with interruptible(self._database.interrupt, abandon=self._database.abandon):
+                yield
         except (duckdb.Error, UnicodeDecodeError) as error:
+            exceeded = self._exceeded(error, sql)
+            if exceeded is not None:
+                raise exceeded from error
             raise query_error(told(error), place=self._place, files=files) from error
+
+    def _exceeded(self, error: Exception, sql: str | None) -> LakeError | None:
+        """Return the error that a query needs more than it may take, if that is what went wrong."""
+        text = str(error)
+        query = "A query" if sql is None else f"The query {shortened(sql)!r}"
+        advice = "Choose fewer columns or a shorter history, or raise the limit"
+        if isinstance(error, duckdb.OutOfMemoryException):
+            spill = self._database.setting("max_temp_directory_size")
+            memory = self._database.setting("memory_limit")
+            if "max_temp_directory_size" in text:
+                what = f"{query} writes more than {spill} of temporary files, beside {memory} of memory"
+                return LakeError(f"{what}. {advice} (--spill, {SPILL_VARIABLE}).")
+            return LakeError(f"{query} needs more memory than {memory}. {advice} (--memory, {MEMORY_VARIABLE}).")
+        folder = self._database.folder
+        if (
+            isinstance(error, duckdb.IOException)
+            and folder is not None
+            and folder in text
+            and translation(error, folder).__class__ is StorageFull
+        ):
+            return StorageFull(f"No room is left in {folder} for the temporary files of a query: free some, or set TMPDIR to another disk.")
+        return None
 
     def select(
         self,
@@ -144,16 +196,6 @@ class Queries:
             sql = f"SELECT * EXCLUDE (sequence, origin) FROM ({_under(connection, sql, layer, drops=drops)})"
         return sql
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        with self._opening:
-            if self._database is None:
-                self._database = duckdb.connect(":memory:")
-                # Files never change under their name, so what was read of their footers stays true.
-                self._database.execute("SET parquet_metadata_cache = true")
-            connection = self._database.cursor()
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection
-
     def _source(self, connection: duckdb.DuckDBPyConnection, files: Sequence[DataFile]) -> str:
         if not files:
             nothing = ", ".join(f"NULL::{_DUCKDB_TYPES[field.type]} AS {field.name}" for field in EVENT_SCHEMA)
@@ -162,7 +204,7 @@ class Queries:
             # DuckDB's own way into object stores is an extension that it downloads; deltalake's file system is here already.
             connection.register(_SOURCE, self._place.dataset([file.path for file in files]))
             return _SOURCE
-        paths = ", ".join(quoted(self._place.file_url(file.path)) for file in files)
+        paths = ", ".join(quoted(literal_path(self._place.file_url(file.path))) for file in files)
         return f"read_parquet([{paths}], hive_partitioning = false)"
 
 
@@ -180,6 +222,29 @@ def _under(connection: duckdb.DuckDBPyConnection, sql: str, layer: Layer, *, dro
     return sql
 
 
+def shortened(sql: str) -> str:
+    """Return the beginning of a query on one line."""
+    line = " ".join(sql.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Return a relation in which no value changes on its way into Arrow and Polars."""
+    types = [str(one) for one in relation.types]
+    for name, one in zip(relation.columns, types, strict=True):
+        lossy = _LOSSY.search(_QUOTED.sub("", one))
+        if lossy is not None and one not in _AS_TEXT:
+            raise QueryError(f"The column {name!r} holds values of the type {lossy[0]} within another: cast it to VARCHAR.")
+    if not {*_AS_TEXT, "HUGEINT"} & {*types}:
+        return relation
+    # By their numbers, since columns may share a name.
+    columns = []
+    for number, (name, one) in enumerate(zip(relation.columns, types, strict=True), 1):
+        column = f"#{number}::VARCHAR" if one in _AS_TEXT else _WHOLE.format(f"#{number}") if one == "HUGEINT" else f"#{number}"
+        columns.append(f"{column} AS {identifier(name)}")
+    return relation.project(", ".join(columns))
+
+
 def _columns_read(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> list[str]:
     """Return the columns of events that a relation reads: those that DuckDB's plan names, in projections and filters; all if it tells
     no plan."""
@@ -192,6 +257,14 @@ def _columns_read(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDB
     return [name for name in EVENT_SCHEMA.names if name in words]
 
 
+_SHOWN = 200
+_AS_TEXT = ("UHUGEINT", "BIGNUM", "BIT", "TIME WITH TIME ZONE")
+_LOSSY = re.compile(r"\b(" + "|".join(_AS_TEXT) + r")\b")
+_QUOTED = re.compile(r'"[^"]*"')
+_WHOLE = (
+    "CASE WHEN {0} IS NULL OR {0} BETWEEN -99999999999999999999999999999999999999 AND 99999999999999999999999999999999999999 THEN {0} "
+    "ELSE error('A whole number has more than 38 digits, which fits into no table: cast it to VARCHAR') END"
+)
 _EXPRESSION_IN_JSON = json.dumps(EXPRESSION)[1:-1]
 _WORD = re.compile(r"\w+")
 _UNREADABLE = (duckdb.IOException, duckdb.SerializationException, duckdb.HTTPException, duckdb.InvalidInputException)
@@ -218,7 +291,7 @@ def query_error(error: duckdb.Error, *, place: Place, files: Sequence[DataFile])
     if "TProtocolException" in text:  # a footer that only DuckDB cannot read
         return LakeDamaged(f"A file of the lake {place.path} is damaged: {text}. Restore it, or export into a new directory.")
     if isinstance(error, duckdb.OutOfMemoryException):
-        return LakeError(f"The query needs more memory than there is: choose fewer columns or a shorter history. {text}.")
+        return LakeError(f"DuckDB needs more memory than there is: {text}.")
     column = _MISSING_COLUMN.search(text)
     if column is not None:
         known = ", ".join(EVENT_SCHEMA.names)

@@ -111,7 +111,7 @@ class Snapshot:
         hidden = self._hidden(timeline) if timeline.hides else None
         layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
         files = conditions.files(self.files)
-        return self.queries.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
+        return self.queries.asked(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
         conditions = Conditions.of(timeline, rule=self.rule)

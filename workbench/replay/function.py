@@ -311,7 +311,7 @@ def _start() -> None:
 
 
 def _fold_share(fold: Fold, file: Path, share: int, processes: int, held: dict[str, Folded], *, collects: bool) -> _Part:
-    return _fold_part(fold, pl.scan_ipc(file).filter(_share(processes) == share).collect(), held, collects=collects)
+    return _fold_part(fold, pl.scan_ipc(file, glob=False).filter(_share(processes) == share).collect(), held, collects=collects)
 
 
 def _share(processes: int) -> pl.Expr:
