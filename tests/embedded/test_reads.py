@@ -242,7 +242,7 @@ def test_a_dangling_link_comes_without_its_target(store: EmbeddedStore, client: 
     assert client.get_stream("links", resolve_links=True) == ()
 
 
-@pytest.mark.parametrize("data", [b"\xff@@", b"", b"x@s", b"1_0@s"])
+@pytest.mark.parametrize("data", [b"\xff@@", b"", b"x@s", b"1_0@s", b"0", b"9223372036854775808@s"])
 def test_what_does_not_begin_with_a_number_is_no_link(store: EmbeddedStore, stub: Stub, data: bytes) -> None:
     store.append("s", events(1))
     store.append("links", [NewEvent(uuid4(), "$>", data)])

@@ -26,6 +26,7 @@ EVENT = 0x0A
 """The first byte of a message that holds an event."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+\s*")
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 Position = tuple[int, int]
 """Commit and prepare position."""
@@ -85,11 +86,13 @@ def structured(message: bytes) -> bytes:
 
 
 def _resolved(log: Log, number: int, link: bytes, head: int) -> bytes:
-    """Resolve a link. What does not begin with a number is no link, but an event as any other."""
-    text, _, stream = records.decode(link).data.decode(errors="replace").partition("@")
-    if not _NUMBER.fullmatch(text):
+    """Resolve a link. What does not begin with a number and an @ is no link, but an event as any other.
+
+    The server reads the number by .NET's ``long.TryParse``, which refuses what does not fit into 64 bits.
+    """
+    text, at, stream = records.decode(link).data.decode(errors="replace").partition("@")
+    if not at or not _NUMBER.fullmatch(text) or not _LEAST <= (revision := int(text)) <= _GREATEST:
         return link
-    revision = int(text)
     target = log.number_of(stream, revision, head=head)
     return records.resolved(link, None if target is None else log.frames_at([target])[0], log.commits[number])
 
