@@ -103,6 +103,19 @@ def test_a_restored_backup_whose_users_events_are_all_there_is_told_by_what_the_
 
 
 @pytest.mark.needs("faults")
+def test_a_restored_backup_that_differs_in_a_limited_stream_alone_is_refused(store: Store, lake: Path) -> None:
+    write(store, "kept", "limited")
+    limit(store, "limited", b'{"$maxCount": 5}')
+    write(store, "limited")
+    export(store, lake)
+    lost = log_of(store)[-1]
+    store.faults.restore(upto=log_of(store)[-2][0])
+    store.faults.scavenge()
+    write(store, "limited")
+    assert lost[4] in refused(store, lake)
+
+
+@pytest.mark.needs("faults")
 def test_a_restored_backup_is_refused_also_where_the_checkpoint_is_accepted_without_proof(store: Store, lake: Path) -> None:
     fill(store, 60)
     export(store, lake)

@@ -168,25 +168,24 @@ class _Comparison:
         return compared
 
     def _check_stream(self, held: EventAt) -> bool:
-        """Make sure that an event is where the lake has it; say whether that could be told."""
+        """Make sure that no other event is where the lake has one; say whether it is there, in a stream that no scavenge takes from."""
         points = self.source.points
         try:
             metadata = points.stream_metadata(held.stream)
-            if metadata is not None and metadata.may_hide:
-                return False
             found = points.event_in_stream(held.stream, held.revision)
         except (StreamDeleted, AccessDenied):
             return False
+        may_hide = metadata is not None and metadata.may_hide
         if found is None or found.revision != held.revision:
-            if metadata is not None and metadata.revision > 0:
-                return False  # earlier metadata, which the server does not show any more, may have hidden it from a scavenge
+            if may_hide or (metadata is not None and metadata.revision > 0):
+                return False  # this metadata, or earlier one that the server does not show any more, may have let a scavenge take it
             instead = "the stream is not there" if found is None else f"the stream goes on with revision {found.revision}"
             raise self._rewritten(f"the lake has {held}, and {instead}")
         # A read of a stream does not tell the commit position of an explicit transaction.
         known = held.order if held.position == held.prepare_position else (found.position, held.prepare_position)
         if (found.event_id, found.order) != (held.event_id, known):
             raise self._rewritten(f"the lake has {held}, and the server has {found}")
-        return True
+        return not may_hide
 
     def _rewritten(self, what: str) -> WorkbenchError:
         if self.start is not None and self.writer.store.first_event_id not in (None, self.start.event_id):
