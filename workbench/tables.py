@@ -25,6 +25,7 @@ from workbench.display import (
     prose,
     shorten,
 )
+from workbench.zones import moments
 
 __all__ = [
     "STYLE",
@@ -182,4 +183,4 @@ def _texts(values: pl.Series) -> list[str]:
     if values.dtype == pl.String:
         labels = distinct_labels(values.drop_nulls().unique(maintain_order=True), LONGEST)
         return [NOTHING if value is None else labels[value] for value in values.to_list()]
-    return [in_words(value) for value in values.to_list()]
+    return [in_words(value) for value in (moments(values) if isinstance(values.dtype, pl.Datetime) else values.to_list())]

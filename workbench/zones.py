@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -259,7 +259,7 @@ def clock(column: pl.Series) -> pl.Series:
     return (instants + pl.Series(ahead)).cast(pl.Datetime("us")).alias(column.name)
 
 
-def moments(column: pl.Series) -> list[datetime | None]:
+def moments(column: pl.Series) -> list[Any]:
     """Return the instants of a column as Python's, in the column's own time zone."""
     zone_of = getattr(column.dtype, "time_zone", None)
     if zone_of is None:

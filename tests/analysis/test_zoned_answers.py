@@ -9,14 +9,17 @@ import polars as pl
 import pytest
 
 from tests.lakes import Recorded, write_lake
+from workbench import charts
 from workbench.analysis import activity, distribution, lifespans, store
 from workbench.analysis.periods import Every
 from workbench.analysis.schemas import schemas
 from workbench.analysis.series import series
+from workbench.cli.output import show
 from workbench.errors import UsageError
 from workbench.lake import open_lake
 from workbench.pipelines import CronTimes
 from workbench.projection import event
+from workbench.tables import table
 from workbench.timeline import Timeline
 from workbench.zones import begin, clock
 
@@ -109,3 +112,19 @@ def test_what_names_no_zone_is_refused_everywhere(tmp_path: Path, tz: str) -> No
     ):
         with pytest.raises(UsageError, match="is no time zone: give an IANA name"):
             ask()
+
+
+def test_everything_that_shows_a_time_shows_the_packages_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime(2026, 11, 15, 12, tzinfo=UTC)
+    timeline = open_lake(write_lake(tmp_path, [Recorded("a", at + timedelta(hours=2 * n), "a-1", '{"b": 1}') for n in range(2)])).timeline
+    tz = "America/Vancouver"
+    frame = distribution(timeline, every="1h", tz=tz)
+    for json, csv in ((True, False), (False, True), (False, False)):
+        show(frame, json=json, csv=csv)
+        assert "2026-11-15T05:00:00-07:00" in capsys.readouterr().out
+    assert "2026-11-15 05:00" in str(table(frame.select("period", "count")))
+    assert "15 Nov 2026, 05:00" in charts.distribution(frame).numbers.rows[0][0]
+    assert "15 Nov 2026, 05:00" in charts.rates(store(timeline, every="1h", tz=tz)).data[0].x[0]
+    assert charts.series(series("a", timeline, pl.len(), every="1h", tz=tz)).data[0].x[-1] == "2026-11-15 07:00:00"
+    assert charts.lifespans(lifespans(timeline, tz=tz)).data[0].base[0] == "2026-11-15T05:00:00"
+    assert charts.schemas(schemas(timeline, every="1h", tz=tz)).data[0].x[0] == "15 Nov 2026, 05:00"

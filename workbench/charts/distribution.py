@@ -7,6 +7,7 @@ import polars as pl
 from workbench.charts.figure import HOVER, LABEL, NO_PERIOD, OTHER, PERIODS, SERIES, Chart, finish, period_name, period_ticks, plain
 from workbench.errors import UsageError
 from workbench.tables import Column, Table, distinct_labels, percent, table
+from workbench.zones import moments
 
 
 def distribution(frame: pl.DataFrame, *, question: str | None = None, caption: str = "", top: int | None = None) -> Chart:
@@ -89,7 +90,7 @@ def _over_time(frame: pl.DataFrame, *, by: str, question: str | None, caption: s
     # Rows of each period come in the order of the totals. Plotly knows no time zones, and would stack the two hours of one name:
     # it is given the periods' names, one for each instant.
     order = frame[by].unique(maintain_order=True).to_list()
-    starts = frame["period"].unique(maintain_order=True).to_list()
+    starts = moments(frame["period"].unique(maintain_order=True))
     period = PERIODS[frame["every"][0]] if frame.height else NO_PERIOD
     named = [period_name(start, period) for start in starts]
     shown = order[:top]

@@ -7,6 +7,7 @@ import polars as pl
 from workbench.charts.figure import HOVER, LABEL, PALETTES, PERIODS, Chart, finish, plain
 from workbench.errors import UsageError
 from workbench.tables import distinct_labels, table
+from workbench.zones import clock
 
 _MOST = 60
 
@@ -40,8 +41,8 @@ def lifespans(frame: pl.DataFrame, *, question: str | None = None, caption: str 
     names = shown[by].to_list()
     labels, whole = distinct_labels(names, LABEL), distinct_labels(names, HOVER)
     zone = getattr(frame.schema["first_period"], "time_zone", None) or "UTC"
-    times = (pl.col(name).dt.convert_time_zone(zone).dt.replace_time_zone(None) for name in ("first_recorded_at", "last_recorded_at"))
-    wall = shown.select(times).rows()
+    ends = ("first_recorded_at", "last_recorded_at")
+    wall = shown.select(clock(shown[name].dt.convert_time_zone(zone)) for name in ends).rows()
     chart, notes = Chart(), []
     for name, new, gone, colour in (
         ("always there", False, False, PALETTES["light"]["series"][0]),

@@ -8,6 +8,7 @@ from workbench.analysis.schemas import Schemas
 from workbench.charts.figure import HOVER, LABEL, NO_PERIOD, PALETTES, PERIODS, Chart, finish, period_name, period_ticks, plain
 from workbench.errors import UsageError
 from workbench.tables import distinct_labels, percent, table
+from workbench.zones import clock, moments
 
 _MOST = 40
 
@@ -56,20 +57,22 @@ def schemas(
     changing = spread.with_row_index().sort("spread", "index", descending=[True, False], nulls_last=True).head(top).sort("index")
     fields = changing["field"].to_list()
     drawn = ours.filter(pl.col("field").is_in(fields))
-    starts = drawn["period"].unique(maintain_order=True).to_list()
+    periods = drawn["period"].dt.convert_time_zone("UTC").unique(maintain_order=True).to_list()
+    starts = moments(drawn["period"].unique(maintain_order=True))
     period = PERIODS.get(str(drawn["every"][0]), NO_PERIOD) if drawn.height else NO_PERIOD
     named = [period_name(start, period) for start in starts]
+    drawn = drawn.with_columns(pl.col("period").dt.convert_time_zone("UTC"))
     shares = {(field, start): share for start, field, share in drawn.select("period", "field", "share").iter_rows()}
     counts = {
         (field, start): (present, events)
         for start, field, present, events in drawn.select("period", "field", "present", "events").iter_rows()
     }
     labels, whole = distinct_labels(fields, LABEL), distinct_labels(fields, HOVER)
-    said = [[_said(*counts.get((field, start), (0, 0))) for start in starts] for field in fields]
+    said = [[_said(*counts.get((field, start), (0, 0))) for start in periods] for field in fields]
     light = PALETTES["light"]["series"][0]
     chart = Chart()
     chart.add_heatmap(
-        z=[[shares.get((field, start)) for start in starts] for field in fields],
+        z=[[shares.get((field, start)) for start in periods] for field in fields],
         x=[plain(name) for name in named],
         y=list(range(len(fields))),
         customdata=[[[plain(whole[field]), text] for text in row] for field, row in zip(fields, said, strict=True)],
@@ -94,7 +97,7 @@ def schemas(
         tickvals=list(range(len(fields))),
         ticktext=[plain(labels[field]) for field in fields],
     )
-    numbers = table(ours.select("field", pl.col("period").dt.replace_time_zone(None), "events", "present", "nulls", "share"))
+    numbers = table(ours.select("field", clock(ours["period"]), "events", "present", "nulls", "share"))
     asked = question or (f"Which fields do the payloads of {chosen} have?" if chosen else "Which fields do payloads have?")
     scale = "The stronger the colour, the more of the type's events have the field."
     caption = f"{caption}. {scale}" if caption else scale

@@ -9,6 +9,7 @@ import polars as pl
 from workbench.charts.figure import Chart, finish, plain
 from workbench.errors import UsageError
 from workbench.tables import table
+from workbench.zones import clock
 
 _HEIGHT, _ALONE, _GAP = 130, 240, 46
 """Pixels of one chart among several, of one alone, and above each."""
@@ -40,7 +41,7 @@ def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "
         raise UsageError(f"{len(names)} of the measures are numbers, and between 1 and {_MOST} can be drawn: select the columns.")
     zone = getattr(frame.schema["at"], "time_zone", None) or "UTC"
     # Plotly knows no time zones: it is given what the clocks showed.
-    clock = frame["at"].dt.replace_time_zone(None).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
+    shown_at = clock(frame["at"]).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
     tall = _ALONE if len(names) == 1 else _HEIGHT
     whole = len(names) * (tall + _GAP)
     chart = Chart()
@@ -49,7 +50,7 @@ def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "
         top = 1 - (number * (tall + _GAP) + _GAP) / whole  # under its name
         axis = "" if number == 0 else str(number + 1)
         chart.add_scatter(
-            x=clock,
+            x=shown_at,
             y=frame[name].cast(pl.Float64).to_list(),
             mode="lines+markers" if frame.height <= 40 else "lines",
             line={"width": 2},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.analysis.store import StoreReport
 from workbench.charts.figure import PERIODS, Chart, finish, period_name, period_ticks, plain
 from workbench.tables import table
+from workbench.zones import moments
 
 
 def rates(report: StoreReport, *, question: str | None = None, caption: str | None = None) -> Chart:
@@ -20,7 +21,7 @@ def rates(report: StoreReport, *, question: str | None = None, caption: str | No
         Where the numbers come from and until when; without it, the timeline in words.
     """
     period, frame = PERIODS[report.every], report.rates
-    starts = frame["period"].to_list()
+    starts = moments(frame["period"])
     named = [period_name(start, period) for start in starts]
     chart = Chart()
     for place, (name, column) in enumerate((("events", "events"), ("new streams", "new_streams"))):

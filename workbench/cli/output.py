@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _WIDE = 4096
 _NAMES = ("position", "revision", "ticks")  # numbers that name something, and are copied into the next command
+_INSTANT = "%Y-%m-%dT%H:%M:%S%.f"
 _SUFFIXES = (".parquet", ".csv", ".json", ".arrow")
 
 
@@ -53,7 +54,7 @@ def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Pat
     if out is not None:
         _write(frame, out)
     elif json:
-        print(json_text(frame.to_dicts()))
+        print(json_text(_local(frame).to_dicts()))
     elif csv:
         sys.stdout.write(_flat(frame).write_csv())
     else:
@@ -68,7 +69,7 @@ def print_table(frame: pl.DataFrame) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, dtype in frame.schema.items():
         table.add_column(printable(name.replace("_", " ")), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
+    for row in _local(frame).iter_rows():
         table.add_row(*(cell(name, value) for name, value in zip(frame.columns, row, strict=True)))
     console().print(table)
 
@@ -111,11 +112,23 @@ def json_text(values: Any, *, indent: bool = True) -> str:
     return orjson.dumps(values, default=plain, option=options).decode()
 
 
+def _local(frame: pl.DataFrame) -> pl.DataFrame:
+    """Write the instants of other zones than UTC as texts, by the zone data that decided about them."""
+    import polars as pl
+
+    from workbench.zones import texts
+
+    zoned = (name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC"))
+    return frame.with_columns(texts(frame[name], _INSTANT) for name in zoned)
+
+
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Make a frame fit for CSV: what is nested becomes JSON text, bytes become base64."""
     import base64
 
     import polars as pl
+
+    from workbench.zones import texts as zoned_texts
 
     columns: list[pl.Expr | pl.Series] = []
     for name, dtype in frame.schema.items():
@@ -127,8 +140,7 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
         elif isinstance(dtype, pl.Duration):
             columns.append(pl.col(name).dt.total_microseconds() / 1e6)  # seconds, as in JSON
         elif isinstance(dtype, pl.Datetime):
-            zone = {None: "", "UTC": "Z"}.get(dtype.time_zone, "%:z")
-            columns.append(pl.col(name).dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}"))
+            columns.append(zoned_texts(frame[name], _INSTANT))
     return frame.with_columns(columns)
 
 
@@ -145,7 +157,7 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
         # Polars' own kind of text, string views, is younger than many readers of Arrow.
         ".arrow": lambda: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
         ".csv": lambda: _flat(frame).write_csv(part),
-        ".json": lambda: part.write_text(json_text(frame.to_dicts()) + "\n", encoding="utf-8"),
+        ".json": lambda: part.write_text(json_text(_local(frame).to_dicts()) + "\n", encoding="utf-8"),
     }
     try:
         writers[out.suffix]()

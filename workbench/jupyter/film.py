@@ -18,6 +18,7 @@ import orjson
 import polars as pl
 
 from workbench.display import distinct_labels
+from workbench.zones import texts as zoned_texts
 
 LONGEST_VALUE = 400
 """How many letters of a value are shown; a longer one is shortened in its middle."""
@@ -232,8 +233,7 @@ def _texts(values: pl.Series) -> pl.Series:
     if values.dtype == pl.Boolean:
         return pl.select(pl.when(values).then(pl.lit("true")).when(~values).then(pl.lit("false")))["literal"]
     if isinstance(values.dtype, pl.Datetime):
-        zone = {None: "", "UTC": "Z"}.get(values.dtype.time_zone, "%:z")
-        return values.dt.strftime(f"%Y-%m-%d %H:%M:%S%.f{zone}")
+        return zoned_texts(values, "%Y-%m-%d %H:%M:%S%.f")
     if values.dtype.is_nested() or values.dtype == pl.Object:
         return pl.Series([None if value is None else _json(value) for value in values.to_list()], dtype=pl.String)
     return values.cast(pl.String)
