@@ -19,7 +19,7 @@ $(VENV)/python: ## (the virtual environment)
 
 $(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
 	@echo "Installing the workbench and what it needs (some minutes the first time) …"
-	@$(PIP) install --constraint constraints.txt --editable '.[widget]'
+	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
@@ -55,7 +55,7 @@ bench: $(VENV)/dev ## Measure it all against what else one would use, for an hou
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab
 
-wheel: $(VENV)/dev ## Build the wheel and try it in an environment of its own, without development dependencies
+wheel: $(VENV)/dev ## Build the wheel and try it with the newest and the lowest versions that it allows, on each Python at hand
 	@bash .ci/wheel $(PYTHON)
 
 clean: ## Remove what the commands made: the environment, lakes, reports, caches

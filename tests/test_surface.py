@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
-from importlib import metadata
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,35 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         wb.distributon  # noqa: B018  # the access is the test
 
 
-def test_the_version_is_the_distributions() -> None:
-    assert metadata.version("workbench") == wb.__version__
+def test_the_distribution_is_the_event_workbench_of_this_version_under_apache_2() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (project["name"], project["version"], project["license"]) == ("event-workbench", wb.__version__, "Apache-2.0")
+    [file] = project["license-files"]
+    assert "Apache License\n                           Version 2.0" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_no_document_installs_what_is_called_workbench_on_the_package_index() -> None:
+    documents = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.rglob("workbench/**/*.py"), *ROOT.glob("notebooks/*.ipynb")]
+    assert len(documents) > 100
+    for document in documents:
+        assert not re.search(r"pip install (-\S+ )*['\"]?workbench\b", document.read_text(encoding="utf-8")), document
+
+
+def test_everything_that_the_workbench_imports_is_an_ordinary_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "optional-dependencies" not in project
+    assert any(dependency.startswith("anywidget") for dependency in project["dependencies"])
+
+
+@pytest.mark.parametrize("code", ["import workbench as wb; wb.open('lake')", "from workbench.cli import main; main()"])
+def test_without_the_locks_of_posix_as_on_windows_one_sentence_names_wsl2(code: str) -> None:
+    lines = f"import sys; sys.modules['fcntl'] = None; {code}"
+    found = subprocess.run([sys.executable, "-c", lines], check=False, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1].endswith(
+        "The workbench runs on Linux and macOS only, as it needs their file locks: on Windows, install and run it inside WSL2."
+    )
+    assert len(found.stderr.splitlines()) == 1 or "wb.open" in code
 
 
 def test_importing_the_workbench_loads_nothing_heavy() -> None:

@@ -13,6 +13,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.platforms import ensure_supported
+
 # gRPC's library writes lines of its own to stderr, `Got goaway` among them, which cron mails. It reads this when it is loaded, which is
 # never before this line where the workbench loads it.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -201,6 +203,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}; it has {', '.join(__all__)}")
+    ensure_supported()
     home, colon, attribute = _HOMES[name].partition(":")
     module = import_module(home)
     value = globals()[name] = module if colon and not attribute else getattr(module, attribute or name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 import workbench as wb
 from tests.jupyter.things import EVENTS, HOSTILE, Thing, things
 from tests.reports.notebooks import write_notebook
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError
 from workbench.reports import run_report
 
 
@@ -49,13 +48,6 @@ def test_moments_before_the_first_event_and_keys_that_are_not_there_are_refused(
         found.index = 8
     with pytest.raises(UsageError, match="events 0 to 7"):
         found.baseline = -1
-
-
-def test_without_anywidget_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "workbench.jupyter.widget", raising=False)
-    monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(WorkbenchError, match=r"workbench\[widget\]"):
-        wb.travel(Thing, things(tmp_path), key="1")
 
 
 def test_beside_the_widget_stands_the_moment_as_a_table(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -16,6 +16,9 @@ import polars as pl
 from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, Log, LogEvent, LogObject
 from workbench.errors import UsageError, WorkbenchError
 from workbench.timeline import Timeline, ensure_timelines
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
 
 _MOST_ATTRIBUTES = 100
 """Of one event type; SQLite has room for 2,000 columns, and nobody looks at so many."""
@@ -150,19 +153,23 @@ def _objects(timeline: Timeline, trace: str) -> Iterator[LogObject]:
     """Yield the streams, and the correlation ids with the streams that they touch."""
     begun = "epoch_us(min(recorded_at))"
     streams = timeline.sql(f"SELECT stream, category, count(*), {begun} FROM events GROUP BY 1, 2 ORDER BY 1")
-    while rows := streams.fetchmany(_MANY):
-        for stream, category, events, at in rows:
-            yield LogObject(stream, category, _time(at), (events,), ())
+    for stream, category, events, at in _rows(streams):
+        yield LogObject(stream, category, _time(at), (events,), ())
     correlations = timeline.sql(
         f"""
         SELECT correlation_id, count(*), {begun}, list_sort(list(DISTINCT stream)) FROM events
         WHERE correlation_id IS NOT NULL GROUP BY 1 ORDER BY 1
         """
     )
-    while rows := correlations.fetchmany(_MANY):
-        for correlation_id, events, at, touched in rows:
-            relations = tuple((stream, "touches") for stream in touched)
-            yield LogObject(f"{_TRACE}:{correlation_id}", trace, _time(at), (events,), relations)
+    for correlation_id, events, at, touched in _rows(correlations):
+        relations = tuple((stream, "touches") for stream in touched)
+        yield LogObject(f"{_TRACE}:{correlation_id}", trace, _time(at), (events,), relations)
+
+
+def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a result, some thousands at a time; relations of DuckDB 2 have no ``fetchmany``."""
+    for batch in relation.to_arrow_reader(_MANY):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _events(timeline: Timeline, attributes: dict[str, Attributes]) -> Iterator[LogEvent]:

@@ -1,11 +1,20 @@
 """The command line: one command, one library call; results on stdout, progress on stderr."""
 
+import sys
+
+from workbench.errors import WorkbenchError
+from workbench.platforms import ensure_supported
+
 
 def main() -> None:
     """Run ``workbench``; the exit status is 0, 1 (it failed), 2 (wrong use), 3 (a gate that finds a difference), or 128 and a signal.
 
     So it is 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP.
     """
+    try:
+        ensure_supported()
+    except WorkbenchError as error:
+        sys.exit(str(error))
     from workbench.cli.app import app
 
     app()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError
 from workbench.jupyter.film import Film
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
@@ -52,21 +52,12 @@ def travel(
 
     Raises
     ------
-    WorkbenchError
-        anywidget is not installed: it comes with the extra ``workbench[widget]``.
     UsageError
         There is no event of the entity, or none by then; or as ``steps`` does.
     """
     ensure_timelines(timeline)
-    try:
-        from workbench.jupyter.widget import Travel  # noqa: PLC0415  # an extra, and heavy
-    except ModuleNotFoundError as error:
-        if error.name not in ("anywidget", "ipywidgets"):
-            raise
-        raise WorkbenchError(
-            "wb.travel() shows a widget and needs anywidget: pip install 'workbench[widget]', and restart the kernel; "
-            "wb.steps() answers the same question as a frame."
-        ) from error
+    from workbench.jupyter.widget import Travel  # noqa: PLC0415  # heavy
+
     rows = steps(projection, timeline, key=key, against=against, errors=errors)
     if not rows.height:
         raise UsageError(f"There are no events of {key!r} in this timeline ({timeline}): wb.state() names the keys that there are.")

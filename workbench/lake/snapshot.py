@@ -6,13 +6,13 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
+from workbench import __version__
 from workbench.edits import Effect
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
@@ -186,7 +186,7 @@ class Snapshot:
             events=self.count(timeline),
             late=self.late(timeline),
             schema_version=FORMAT_VERSION,
-            workbench_version=_workbench_version(),
+            workbench_version=__version__,
             edits=tuple(map(str, timeline.edits)),
         )
 
@@ -360,10 +360,3 @@ class Snapshot:
 
 def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
-
-
-def _workbench_version() -> str:
-    try:
-        return version("workbench")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"

@@ -15,12 +15,13 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from workbench import __version__
 from workbench.errors import LakeError
 from workbench.lake.place import translated
 
 FOLDER = "measurements"
 """Where measurements lie in a lake, beside its events."""
-_PACKAGES = ("workbench", "duckdb", "polars", "pyarrow", "deltalake", "numpy")
+_PACKAGES = ("duckdb", "polars", "pyarrow", "deltalake", "numpy")
 _HORIZONS = (0, 30, 90, 365)
 
 
@@ -45,7 +46,7 @@ class Machine:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             pages,
             platform.python_version(),
-            {name: found for name in _PACKAGES if (found := _version(name))},
+            {"workbench": __version__} | {name: found for name in _PACKAGES if (found := _version(name))},
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,15 @@
+"""The systems that the workbench runs on: those with the file locks of POSIX."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from workbench.errors import WorkbenchError
+
+
+def ensure_supported() -> None:
+    """Raise a WorkbenchError where Python has no ``fcntl``, as on Windows."""
+    if find_spec("fcntl") is None:
+        raise WorkbenchError(
+            "The workbench runs on Linux and macOS only, as it needs their file locks: on Windows, install and run it inside WSL2."
+        )
