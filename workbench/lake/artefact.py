@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
 from workbench.errors import LakeError
 from workbench.events import EVENT_SCHEMA
+from workbench.lake.aside import built_aside
 from workbench.lake.database import connect
 from workbench.lake.format import in_log_order
 from workbench.lake.info import read_info
@@ -23,17 +21,10 @@ def write_duckdb(snapshot: Snapshot, file: Path) -> None:
     """Write a snapshot into a DuckDB file: table ``events`` in log order, table ``lake`` of one row. Built aside, then swapped in."""
     if file.is_dir():
         raise LakeError(f"{file} is a directory: name a file to write.")
-    aside = file.with_name(f".{file.name}.{secrets.token_hex(6)}")
     with translated(str(file)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _build(snapshot, aside)
-            aside.replace(file)
-        finally:
-            for leftover in (aside, aside.with_name(f"{aside.name}.wal")):
-                with suppress(FileNotFoundError):
-                    leftover.unlink()
-            shutil.rmtree(aside.with_name(f"{aside.name}.tmp"), ignore_errors=True)
+        with built_aside(file) as building:
+            _build(snapshot, building)
 
 
 def _build(snapshot: Snapshot, file: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -21,6 +21,7 @@ import pyarrow as pa
 from duckdb.func import SPECIAL
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
+from workbench.lake.aside import built_aside
 from workbench.lake.conditions import Conditions, identifier, quoted
 from workbench.lake.database import connect, literal_path
 from workbench.lake.exact_texts import FUNCTION as EXACT_TEXT
@@ -261,26 +262,19 @@ class DatabaseFile:
 
     def commit(self, notes: str, *, added: Mapping[str, Staged], anew: Mapping[str, Staged], dropped: Iterable[str]) -> None:
         """Add rows to tables, make tables anew, and drop some, in one transaction; a new file is built aside."""
-        building = self._file if self._file.exists() else self._file.with_name(f".{self._file.name}.{secrets.token_hex(6)}")
-        try:
-            with _opened(building) as connection, translated(str(self._file)):
-                connection.execute("BEGIN")
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {NOTES} (notes VARCHAR)")
-                for name in dropped:
-                    connection.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
-                for name, staged in anew.items():
-                    connection.execute(f"CREATE OR REPLACE TABLE {identifier(name)} AS {_rows(staged)}")
-                for name, staged in added.items():
-                    connection.execute(f"INSERT INTO {identifier(name)} {_rows(staged)}")
-                connection.execute(f"DELETE FROM {NOTES}")
-                connection.execute(f"INSERT INTO {NOTES} VALUES (?)", [notes])
-                connection.execute("COMMIT")
-            if building != self._file:
-                building.replace(self._file)
-        finally:
-            if building != self._file:
-                for leftover in (building, building.with_name(f"{building.name}.wal")):
-                    leftover.unlink(missing_ok=True)
+        place = nullcontext(self._file) if self._file.exists() else built_aside(self._file)
+        with place as building, _opened(building) as connection, translated(str(self._file)):
+            connection.execute("BEGIN")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {NOTES} (notes VARCHAR)")
+            for name in dropped:
+                connection.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+            for name, staged in anew.items():
+                connection.execute(f"CREATE OR REPLACE TABLE {identifier(name)} AS {_rows(staged)}")
+            for name, staged in added.items():
+                connection.execute(f"INSERT INTO {identifier(name)} {_rows(staged)}")
+            connection.execute(f"DELETE FROM {NOTES}")
+            connection.execute(f"INSERT INTO {NOTES} VALUES (?)", [notes])
+            connection.execute("COMMIT")
 
 
 @contextmanager
