@@ -47,7 +47,7 @@ format: $(VENV)/dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev ## Measure it all against what else one would use, for an hour (needs g++ and Debian's libgrpc++-dev)
+bench: $(VENV)/dev ## Measure it all against what else one would use, for an hour
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.replay --long
 	for part in analysis series workflows publish reports projections; do $(BIN)/python -m tests.bench.$$part || exit 1; done
