@@ -260,9 +260,10 @@ class _Cursor:
     def _load(self) -> None:
         file, group, footer = self._groups.pop(0)
         with self._filesystem.open_input_file(file.path) as source:
-            if self._place.directory is not None:  # of an object store that would fetch all twice
+            is_checked = self._place.directory is not None and footer.digests is not None  # of an object store that would fetch all twice
+            if is_checked:
                 self._check(source, file, group, footer)
-            parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+            parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=not is_checked)
             self._rows = parquet.read_row_group(group).cast(EVENT_SCHEMA)
         self._given = 0
         # Where each stream ends: rows of one stream stand together.
