@@ -35,6 +35,7 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     ├── ReportError                a notebook or its report failed
     │   ├── CellFailed             a cell of the notebook raised an error
     │   ├── CellTimedOut           a cell took longer than a cell may
+    │   ├── TooMuchOutput          the cells put out more than a report may hold
     │   ├── KernelDied             the process that ran the notebook is gone
     │   ├── RunTimedOut            the run as a whole took longer than it may
     │   └── RunOutOfMemory         the run held more memory than it may
@@ -213,6 +214,10 @@ class CellFailed(ReportError):
 
 class CellTimedOut(ReportError):
     """Raised when a cell of a notebook takes longer than a cell may."""
+
+
+class TooMuchOutput(ReportError):
+    """Raised when the cells of a notebook put out more than a report may hold."""
 
 
 class KernelDied(ReportError):

@@ -187,7 +187,7 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         (HEAD.replace("data/x", "‸s3://key:s3cret@lakes/x") + COPY, "the URL of a lake holds no credentials here"),
         (HEAD + "since: ‸2026-03-01T10:00\n" + COPY, "has no time zone"),
         (HEAD + "catch_up: ‸some\n" + COPY, "catch_up is all, latest or none, and not 'some'"),
-        (HEAD + "limits: {‸cpu: 1}\n" + COPY, "limits has no word 'cpu'; it knows time, cell, memory"),
+        (HEAD + "limits: {‸cpu: 1}\n" + COPY, "limits has no word 'cpu'; it knows time, cell, memory, output"),
         (HEAD + "limits: {time: ‸soon}\n" + COPY, "'soon' is no span of time"),
         (HEAD + "limits: {time: ‸-1h}\n" + COPY, "time is longer than nothing, as in time: 30m"),
         (HEAD + "limits: {memory: ‸2 gigs}\n" + COPY, "memory is a size in MB, GB, MiB, GiB, as in memory: 2 GB"),

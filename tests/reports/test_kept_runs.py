@@ -17,9 +17,9 @@ import pytest
 from tests.lakes import community, write_lake
 from tests.reports.notebooks import write_notebook
 from tests.reports.records import A_RECORD
-from workbench.errors import CellFailed, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, UsageError
+from workbench.errors import CellFailed, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
 from workbench.reports import read_record, read_runs, run_report, runner, write_index
-from workbench.reports.record import digest
+from workbench.reports.record import EXECUTED, digest
 from workbench.reports.runs import settle, staged
 
 
@@ -179,3 +179,22 @@ def test_a_directory_of_runs_that_cannot_be_written_is_an_error_that_names_it(tm
             settle(stage, tmp_path, record=replace(A_RECORD, started=datetime.now(UTC) - timedelta(days=1)))
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert os.access(tmp_path, os.W_OK)
+
+
+def test_a_run_that_puts_out_too_much_is_ended_and_says_which_cell(lake: Path, tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", "'before'", "for _ in range(300):\n    print('x' * 10**6)", "'behind'")
+    with pytest.raises(TooMuchOutput, match=r"^Cell 3 of n\.ipynb put out more than the 50 MB that a report may hold: print less") as ended:
+        run_report(notebook, lake=lake, runs=tmp_path / "runs")
+    [run] = read_runs(tmp_path / "runs")
+    assert run.record is not None
+    assert (run.record.outcome, run.record.cell, run.record.message) == ("too much output", 3, str(ended.value))
+    executed = run.directory / EXECUTED
+    assert executed.stat().st_size < 51_000_000
+    assert "'before'" in executed.read_text(encoding="utf-8")
+
+
+def test_the_limit_of_output_counts_all_cells_and_can_be_raised(lake: Path, tmp_path: Path) -> None:
+    notebook = write_notebook(tmp_path / "n.ipynb", "print('x' * 600_000)", "print('y' * 600_000)")
+    with pytest.raises(TooMuchOutput, match=r"^Cell 3 of n\.ipynb put out more than the 1 MB"):
+        run_report(notebook, lake=lake, out=tmp_path / "r.html", max_output=1_000_000)
+    assert run_report(notebook, lake=lake, out=tmp_path / "r.html", max_output=2_000_000).page.stat().st_size > 1_200_000

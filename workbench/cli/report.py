@@ -46,6 +46,9 @@ def register(app: typer.Typer) -> None:
         memory: Annotated[
             str | None, typer.Option("--memory", metavar="SIZE", help="How much memory its processes may hold together, such as 2GB.")
         ] = None,
+        max_output: Annotated[
+            str, typer.Option("--max-output", metavar="SIZE", help="How much all cells may put out together, as text and as charts.")
+        ] = "50MB",
         env: Annotated[
             list[str] | None,
             typer.Option("--env", metavar="NAME", help="Pass an environment variable to the notebook, which sees none that may be secret."),
@@ -69,6 +72,7 @@ def register(app: typer.Typer) -> None:
                 timeout=timeout,
                 cell_timeout=cell_timeout,
                 memory=None if memory is None else _size(memory),
+                max_output=_size(max_output),
                 environment=env or (),
             )
         except ReportError as error:

@@ -69,11 +69,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an attempt may take, how long one cell of a notebook, and how many bytes of memory all its processes together."""
+    """How long an attempt and one cell of a notebook may take, and how many bytes all processes may hold and all cells put out."""
 
     time: timedelta = timedelta(hours=2)
     cell: timedelta = timedelta(minutes=10)
     memory: int | None = None
+    output: int = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)

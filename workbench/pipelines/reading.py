@@ -380,15 +380,16 @@ class _Reader:
         return value
 
     def _limits(self, node: yaml.Node) -> Limits:
-        words = self._document.words(node, "limits", ("time", "cell", "memory"))
-        spans = {word: self._span(words[word], word) for word in ("time", "cell") if word in words}
-        memory = None
-        if "memory" in words:
-            found = _SIZE.fullmatch(self._document.text(words["memory"], "memory"))
-            if found is None:
-                raise self._document.wrong(words["memory"], f"memory is a size in {', '.join(_SIZES)}, as in memory: 2 GB")
-            memory = int(Decimal(found[1]) * _SIZES[found[2]])
-        return replace(Limits(), memory=memory, **spans)
+        words = self._document.words(node, "limits", ("time", "cell", "memory", "output"))
+        spans: dict[str, Any] = {word: self._span(words[word], word) for word in ("time", "cell") if word in words}
+        sizes: dict[str, Any] = {word: self._size(words[word], word) for word in ("memory", "output") if word in words}
+        return replace(Limits(), **spans, **sizes)
+
+    def _size(self, node: yaml.Node, word: str) -> int:
+        found = _SIZE.fullmatch(self._document.text(node, word))
+        if found is None:
+            raise self._document.wrong(node, f"{word} is a size in {', '.join(_SIZES)}, as in {word}: 2 GB")
+        return int(Decimal(found[1]) * _SIZES[found[2]])
 
     def _retry(self, node: yaml.Node) -> Retry:
         words = self._document.words(node, "retry", ("times", "wait", "factor", "longest"), needs=("times",))

@@ -16,6 +16,8 @@ import os
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -30,6 +32,10 @@ from traitlets.config import Config
 
 from workbench.processes import MARK, adopt_orphans, end_run
 from workbench.reports.request import Outcome, Request
+
+_START_SECONDS = 60
+_OUTPUT_SECONDS = 60
+"""How long a kernel may take to start, and to bring the outputs of a cell that has ended."""
 
 
 class OwnKernel(AsyncKernelManager):
@@ -49,6 +55,8 @@ class Progress:
     request: Request | None = None
     notebook: Any = None
     index: int | None = None
+    cell_began: float = 0.0
+    written: int = 0
 
     def cell(self) -> int | None:
         """Return which of the notebook's own code cells is running, counted from 1."""
@@ -75,16 +83,16 @@ def main() -> None:
     kernel = OwnKernel(config=Config({"KernelManager": {"transport": "ipc"}}), connection_file=str(_folder() / "k.json"))
     progress = Progress()
 
-    def stop(*_: object) -> None:
-        # The runner ends a run that is over its limits, and asks how far it has come.
+    def end(outcome: Outcome) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             progress.keep(whole=False)
-            _answer(answer, Outcome("timed out", progress.cell()))
+            _answer(answer, outcome)
         finally:
             _leave(1)
 
-    signal.signal(signal.SIGTERM, stop)
+    # The runner ends a run that is over its limits, and asks how far it has come.
+    signal.signal(signal.SIGTERM, lambda *_: end(Outcome("timed out", progress.cell())))
     run_sync(kernel.start_kernel)()
     # Papermill warns of each parameter whose type it cannot read; ours have been checked.
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -97,7 +105,7 @@ def main() -> None:
     Thread(target=_stop_with_runner, args=[request], daemon=True).start()
     page = Thread(target=_import, args=["psutil", "workbench.reports.page"], daemon=True)
     page.start()
-    outcome = _execute(papermill, kernel, request, progress)
+    outcome = _execute(papermill, kernel, request, progress, end)
     try:
         progress.keep(whole=outcome.ending == "succeeded")
         if outcome.ending == "succeeded":
@@ -153,24 +161,46 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _execute(papermill: Any, kernel: AsyncKernelManager, request: Request, progress: Progress) -> Outcome:
+def _execute(
+    papermill: Any, kernel: AsyncKernelManager, request: Request, progress: Progress, end: Callable[[Outcome], NoReturn]
+) -> Outcome:
     # They come with papermill, which is imported when the kernel is already starting.
     from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
-    from papermill.engines import NBClientEngine, papermill_engines  # noqa: PLC0415
+    from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
+    from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
     from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
 
-    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
-        """Papermill's own engine; it lets see the notebook also where papermill returns none."""
+    class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+        """Papermill's own client; it ends the run where its cells put out too much."""
+
+        def process_message(self, msg: Any, *args: Any) -> Any:
+            progress.written += len(json.dumps(msg["content"], ensure_ascii=False, default=str))
+            if progress.written > request.max_output:
+                end(Outcome("too much output", progress.cell()))
+            return super().process_message(msg, *args)
+
+    class OwnEngine(Engine):  # type: ignore[misc]  # papermill has no types
+        """Lets see the notebook also where papermill returns none."""
 
         @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **options: Any) -> None:
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
             progress.notebook = nb_man.nb
-            super().execute_managed_notebook(nb_man, *args, **options)
+            Client(
+                nb_man,
+                km=kernel,
+                kernel_name=kernel_name,
+                timeout=request.cell_timeout,
+                startup_timeout=_START_SECONDS,
+                iopub_timeout=_OUTPUT_SECONDS,
+                store_widget_state=False,
+                on_cell_start=remember,
+                log=logging.getLogger("papermill"),
+            ).execute()
 
     def remember(*, cell_index: int, **_: Any) -> None:
-        progress.index = cell_index
+        progress.index, progress.cell_began = cell_index, time.monotonic()
 
-    papermill_engines.register("workbench", Engine)
+    papermill_engines.register("workbench", OwnEngine)
     try:
         notebook = papermill.execute_notebook(
             # Papermill formats paths as templates.
@@ -182,15 +212,13 @@ def _execute(papermill: Any, kernel: AsyncKernelManager, request: Request, progr
             language="python",
             progress_bar=False,
             request_save_on_cell_execute=False,
-            execution_timeout=request.cell_timeout,
-            start_timeout=60,
-            km=kernel,
-            store_widget_state=False,
-            on_cell_start=remember,
         )
     except PapermillExecutionError as error:
         return Outcome("cell failed", _number(request, error.cell_index), _sentence(error.ename, error.evalue))
     except CellTimeoutError:
+        if time.monotonic() - progress.cell_began < request.cell_timeout:
+            # The cell has ended; the kernel drops messages that it cannot get rid of, also the one that says so.
+            return Outcome("too much output", progress.cell(), "put out so much at once that not all of it arrived")
         return Outcome("cell timed out", progress.cell())
     except DeadKernelError:
         return Outcome("kernel died", progress.cell())

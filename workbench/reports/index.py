@@ -23,6 +23,7 @@ _WORDS = {
     "succeeded": "Succeeded",
     "cell failed": "Failed: error in a cell",
     "cell timed out": "Failed: a cell took too long",
+    "too much output": "Failed: too much output",
     "kernel died": "Failed: the kernel died",
     "timed out": "Failed: the run took too long",
     "out of memory": "Failed: too much memory",

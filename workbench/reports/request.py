@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Ending = Literal["succeeded", "cell failed", "cell timed out", "kernel died", "timed out", "out of memory", "failed"]
+Ending = Literal["succeeded", "cell failed", "cell timed out", "too much output", "kernel died", "timed out", "out of memory", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Request:
     notebook: str
     parameters: Mapping[str, Any]
     cell_timeout: int
+    max_output: int
     page: str
     origin: tuple[tuple[str, str], ...]
     executed: str | None = None
@@ -44,8 +45,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many seconds one cell and the run as a whole may take, and how many bytes all its processes may hold together."""
+    """What a run may take.
+
+    Attributes
+    ----------
+    cell_timeout, timeout
+        How many seconds one cell, and the run as a whole.
+    memory
+        How many bytes all its processes may hold together.
+    output
+        How many bytes all its cells may put out together, as text and as charts.
+    """
 
     cell_timeout: int = 600
     timeout: float = 1800
     memory: int | None = None
+    output: int = 50_000_000

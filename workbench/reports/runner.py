@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import workbench
-from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, UsageError
+from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
 from workbench.events import Cutoff
 from workbench.reports.environment import check_set
 from workbench.reports.notebooks import find_notebook, read_cells, shipped_notebooks, title_of
@@ -81,6 +81,7 @@ def run_report(
     cell_timeout: int = 600,
     timeout: float = 1800,
     memory: int | None = None,
+    max_output: int = 50_000_000,
     code: bool = False,
     environment: Iterable[str] = (),
 ) -> ReportRun:
@@ -115,6 +116,8 @@ def run_report(
         How many seconds one cell, and the run as a whole, may take.
     memory
         How many bytes all processes of the run may hold together (resident, looked at five times a second).
+    max_output
+        How many bytes all cells may put out together, as text and as charts: a browser opens no page of hundreds of megabytes.
     code
         Whether the code of each cell can be unfolded on the page.
     environment
@@ -129,7 +132,7 @@ def run_report(
         Nothing was started.
     LakeError, OutsideHistory, InvalidTime
         The lake cannot be read, or not up to ``at``.
-    CellFailed, CellTimedOut, KernelDied, RunTimedOut, RunOutOfMemory
+    CellFailed, CellTimedOut, TooMuchOutput, KernelDied, RunTimedOut, RunOutOfMemory
         The notebook did not reach its end.
     ReportError
         The notebook or its page is at fault in another way.
@@ -145,7 +148,7 @@ def run_report(
         declared=declared,
         values=_accept(path, declared, parameters, scenario=what_if),
         code=code,
-        limits=Limits(cell_timeout, timeout, memory),
+        limits=Limits(cell_timeout, timeout, memory, max_output),
         environment=check_set(environment),
         started=datetime.now(UTC),
         began=time.monotonic(),
@@ -252,6 +255,7 @@ def _execute(child: Child, job: _Job, opened: _Opened, *, page: Path, executed: 
         notebook=str(job.path),
         parameters={**opened.own, **job.values},
         cell_timeout=job.limits.cell_timeout,
+        max_output=job.limits.output,
         page=str(page),
         origin=_footer(opened.origin, job.path, values),
         executed=None if executed is None else str(executed),
@@ -405,6 +409,9 @@ def _error(ended: Ended, job: _Job) -> ReportError | None:
             return CellFailed(f"{cell} {name} failed with {outcome.reason}.")
         case "cell timed out":
             return CellTimedOut(f"{cell} {name} took longer than {limits.cell_timeout} seconds: raise cell_timeout=, or ask for less.")
+        case "too much output":
+            said = outcome.reason or f"put out more than the {limits.output / 1e6:,.0f} MB that a report may hold"
+            return TooMuchOutput(f"{cell} {name} {said}: print less, aggregate before you draw, or raise max_output=.")
         case "kernel died":
             return KernelDied(f"{cell} {name} ended its process: it was killed, crashed, or ran out of memory.")
         case "timed out":

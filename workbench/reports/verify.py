@@ -85,6 +85,7 @@ def verify_run(
                     cell_timeout=record.asked.limits.cell_timeout,
                     timeout=record.asked.limits.timeout,
                     memory=record.asked.limits.memory,
+                    max_output=record.asked.limits.output,
                     code=record.asked.code,
                     environment=record.asked.environment,
                 )

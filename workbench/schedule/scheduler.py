@@ -318,6 +318,7 @@ class Scheduler:
             scenario=work.scenario,
             at=format_time(job.as_of(run.scheduled_at)),
             cell_seconds=max(1, round(job.limits.cell.total_seconds())),
+            max_output=job.limits.output,
             environment=work.environment,
         )
 

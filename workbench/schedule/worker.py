@@ -46,6 +46,8 @@ class Request:
         Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
     seconds, cell_seconds
         How long the whole may take, and a cell.
+    max_output
+        How many bytes all cells of a report may put out.
     environment
         Of a report: the names of the variables that its notebook is given.
     """
@@ -63,6 +65,7 @@ class Request:
     scenario: str | None = None
     at: str | None = None
     cell_seconds: int = 600
+    max_output: int = 50_000_000
     environment: Sequence[str] = ()
 
 
@@ -145,6 +148,7 @@ def _report(request: Request) -> Answer:
         scenario=request.scenario,
         parameters=request.parameters,
         cell_timeout=request.cell_seconds,
+        max_output=request.max_output,
         environment=request.environment,
         timeout=request.seconds + _ORDERLY_SECONDS,  # the supervisor's limit comes first
     )
