@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from typer.testing import CliRunner
 
 from tests.lake.histories import Row, checkpoint_at, open_writer, row, rows_of, table, write
+from workbench.cli.app import app
 from workbench.errors import LakeDamaged, WorkbenchError
 from workbench.lake import cluster, open_lake
 from workbench.lake.format import FORMAT_VERSION
@@ -225,6 +227,31 @@ def test_the_next_append_makes_a_lake_of_an_older_format_one_of_the_present(olde
     with open_writer(older, store=store) as writer:
         writer.cluster()
     assert contents(older) == [*log, event]
+
+
+def test_the_command_upgrades_a_lake_in_place_and_says_so(older: Path) -> None:
+    log, checkpoint = contents(older), open_lake(older)._snapshot.checkpoint
+    data = {file: file.read_bytes() for file in older.rglob("*.parquet")}
+    result = CliRunner().invoke(app, ["upgrade", "--lake", str(older)])
+    assert (result.exit_code, result.output) == (0, f"{older} is now a lake of format {FORMAT_VERSION}\n")
+    assert written_format(older) == str(FORMAT_VERSION)
+    assert (contents(older), open_lake(older)._snapshot.checkpoint) == (log, checkpoint)
+    assert {file: file.read_bytes() for file in older.rglob("*.parquet")} == data
+    commit = a_commit_of_events(older)
+    whole = commit.read_text()
+    commit.write_text("")
+    with pytest.raises(LakeDamaged):
+        open_lake(older)
+    commit.write_text(whole)
+    again = CliRunner().invoke(app, ["upgrade", "--lake", str(older)])
+    assert (again.exit_code, again.output) == (0, f"{older} was already a lake of format {FORMAT_VERSION}\n")
+
+
+def test_there_is_nothing_to_upgrade_where_there_is_no_lake(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["upgrade", "--lake", str(tmp_path / "none")])
+    assert result.exit_code == 1
+    assert "There is no lake at" in result.output
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_upgrade_that_is_cut_off_between_its_two_commits_is_gone_on_with(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:

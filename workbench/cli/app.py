@@ -24,6 +24,7 @@ from workbench.cli import (
     state,
     steps,
     store,
+    upgrade,
     usage,
     whatif,
     workflows,
@@ -68,6 +69,7 @@ series.register(app)
 state.register(app)
 steps.register(app)
 store.register(app)
+upgrade.register(app)
 usage.register(app)
 whatif.register(app)
 workflows.register(app)

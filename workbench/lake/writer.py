@@ -114,6 +114,21 @@ class LakeWriter:
             raise
         return writer
 
+    @classmethod
+    def reopen(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
+        """Open an existing lake for writing, whichever store and selection it holds.
+
+        Raises
+        ------
+        LakeNotFound
+            There is no lake.
+        LakeBusy
+            Another writer on this machine has the lake open.
+        """
+        place = Place.of(path, storage_options=storage_options)
+        held = identity_of(place.path, place.open().metadata().configuration)
+        return cls.open(path, store=held.store, selection=held.selection, storage_options=storage_options)
+
     @property
     def path(self) -> str:
         """Where the lake lies."""
