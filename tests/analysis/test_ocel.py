@@ -26,7 +26,7 @@ warnings.simplefilter("ignore")
 import pm4py
 log = pm4py.read_ocel2(sys.argv[1])
 print(json.dumps({
-    "events": sorted(log.events["ocel:eid"]),
+    "events": sorted(log.events["ocel:eid"]), "in order": list(log.events["ocel:eid"]),
     "types": {name: int(count) for name, count in log.events["ocel:activity"].value_counts().items()},
     "objects": {name: int(count) for name, count in log.objects["ocel:type"].value_counts().items()},
     "relations": len(log.relations), "o2o": len(log.o2o),
@@ -126,6 +126,73 @@ def test_both_files_say_the_same(sample: Timeline, tmp_path: Path) -> None:
     kinds = {one["name"]: {said["name"]: said["type"] for said in one["attributes"]} for one in log["eventTypes"]}
     assert kinds["user.created"]["email"] == "string"
     assert kinds["user.created"]["revision"] == "integer"
+
+
+def _both(timeline: Timeline, folder: Path) -> tuple[sqlite3.Connection, dict[str, Any]]:
+    relational, document = (export_ocel(timeline, folder / f"log{suffix}") for suffix in (".sqlite", ".json"))
+    return sqlite3.connect(relational.path), json.loads(document.path.read_bytes())
+
+
+def test_streams_and_categories_named_like_correlations_events_or_objects_stay_apart(tmp_path: Path) -> None:
+    events = [
+        Traced("object", "abc", stream="correlation:abc"),
+        Traced("event", "abc", stream="correlation 2:x"),
+        Traced("OBJECT", "abc", stream="object-1"),
+        Traced("map_type", "abc", stream="event-1"),
+        Traced("a", "abc", stream="correlation-1"),
+        Traced("a", "abc", stream="$correlation-1"),
+    ]
+    tables, document = _both(timeline_in(tmp_path / "lake", events), tmp_path)
+    with closing(tables):
+        objects = tables.execute("SELECT ocel_id, ocel_type FROM object").fetchall()
+        assert sorted(objects) == sorted((one["id"], one["type"]) for one in document["objects"])
+        assert dict(objects) == {
+            "correlation:abc": "correlation:abc",
+            "correlation 2:x": "correlation 2:x",
+            "object-1": "object",
+            "event-1": "event",
+            "correlation-1": "correlation",
+            "$correlation-1": "$correlation",
+            "correlation 3:abc": "$$correlation",
+        }
+        assert tables.execute("SELECT count(*) FROM event_object WHERE ocel_object_id = 'correlation 3:abc'").fetchall() == [(6,)]
+        assert tables.execute("PRAGMA foreign_key_check").fetchall() == []
+    for file in ("log.sqlite", "log.json"):
+        assert read_by_pm4py(tmp_path / file)["objects"]["$$correlation"] == 1
+
+
+def test_a_member_that_no_number_or_file_can_hold_hurts_no_other(tmp_path: Path) -> None:
+    """Of equal keys the first counts, as everywhere."""
+    long = "9" * 400
+    events = [
+        Traced(
+            "paid",
+            data='{"huge": 1e400, "long": ' + long + ', "half": "a\\ud800b", "plain": 1, "plain": 2, "mixed": 0.1234567890123456789}',
+        ),
+        Traced("paid", data='{"huge": 1.5, "long": 12345678901234567890, "half": "x", "plain": 3, "mixed": "text"}', stream="order-2"),
+    ]
+    tables, document = _both(timeline_in(tmp_path / "lake", events), tmp_path)
+    expected = [("1e400", long, "a?b", 1, "0.1234567890123456789"), ("1.5", "12345678901234567890", "x", 3, "text")]
+    with closing(tables):
+        assert tables.execute("SELECT huge, long, half, plain, mixed FROM event_paid").fetchall() == expected
+    said = [{one["name"]: one["value"] for one in event["attributes"]} for event in document["events"]]
+    assert [tuple(one[name] for name in ("huge", "long", "half", "plain", "mixed")) for one in said] == expected
+
+
+def test_events_at_one_time_keep_the_order_of_the_log_in_both_files(tmp_path: Path) -> None:
+    order = "zbbzaazzbcz"
+    seconds = [0, 0, 0, 0, 0, 0.000001, 1, 1, 0.5, 0.5, 1.25]
+    timeline = timeline_in(tmp_path / "lake", [Traced(kind, seconds=at) for kind, at in zip(order, seconds, strict=True)])
+    tables, document = _both(timeline, tmp_path)
+    tables.close()
+    times = [one["time"] for one in document["events"]]
+    assert times[:2] == ["2026-03-01T09:00:00.000000Z", "2026-03-01T09:00:00.000000001Z"]
+    assert times[5:] == [
+        f"2026-03-01T09:00:0{time}Z" for time in ("0.000001", "1.000000", "1.000000001", "0.500000", "0.500000001", "1.250000")
+    ]
+    found = [read_by_pm4py(tmp_path / file)["in order"] for file in ("log.sqlite", "log.json")]
+    assert found[0] == found[1]
+    assert found[0][:6] == ["10", "20", "30", "40", "50", "60"]
 
 
 def test_of_too_many_members_the_most_frequent_stay_and_the_rest_is_said(tmp_path: Path) -> None:

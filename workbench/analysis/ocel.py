@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import polars as pl
 
 from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, Log, LogEvent, LogObject
 from workbench.errors import UsageError, WorkbenchError
+from workbench.lake.conditions import quoted
+from workbench.projection.fields import float_of
+from workbench.projection.payloads import decoder
+from workbench.projection.values import Number
 from workbench.timeline import Timeline, ensure_timelines
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MANY = 10_000
 """Rows that are fetched at once."""
 _SMALLEST, _GREATEST = -(2**63), 2**63 - 1
+"""SQLite's integers have 64 bits."""
+_DECODE = decoder((), whole=True, decimals=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,12 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     """Write a timeline's events as an OCEL 2.0 log.
 
     - An event's activity is its type, its id the position, with the prepare position behind ``/`` where that is another. Attributes are
-      ``event_id``, ``stream``, ``revision``, and the members of its payload that are texts, numbers or booleans.
+      ``event_id``, ``stream``, ``revision``, and the members of its payload that are texts, numbers or booleans. Of equal keys the first
+      counts. An attribute with values of several kinds, or a number beyond the doubles, is text.
+    - Readers sort events by time, so events that follow one another at one time, to the microsecond, are written nanoseconds apart.
     - Objects are the streams, whose type is the category, and the correlation ids (``correlation:…``), of the type ``correlation``; each
-      says how many ``events`` it has. An event is ``recorded in`` its stream and ``part of`` its correlation, which ``touches`` streams.
+      says how many ``events`` it has. Where streams or categories have such names, correlations get others. An event is ``recorded in`` its
+      stream and ``part of`` its correlation, which ``touches`` streams.
 
     It is written event by event beside its place and moved there in the end, so that a log of any length takes little memory.
 
@@ -103,22 +112,38 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
 def _log(timeline: Timeline, *, payloads: bool) -> tuple[Log, dict[str, int]]:
     types = sorted(name for (name,) in timeline.sql("SELECT DISTINCT type FROM events").fetchall())
     categories = sorted(name for (name,) in timeline.sql("SELECT DISTINCT category FROM events").fetchall())
-    trace = _TRACE if _TRACE not in categories else f"${_TRACE}"
+    trace = _trace(timeline, categories)
     members = _members(timeline) if payloads else {}
     attributes = {name: _attributes(members.get(name, {})) for name in types}
     left_out = {name: count for name in types if (count := len(members.get(name, {})) - len(attributes[name].members)) > 0}
     log = Log(
         event_types=attributes,
-        object_types=dict.fromkeys([*categories, *_traces(timeline, trace)], _OBJECT),
+        object_types=dict.fromkeys([*categories, *([trace.type] if trace.is_used else [])], _OBJECT),
         objects=lambda: _objects(timeline, trace),
-        events=lambda: _events(timeline, attributes),
+        events=lambda: _events(timeline, attributes, trace),
     )
     return log, left_out
 
 
-def _traces(timeline: Timeline, trace: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """How correlation ids are objects: their type, and what their ids begin with, which those of streams do not."""
+
+    type: str
+    prefix: str
+    is_used: bool
+
+
+def _trace(timeline: Timeline, categories: list[str]) -> _Trace:
+    prefix, number = f"{_TRACE}:", 1
+    while timeline.sql(f"SELECT 1 FROM events WHERE starts_with(stream, {quoted(prefix)}) LIMIT 1").fetchall():
+        number += 1
+        prefix = f"{_TRACE} {number}:"
+    kind = _TRACE
+    while kind in categories:
+        kind = f"${kind}"
     [(count,)] = timeline.sql("SELECT count(correlation_id) FROM events").fetchall()
-    return [trace] if count else []
+    return _Trace(kind, prefix, is_used=count > 0)
 
 
 def _members(timeline: Timeline) -> dict[str, dict[str, Counter[Kind]]]:
@@ -127,7 +152,9 @@ def _members(timeline: Timeline) -> dict[str, dict[str, Counter[Kind]]]:
     for batch in timeline.events().select("type", "data").collect_batches(maintain_order=True):
         for event_type, data in batch.iter_rows():
             for name, value in _plain(data):
-                found.setdefault(event_type, {}).setdefault(name, Counter())[_KINDS[type(value)]] += 1
+                kind = _kind(value)
+                if kind is not None:
+                    found.setdefault(event_type, {}).setdefault(name, Counter())[kind] += 1
     return found
 
 
@@ -149,7 +176,7 @@ def _attributes(members: dict[str, Counter[Kind]]) -> Attributes:
     return Attributes(tuple(Attribute(name, "integer" if kind == "integer" else "string") for name, kind in _OWN.items()), named)
 
 
-def _objects(timeline: Timeline, trace: str) -> Iterator[LogObject]:
+def _objects(timeline: Timeline, trace: _Trace) -> Iterator[LogObject]:
     """Yield the streams, and the correlation ids with the streams that they touch."""
     begun = "epoch_us(min(recorded_at))"
     streams = timeline.sql(f"SELECT stream, category, count(*), {begun} FROM events GROUP BY 1, 2 ORDER BY 1")
@@ -163,7 +190,7 @@ def _objects(timeline: Timeline, trace: str) -> Iterator[LogObject]:
     )
     for correlation_id, events, at, touched in _rows(correlations):
         relations = tuple((stream, "touches") for stream in touched)
-        yield LogObject(f"{_TRACE}:{correlation_id}", trace, _time(at), (events,), relations)
+        yield LogObject(f"{trace.prefix}{correlation_id}", trace.type, _time(at), (events,), relations)
 
 
 def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
@@ -172,9 +199,10 @@ def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _events(timeline: Timeline, attributes: dict[str, Attributes]) -> Iterator[LogEvent]:
+def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _Trace) -> Iterator[LogEvent]:
     columns = ("position", "prepare_position", "type", "recorded_at", "event_id", "stream", "revision", "correlation_id", "data")
     shaped = pl.col("recorded_at").dt.epoch("us")
+    clock = _Clock()
     for batch in timeline.events().select(columns).with_columns(shaped).collect_batches(maintain_order=True):
         for position, prepare, event_type, at, event_id, stream, revision, correlation_id, data in batch.iter_rows():
             own = attributes[event_type]
@@ -182,31 +210,55 @@ def _events(timeline: Timeline, attributes: dict[str, Attributes]) -> Iterator[L
             known = [_fitted(values.get(name), attribute.kind) for name, attribute in own.members.items()]
             relations = [(stream, "recorded in")]
             if correlation_id is not None:
-                relations.append((f"{_TRACE}:{correlation_id}", "part of"))
+                relations.append((f"{trace.prefix}{correlation_id}", "part of"))
             named = str(position) if prepare == position else f"{position}/{prepare}"
-            yield LogEvent(named, event_type, _time(at), (event_id, stream, revision, *known), tuple(relations))
+            yield LogEvent(named, event_type, clock.time(at), (event_id, stream, revision, *known), tuple(relations))
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Gives events that follow one another at one time, to the microsecond, times that differ by nanoseconds."""
+
+    _recorded: int = 0
+    _written: int = -1
+
+    def time(self, microseconds: int | None) -> str:
+        """Return the time of the next event of the log; one without a time has that of the event before it."""
+        recorded = self._recorded if microseconds is None else microseconds
+        self._written = max(recorded * 1_000, self._written + 1) if recorded >= self._recorded else recorded * 1_000
+        self._recorded = recorded
+        whole, nanoseconds = divmod(self._written, 1_000)
+        return _time(whole) if not nanoseconds else f"{_time(whole)[:-1]}{nanoseconds:03}Z"
 
 
 def _plain(data: str | None) -> Iterator[tuple[str, Any]]:
     """Yield the members of a payload that are texts, numbers or booleans."""
     try:
-        payload = None if data is None else orjson.loads(data)
-    except orjson.JSONDecodeError:  # half a surrogate pair, which the log may hold
+        payload = None if data is None else _DECODE(data)
+    except RecursionError:  # nested too deeply to be read
         return
     for name, value in payload.items() if isinstance(payload, dict) else ():
-        if type(value) in _KINDS:
-            # SQLite's integers have 64 bits.
-            yield name, value if type(value) is not int or _SMALLEST <= value <= _GREATEST else float(value)
+        # A text may hold half a surrogate pair, which no file can.
+        yield name, value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _kind(value: Any) -> Kind | None:
+    """Return the kind of attribute that holds a value; None if none does."""
+    if isinstance(value, Number) or (type(value) is int and not _SMALLEST <= value <= _GREATEST):
+        return "string" if float_of(value) is None else "float"
+    return _KINDS.get(type(value))
 
 
 def _fitted(value: Any, kind: Kind) -> Any:
     """Return a value of the kind that its attribute has; one of several kinds is written as text."""
-    if value is None or _KINDS[type(value)] == kind:
-        return value
+    if value is None or isinstance(value, (dict, list)):
+        return None
     if kind == "float":
         return float(value)
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if kind != "string" or isinstance(value, str):
+        return value
+    return value.text if isinstance(value, Number) else json.dumps(value)
 
 
-def _time(microseconds: int) -> str:
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")[:26] + "Z"
+def _time(microseconds: int | None) -> str:
+    return (_EPOCH + timedelta(microseconds=microseconds or 0)).isoformat(timespec="microseconds")[:26] + "Z"

@@ -164,7 +164,7 @@ def _typed_tables(
 ) -> dict[str, str]:
     """Make a table for each type, and return the statement that inserts into it."""
     statements: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {"object"}  # event_object and object_object are tables of the standard's own
     for name, attributes in types.items():
         plain = "".join(letter for letter in name if letter.isalnum()) or "type"
         # Names of tables know no case, and neither do names of types that were shortened alike.
