@@ -41,7 +41,8 @@ EVENT_SCHEMA = pa.schema(
 ``recorded_ticks`` counts 100 ns since the Unix epoch, as the server stamped it; ``recorded_at`` is its floor to microseconds.
 ``data`` and ``metadata`` are UTF-8 JSON text, byte for byte as recorded; where the recorded bytes are not valid JSON they stand
 in ``data_bytes`` and ``metadata_bytes`` instead, and of such a pair exactly one is not null. An empty payload is zero bytes of
-``data_bytes``. ``correlation_id`` and ``causation_id`` are the texts ``$correlationId`` and ``$causationId`` of the metadata.
+``data_bytes``. ``correlation_id`` and ``causation_id`` are ``$correlationId`` and ``$causationId`` of the metadata, a number as text,
+as the server has it. Of equal keys in an object the first counts, in metadata as in payloads.
 """
 
 MAX_POSITION = 2**63 - 1

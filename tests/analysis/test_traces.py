@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -76,6 +77,26 @@ def test_causes_that_are_missing_strange_or_go_in_circles_are_said(tmp_path: Pat
     assert parents["round"] is None
     assert parents["again"] == place["round"]
     assert parents["and round"] == place["again"]
+
+
+NOTATIONS = [str.upper, lambda text: text.replace("-", ""), lambda text: f"{{{text.upper()}}}", lambda text: f" {text}"]
+
+
+@pytest.mark.parametrize("written", NOTATIONS)
+def test_a_cause_is_found_in_whatever_notation_its_id_is_written(tmp_path: Path, written: Callable[[str], str]) -> None:
+    first, second, command = (f"{letter}0000000-0000-4000-8000-00000000000f" for letter in "abc")
+    events = [
+        Traced("placed", command, cause=written(command), id=first),
+        Traced("paid", command, cause=written(first), id=second),
+        Traced("shipped", command, cause=written(second)),
+        Traced("span", command, cause="A0000000-00004-000-8000-00000000000f"),
+    ]
+    now = timeline_in(tmp_path / "lake", events)
+    found = trace(now, command).events
+    assert found["depth"].to_list() == [0, 1, 2, 0]
+    assert found["note"].to_list()[:3] == [None, None, None]
+    dropped = now.drop(type="placed", cascade="causation")
+    assert dropped.events().collect()["type"].to_list() == ["span"]
 
 
 @law

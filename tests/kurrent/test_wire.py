@@ -160,10 +160,16 @@ def test_text_is_json_only_by_the_strict_grammar(payload: bytes, is_text: bool, 
     assert row[f"{part}_bytes"] == (None if is_text else payload)
 
 
-def test_correlation_and_causation_are_texts_of_a_metadata_object_and_nothing_else() -> None:
+def test_correlation_and_causation_are_those_of_a_metadata_object_as_text() -> None:
     traces = {
         b'{"$correlationId":"c","$causationId":"d","user":{"a":[1]}}': ("c", "d"),
-        b'{"$correlationId":5,"$causationId":"d"}': (None, "d"),
+        b'{"$correlationId":5,"$causationId":"d"}': ("5", "d"),
+        b'{"$correlationId":12345678901234567890123,"$causationId":1.50}': ("12345678901234567890123", "1.5"),
+        b'{"$correlationId":true,"$causationId":{"a":1}}': ("True", None),
+        b'{"$correlationId":"first","$correlationId":"last","$causationId":"a","$causationId":null}': ("first", "a"),
+        b'{"$\\u0063orrelationId":"first","$correlationId":"last"}': ("first", None),
+        b'{"a":{"$correlationId":"in"},"$correlationId":"c","b":"\\u00e9"}': ("c", None),
+        b'{"$correlationId":null,"$correlationId":"last"}': (None, None),
         b'["$correlationId"]': (None, None),
         b'{"$correlationId":"c"': (None, None),
         b'{"a":{"$correlationId":"c"}}': (None, None),

@@ -11,6 +11,7 @@ from workbench.analysis.links import NO_LINK, unlinked
 from workbench.display import spelled
 from workbench.errors import UsageError
 from workbench.events import format_time
+from workbench.lake.event_ids import as_event_id
 from workbench.timeline import Timeline, ensure_timelines
 
 _COLUMNS = ("position", "prepare_position", "recorded_at", "stream", "revision", "type", "event_id", "causation_id")
@@ -67,9 +68,9 @@ class Trace:
 def trace(timeline: Timeline, correlation_id: str) -> Trace:
     """Return the events with a correlation id as a tree of causes and effects.
 
-    An event's cause is the one whose id its ``$causationId`` names. Where an event names none, or one that is not in the trace, that stands
-    later in the log, or that leads back to it, it begins a tree of its own, and a note says why. Of several events with the id, the last
-    one before it counts.
+    An event's cause is the one whose id its ``$causationId`` names; UUIDs may be in any notation. Where an event names none, or one that is
+    not in the trace, that stands later in the log, or that leads back to it, it begins a tree of its own, and a note says why. Of several
+    events with the id, the last one before it counts.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
 
 def _causes(found: pl.DataFrame, timeline: Timeline, correlation_id: str) -> tuple[list[int | None], dict[int, str]]:
     """Return of each event, in log order, the row of its cause, and what is odd about that."""
-    ids, causes = found["event_id"].to_list(), found["causation_id"].to_list()
+    ids, causes = found["event_id"].to_list(), found.select(as_event_id("causation_id")).to_series().to_list()
+    began_by = pl.DataFrame({"id": [correlation_id]}).select(as_event_id("id")).item()
     with_id: dict[str, list[int]] = {}
     for row, event_id in enumerate(ids):
         with_id.setdefault(event_id, []).append(row)
@@ -122,7 +124,7 @@ def _causes(found: pl.DataFrame, timeline: Timeline, correlation_id: str) -> tup
         if cause is None:
             if row:
                 notes[row] = "names no cause"
-        elif cause not in with_id and cause == correlation_id:
+        elif cause not in with_id and cause == began_by:
             pass  # as is the custom: what began it all, mostly a command, gave its own id to the trace
         elif cause not in with_id:
             notes[row] = f"its cause {elsewhere.get(cause, f'{cause} is not in this history')}"

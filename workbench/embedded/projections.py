@@ -21,6 +21,7 @@ from workbench.embedded.appends import NO_STREAM, Tombstoned
 from workbench.embedded.log import Log
 from workbench.embedded.metadata import Limits, read_object
 from workbench.embedded.records import NewEvent
+from workbench.trace_ids import id_text
 
 _LINK, _REFERENCE, _METADATA = "$>", "$@", "$metadata"
 _STREAMS, _CATEGORIES, _BY_CATEGORY, _BY_TYPE, _BY_CORRELATION = 1, 2, 3, 4, 5
@@ -225,10 +226,7 @@ def _category(stream: str) -> str | None:
 def _correlation(metadata: bytes) -> str | None:
     if b"$correlationId" not in metadata:
         return None
-    value = (read_object(metadata) or {}).get("$correlationId")
-    if isinstance(value, str):
-        return value
-    return None if value is None or isinstance(value, (dict, list)) else str(value)
+    return id_text((read_object(metadata) or {}).get("$correlationId"))
 
 
 def _text(value: str) -> str:

@@ -8,11 +8,13 @@ or through gRPC's library, with one meaning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from types import NoneType
 from typing import Any
 
 import grpc
@@ -27,6 +29,7 @@ from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.http2 import Endpoint
+from workbench.trace_ids import CAUSATION, CORRELATION, trace_ids
 
 READ = "/event_store.client.streams.Streams/Read"
 FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMethods"
@@ -221,8 +224,14 @@ def _moment(ticks: int) -> datetime | None:
 
 
 class _Trace(msgspec.Struct):
-    correlation: Any = msgspec.field(name="$correlationId", default=None)
-    causation: Any = msgspec.field(name="$causationId", default=None)
+    correlation: Any = msgspec.field(name=CORRELATION, default=None)
+    causation: Any = msgspec.field(name=CAUSATION, default=None)
+
+
+_PLAIN = (str, NoneType)
+_ESCAPED_KEY = re.compile(rb'\\u[^"]*"\s*:')
+"""A key with an escape, which may be one of those in another form."""
+_KEYS = (CORRELATION.encode(), CAUSATION.encode())
 
 
 _any_json = msgspec.json.Decoder(msgspec.Raw)
@@ -311,15 +320,26 @@ class _Traces:
                 if value:
                     trace = decode(value)
                     correlation, causation = trace.correlation, trace.causation
+                    if _is_odd(value, trace):
+                        correlation, causation = trace_ids(value.decode())
             except msgspec.ValidationError:  # JSON, as far as it was read, but no object
                 valid += _is_json([value])
             except (msgspec.DecodeError, RecursionError):
                 valid.append(False)
             else:
                 valid.append(bool(value))
-            self.correlation.append(correlation if isinstance(correlation, str) else None)
-            self.causation.append(causation if isinstance(causation, str) else None)
+            self.correlation.append(correlation)
+            self.causation.append(causation)
         return valid
+
+
+def _is_odd(metadata: bytes, trace: _Trace) -> bool:
+    """Whether an id is no text, or its key may stand twice, of which the decoder takes the last."""
+    if not isinstance(trace.correlation, _PLAIN) or not isinstance(trace.causation, _PLAIN):
+        return True
+    return (
+        metadata.count(_KEYS[0]) > 1 or metadata.count(_KEYS[1]) > 1 or (b"\\u" in metadata and _ESCAPED_KEY.search(metadata) is not None)
+    )
 
 
 def _supported(answer: bytes) -> set[tuple[str, str]]:

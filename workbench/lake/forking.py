@@ -7,7 +7,6 @@ times; of equal times in the order of the edits, and of one edit in log order.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from workbench.edits import Address, Drop, Edit, Effect, Insert, Patch, Replace,
 from workbench.errors import BeforeFirstEvent, UsageError
 from workbench.events import Cutoff, category_of
 from workbench.lake.conditions import Conditions, Names, quoted
+from workbench.lake.event_ids import as_event_id
 from workbench.lake.format import DataFile
 from workbench.lake.moments import place_behind, places_by
 from workbench.lake.overlay import EVENT, FORK, KEY, Layer, Overlay, in_cut
@@ -31,6 +31,7 @@ from workbench.lake.payload_conditions import holding, read_by
 from workbench.lake.plain_patching import plainly_patched
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
+from workbench.trace_ids import trace_ids
 
 if TYPE_CHECKING:
     from workbench.lake.snapshot import Snapshot
@@ -336,7 +337,7 @@ class _Forking:
 
     def _caused(self, seeds: pl.DataFrame) -> _Found:
         """Find the events that some events caused, and those that these caused."""
-        left = self._candidates("causation_id")
+        left = self._candidates("causation_id").with_columns(as_event_id("causation_id"))
         found = [left.clear()]
         causes = seeds.select(causation_id=pl.col("event_id").unique())
         while causes.height and left.height:
@@ -492,12 +493,8 @@ def _unless_inserted(word: str) -> pl.Expr:
 
 def _metadata(text: str) -> dict[str, Any]:
     """Return the columns of an event's metadata."""
-    held = json.loads(text)
-    trace = held if isinstance(held, dict) else {}
-    named = (("correlation_id", "$correlationId"), ("causation_id", "$causationId"))
-    return {"metadata": text, "metadata_bytes": None} | {
-        column: trace[name] if isinstance(trace.get(name), str) else None for column, name in named
-    }
+    correlation_id, causation_id = trace_ids(text)
+    return {"metadata": text, "metadata_bytes": None, "correlation_id": correlation_id, "causation_id": causation_id}
 
 
 def _batches(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
