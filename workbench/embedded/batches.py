@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import grpc.aio
-from esdbclient.protos.Grpc import code_pb2, shared_pb2, status_pb2, streams_pb2
-from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
 from grpc import StatusCode
 
@@ -22,6 +20,7 @@ from workbench.embedded.node import Context, Node
 from workbench.embedded.proposals import expected_revision, parse_uuid, proposed_event, size_of, writable_stream
 from workbench.embedded.records import NewEvent
 from workbench.embedded.requests import parsed
+from workbench.protocol import Empty, Packed, code_pb2, shared_pb2, status_pb2, streams_pb2
 
 _IN_FLIGHT = 16_384  # replies that may wait; beyond it, requests wait in the connection
 
@@ -31,7 +30,7 @@ _WRITE_TIMEOUT = 2.0
 _Request = streams_pb2.BatchAppendReq
 _Proposed = streams_pb2.BatchAppendReq.ProposedMessage
 _Reply = streams_pb2.BatchAppendResp
-_NOTHING = empty_pb2.Empty()
+_NOTHING = Empty()
 
 
 @dataclass(slots=True)
@@ -216,7 +215,7 @@ class _Refused(Exception):
 
 
 def _status(code: int, message: str, details: Message) -> status_pb2.Status:
-    packed = any_pb2.Any()
+    packed = Packed()
     packed.Pack(details)
     return status_pb2.Status(code=code, message=message, details=packed)
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from esdbclient.protos.Grpc import gossip_pb2, shared_pb2
-
 from workbench.embedded.failures import Failure, not_leader, not_ready
 from workbench.errors import UsageError
+from workbench.protocol import gossip_pb2, shared_pb2
 
 LEADER = "Leader"
 STATES = tuple(gossip_pb2.MemberInfo.VNodeState.keys())

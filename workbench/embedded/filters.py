@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from esdbclient.protos.Grpc import streams_pb2
 from grpc import StatusCode
 
 from workbench.embedded.expressions import UnreadableExpression, compiled
 from workbench.embedded.failures import Failure, invalid_argument
 from workbench.embedded.log import Log
+from workbench.protocol import streams_pb2
 
 DEFAULT_WINDOW = 32
 """How many events a filter looks at in one step when the client names no window; the server's page."""

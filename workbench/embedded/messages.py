@@ -15,12 +15,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
-
 from workbench.embedded import records
 from workbench.embedded.clock import TICKS_PER_SECOND
 from workbench.embedded.log import Log
 from workbench.embedded.records import field, varint
+from workbench.protocol import shared_pb2, streams_pb2
 
 EVENT = 0x0A
 """The first byte of a message that holds an event."""

@@ -12,7 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 
-from esdbclient.protos.Grpc import streams_pb2
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
 
@@ -28,6 +27,7 @@ from workbench.embedded.proposals import stream_name
 from workbench.embedded.records import MAX_REVISION
 from workbench.embedded.requests import only_request
 from workbench.embedded.subscriptions import END, PAGE, START, Cursor, Page, Subscriptions
+from workbench.protocol import streams_pb2
 
 _SCAN = 4_096
 _SERVER_PAGE = 32

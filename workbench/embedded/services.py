@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import grpc
-from esdbclient.protos.Grpc import gossip_pb2, persistent_pb2, shared_pb2
 from google.protobuf.message import Message
 
 from workbench.embedded.access import READ
@@ -17,6 +16,7 @@ from workbench.embedded.reading import Reader
 from workbench.embedded.records import field
 from workbench.embedded.requests import only_request
 from workbench.embedded.writing import Writer
+from workbench.protocol import gossip_pb2, persistent_pb2, shared_pb2
 
 SERVER_VERSION = "25.0.1"
 """The version that the store models, and reports."""

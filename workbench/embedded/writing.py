@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
-
 from workbench.embedded.access import DELETE, WRITE
 from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.failures import Failure, append_too_large, invalid_argument, tombstoned, wrong_revision
@@ -14,6 +12,7 @@ from workbench.embedded.node import Context, Node
 from workbench.embedded.proposals import expected_revision, proposed_event, size_of, ticks_of, writable_stream
 from workbench.embedded.records import NewEvent
 from workbench.embedded.requests import only_request, parsed
+from workbench.protocol import shared_pb2, streams_pb2
 
 _EMPTY = shared_pb2.Empty()
 

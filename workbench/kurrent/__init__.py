@@ -1,4 +1,4 @@
-"""The boundary to KurrentDB: the only room that knows gRPC and esdbclient's messages."""
+"""The boundary to KurrentDB: the only room that knows gRPC and the messages of the protocol."""
 
 from workbench.kurrent.address import Address
 from workbench.kurrent.cluster import NodeState

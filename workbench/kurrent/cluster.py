@@ -16,7 +16,6 @@ from enum import Enum
 from typing import Final
 
 import grpc
-from esdbclient.protos.Grpc import gossip_pb2, gossip_pb2_grpc, shared_pb2
 
 from workbench.errors import AccessDenied, SourceError, SourceNotReady, SourceUnavailable, TlsMismatch, WorkbenchWarning
 from workbench.kurrent.address import Address, Host
@@ -24,6 +23,7 @@ from workbench.kurrent.channels import Channels
 from workbench.kurrent.errors import Peer, no_leader, translate_rpc_error
 from workbench.kurrent.options import NodePreference
 from workbench.kurrent.tls import speaks_tls
+from workbench.protocol import gossip_pb2, shared_pb2
 
 
 class NodeState(Enum):
@@ -80,7 +80,12 @@ _KINDS: Final = {
 
 def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], timeout: float) -> tuple[Member, ...]:
     """Ask a node for the members of its cluster; a :class:`grpc.RpcError` is left to the caller."""
-    answer = gossip_pb2_grpc.GossipStub(channel).Read(shared_pb2.Empty(), metadata=metadata, timeout=timeout)
+    read = channel.unary_unary(
+        "/event_store.client.gossip.Gossip/Read",
+        request_serializer=shared_pb2.Empty.SerializeToString,
+        response_deserializer=gossip_pb2.ClusterInfo.FromString,
+    )
+    answer = read(shared_pb2.Empty(), metadata=metadata, timeout=timeout)
     return tuple(
         Member(
             Host(member.http_end_point.address.strip("[]"), member.http_end_point.port),

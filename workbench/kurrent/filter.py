@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from esdbclient.protos.Grpc import streams_pb2
-
 from workbench.events import Selection
+from workbench.protocol import streams_pb2
 from workbench.server_streams import NOT_EXPRESSION
 
 WINDOW = 10_000

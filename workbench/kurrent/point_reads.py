@@ -12,7 +12,6 @@ from typing import Any, Final
 import grpc
 import msgspec
 import pyarrow as pa
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
 from workbench.errors import InvalidPosition
 from workbench.events import EVENT_SCHEMA, EventAt
@@ -20,6 +19,7 @@ from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.reader import READ, events_of
+from workbench.protocol import shared_pb2, streams_pb2
 
 DEADLINE_SECONDS = 10.0
 """How long an answer may take."""

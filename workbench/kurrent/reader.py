@@ -21,7 +21,6 @@ import grpc
 import msgspec
 import numpy as np
 import pyarrow as pa
-from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 
 from workbench.errors import ReadInterrupted
 from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint
@@ -29,6 +28,7 @@ from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.http2 import Endpoint
+from workbench.protocol import shared_pb2, streams_pb2
 from workbench.trace_ids import CAUSATION, CORRELATION, trace_ids
 
 READ = "/event_store.client.streams.Streams/Read"

@@ -16,14 +16,12 @@ from typing import Any, Final, Self
 import grpc
 import numpy as np
 import orjson
-from esdbclient.protos.Grpc import shared_pb2, status_pb2, streams_pb2, streams_pb2_grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.empty_pb2 import Empty
 
 from workbench.errors import AccessDenied, SourceError, SourceUnavailable, StreamDeleted, UsageError, WrongExpectedRevision
 from workbench.kurrent import wire
 from workbench.kurrent.duplex import CallEnded, Duplex
 from workbench.kurrent.errors import Peer, missing_login, translate_rpc_error
+from workbench.protocol import Duration, Empty, shared_pb2, status_pb2, streams_pb2
 
 WINDOW_REQUESTS = 512
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -152,7 +150,21 @@ class Writer:
     ) -> None:
         self._channel, self._address = channel, address
         self._metadata, self._patience = tuple(metadata), patience
-        self._streams = streams_pb2_grpc.StreamsStub(channel)
+        self._read = channel.unary_stream(
+            f"{_STREAMS}/Read",
+            request_serializer=streams_pb2.ReadReq.SerializeToString,
+            response_deserializer=streams_pb2.ReadResp.FromString,
+        )
+        self._delete = channel.unary_unary(
+            f"{_STREAMS}/Delete",
+            request_serializer=streams_pb2.DeleteReq.SerializeToString,
+            response_deserializer=streams_pb2.DeleteResp.FromString,
+        )
+        self._tombstone = channel.unary_unary(
+            f"{_STREAMS}/Tombstone",
+            request_serializer=streams_pb2.TombstoneReq.SerializeToString,
+            response_deserializer=streams_pb2.TombstoneResp.FromString,
+        )
         self._call: Duplex | None = None
         self._session = uuid.uuid4().int >> 65  # positive, the upper half of this writer's correlation ids; the lower half counts
         self._count = 0
@@ -181,7 +193,7 @@ class Writer:
         if self._call is None:
             self._call = Duplex(
                 self._channel,
-                "/event_store.client.streams.Streams/BatchAppend",
+                f"{_STREAMS}/BatchAppend",
                 metadata=self._metadata,
                 patience=self._patience,
             )
@@ -229,7 +241,7 @@ class Writer:
         )
         found: int | None = None
         try:
-            for answer in self._streams.Read(streams_pb2.ReadReq(options=options), **self._unary()):
+            for answer in self._read(streams_pb2.ReadReq(options=options), **self._unary()):
                 if answer.HasField("event"):
                     found = answer.event.event.stream_revision
         except grpc.RpcError as error:
@@ -244,12 +256,12 @@ class Writer:
     def delete(self, stream: str, *, expected: Expected = ANY) -> None:
         """Delete a stream so that a later append may begin it again; after all appends made before."""
         request = streams_pb2.DeleteReq(options=_options(streams_pb2.DeleteReq.Options, stream, expected))
-        self._unary_call(self._streams.Delete, request)
+        self._unary_call(self._delete, request)
 
     def tombstone(self, stream: str, *, expected: Expected = ANY, ticks: int | None = None) -> None:
         """Delete a stream for good; after all appends made before. ``ticks`` as in :class:`NewEvent`."""
         request = streams_pb2.TombstoneReq(options=_options(streams_pb2.TombstoneReq.Options, stream, expected))
-        self._unary_call(self._streams.Tombstone, request, *(() if ticks is None else (("created", str(ticks)),)))
+        self._unary_call(self._tombstone, request, *(() if ticks is None else (("created", str(ticks)),)))
 
     def close(self) -> None:
         """Close the call without waiting; appends in flight may or may not be recorded."""
@@ -361,6 +373,7 @@ class Writer:
             raise translate_rpc_error(error, address=self._address) from error
 
 
+_STREAMS: Final = "/event_store.client.streams.Streams"
 _AGAIN: Final = (
     "Append again with the same event ids: none is recorded twice that expects no stream or an exact revision, and the others are not "
     "while the server remembers their ids, which is until it restarts at the longest."
