@@ -110,7 +110,7 @@ class Connection(socketserver.BaseRequestHandler):
             if kind == _SETTINGS and not flags & _ACK:
                 for name, value in struct.iter_unpack(">HI", payload):
                     if name == _INITIAL_WINDOW:
-                        self.first_window = value
+                        self._change_windows(value)
                 self.request.sendall(_frame(_SETTINGS, _ACK, 0))
             elif kind == _PING and not flags & _ACK:
                 self.request.sendall(_frame(_PING, _ACK, 0, payload))
@@ -121,6 +121,7 @@ class Connection(socketserver.BaseRequestHandler):
                 assert flags & (_END_HEADERS | _PADDED | _PRIORITY) == _END_HEADERS, "a client that this server does not know"
                 path = dict(self.decoder.decode(payload, raw=True))[b":path"].decode()
                 self.requests[stream] = path, bytearray()
+                self.windows[stream] = self.first_window
             elif kind == _DATA:
                 path, message = self.requests[stream]
                 message += payload
@@ -129,6 +130,7 @@ class Connection(socketserver.BaseRequestHandler):
                     self._answer(stream, path, bytes(message[5:]))
             elif kind == _RST_STREAM:
                 self.answers.pop(stream, None)
+                self.windows.pop(stream, None)
 
     def _frames(self) -> Iterator[tuple[int, int, int, bytes]]:
         while len(self.received) >= 9:
@@ -144,16 +146,23 @@ class Connection(socketserver.BaseRequestHandler):
         headers = [(":status", "200"), ("content-type", "application/grpc")]
         if path == READ:
             self.request.sendall(_frame(_HEADERS, _END_HEADERS, stream, self.encoder.encode(headers)))
-            self.windows[stream] = self.first_window
             self.answers[stream] = self.server.log.answer(request)
         else:
             trailers = self.encoder.encode([*headers, ("grpc-status", "12"), ("grpc-message", "only Streams.Read is served")])
             self.request.sendall(_frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, trailers))
+            del self.windows[stream]
+
+    def _change_windows(self, first: int) -> None:
+        """Take another first window, which counts for the open streams too (RFC 9113, 6.9.2): gRPC's library changes it as it reads."""
+        for stream in self.windows:
+            if stream:
+                self.windows[stream] += first - self.first_window
+        self.first_window = first
 
     def _send(self) -> bool:
         """Send the next frames of one answer; return whether there was anything that may be sent."""
         for stream, answer in self.answers.items():
-            room = min(self.windows[0], self.windows[stream], _AHEAD * FRAME, len(answer))
+            room = max(min(self.windows[0], self.windows[stream], _AHEAD * FRAME, len(answer)), 0)
             if not room and len(answer):
                 continue
             frames: list[Any] = []
