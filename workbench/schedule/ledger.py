@@ -260,7 +260,7 @@ class Ledger:
         with self._transaction(write=True) as db:
             sets = "state = ?, failures = failures + ?, not_before = ?, holders = NULL, heartbeat_at = NULL, placing = NULL"
             values: tuple[Any, ...] = (state, int(failed), None if not_before is None else _text(not_before))
-            if outcome == "succeeded":
+            if outcome == "succeeded" or files:
                 sets, values = f"{sets}, files = ?", (*values, json.dumps([str(file) for file in files]))
             if not self._held(db, attempt, sets, values):
                 return False
@@ -302,7 +302,7 @@ class Ledger:
 
     def with_files(self, job: str) -> list[Run]:
         """Return the runs of a job that have files, the latest first."""
-        return self._runs("job = ? AND state = 'succeeded' AND files <> '[]' ORDER BY scheduled_at DESC", job)
+        return self._runs("job = ? AND files <> '[]' ORDER BY scheduled_at DESC", job)
 
     def last_ended(self, job: str) -> Run | None:
         """Return the run of the latest time that has succeeded, or failed for good."""

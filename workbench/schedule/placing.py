@@ -13,6 +13,7 @@ from typing import Any
 
 from workbench.pipelines import Retention
 from workbench.pipelines.declaration import Format
+from workbench.pipelines.places import FAILED
 from workbench.schedule.ledger import Run
 
 
@@ -36,16 +37,22 @@ class Stage:
                     shutil.rmtree(left, ignore_errors=True)
             self._folder(target).mkdir(exist_ok=True)  # formats may share one
 
-    def moves(self) -> dict[Path, tuple[Path, str]]:
-        """Return what was written: where each file belongs, where it is, and its digest."""
+    def moves(self, *, failed: bool = False) -> dict[Path, tuple[Path, str]]:
+        """Return what was written, or what is kept of an attempt that failed: where each file belongs, where it is, and its digest."""
         found = {}
         for target in self.targets.values():
             folder = self._folder(target)
-            for staged in sorted(path for path in folder.rglob("*") if path.is_file()):
+            among = folder / target.with_suffix(FAILED).name if failed else folder
+            for staged in sorted(path for path in among.rglob("*") if path.is_file()):
                 with staged.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                 found[target.parent / staged.relative_to(folder)] = staged, digest
         return found
+
+    def forget_failures(self) -> None:
+        """Remove what was kept of attempts that failed: one has succeeded."""
+        for target in self.targets.values():
+            shutil.rmtree(target.with_suffix(FAILED), ignore_errors=True)
 
     def clear(self) -> None:
         """Remove the folders."""
@@ -55,6 +62,17 @@ class Stage:
     def _folder(self, target: Path) -> Path:
         # Of each attempt its own: one that was thought dead and wakes up does not get into the way of the next.
         return target.with_name(f".{target.name}.{self.attempt}.run")
+
+
+def settle_failed(stage: Stage) -> list[Path]:
+    """Put in place what is kept of an attempt that failed, in the stead of what was kept of an earlier one."""
+    moves = stage.moves(failed=True)
+    if moves:
+        stage.forget_failures()
+    for target, (staged, _) in moves.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
+    return list(moves)
 
 
 def settle(placing: Mapping[str, Any]) -> list[Path] | None:

@@ -16,7 +16,7 @@ from workbench.pipelines import Export, Job, Pipeline, Report, overwriting
 from workbench.pipelines.declaration import resolved
 from workbench.reports import find_notebook
 from workbench.schedule.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
-from workbench.schedule.placing import Stage, expired, remove, settle
+from workbench.schedule.placing import Stage, expired, remove, settle, settle_failed
 from workbench.schedule.supervision import Beat, Ended, supervise
 from workbench.schedule.worker import Request
 
@@ -243,6 +243,7 @@ class Scheduler:
         except OSError as error:
             where = error.filename or job.out
             said = f"Its files cannot be put in place: {error.strerror or error} ({where}). Look whether the place is there and has room."
+            stage.clear()
             return self._finish(job, run, attempt, Ended("failed", 0.0, said), stage)
         except BaseException:
             # Ctrl-C, or an error of our own: the run is due again at once.
@@ -265,6 +266,9 @@ class Scheduler:
             assert settled is not None  # all of it was there a moment ago
             files = settled
         else:
+            if not self._ledger.heartbeat(attempt):
+                return self._no_longer_ours(attempt, ended)
+            files = settle_failed(stage)
             details = {"memory": ended.memory}
             failures = run.failures + 1
             state = "failed" if ended.permanent or failures > job.retry.times else "due"
@@ -278,11 +282,13 @@ class Scheduler:
             seconds=ended.seconds,
             not_before=not_before,
             details=details,
-            files=files,
+            files=files if state == "succeeded" else list(dict.fromkeys([*run.files, *files])),
         )
         if not held:
             return self._no_longer_ours(attempt, ended)
         if state == "succeeded":
+            stage.forget_failures()
+        if state != "due":
             self._retain(job)
         return Done(
             job.name, run.scheduled_at, attempt.number, ended.outcome, state, ended.seconds, ended.message, not_before, tuple(files)
@@ -340,6 +346,8 @@ class Scheduler:
         """Remove what is no longer kept of a job: files, and rows of the ledger."""
         now = self._clock()
         runs = [] if job.out is None else self._ledger.with_files(job.name)
-        over = expired(runs, job.retention, now=now)
+        over = []
+        for succeeded in (True, False):  # failures do not take the places of reports
+            over += expired([run for run in runs if (run.state == "succeeded") is succeeded], job.retention, now=now)
         cleared = remove(over, kept=[run for run in runs if run not in over])
         self._ledger.forget(job.name, files=cleared, before=now - job.retention.history)

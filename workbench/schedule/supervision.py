@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,8 @@ HEARTBEAT_SECONDS = 15.0
 _LOOK_SECONDS = 0.1
 _MEMORY_LOOKS = 5
 _ORDERLY_SECONDS = 5.0
+_REPORT_SECONDS = 30.0
+"""How much longer a report may take than its limit, to which it holds itself: so it keeps what it has of its notebook."""
 
 Beat = Callable[[Process | None], bool]
 """Told now and then that an attempt goes on, and first which process works on it; answers whether it is still ours."""
@@ -62,7 +64,7 @@ def supervise(request: Request, *, memory: int | None, beat: Beat) -> Ended:
             # Only when the ledger names the worker does it learn what to do: there is no moment at which it works and is not known.
             if not beat(Process.of(worker.pid)):
                 return Ended("lost", time.monotonic() - began)
-            _ask(worker, request)
+            _ask(worker, replace(request, memory=memory) if request.work == "report" else request)
             outcome, message, peak = _watch(worker, request, memory=memory, beat=beat, began=began)
         finally:
             _clear(worker)
@@ -105,10 +107,11 @@ def _watch(
             peak = max(peak, resident_memory(worker.pid))
         looks += 1
         now = time.monotonic()
-        if now - began > request.seconds:
+        holds_itself = request.work == "report"
+        if now - began > request.seconds + (_REPORT_SECONDS if holds_itself else 0):
             limit = f"its limit of {request.seconds:g} seconds"
             return "timed out", f"It took longer than {limit}: raise limits: {{time: …}}, or ask for less.", peak
-        if memory is not None and peak > memory:
+        if memory is not None and peak > memory and not holds_itself:
             held = f"{peak / 1e9:.2f} GB, more than its limit of {memory / 1e9:.2f} GB"
             return "out of memory", f"Its processes held {held}: raise limits: {{memory: …}}, or ask for less.", peak
         if now - last_beat > HEARTBEAT_SECONDS:
@@ -153,7 +156,7 @@ def _read(worker: subprocess.Popen[str], errors: IO[str], *, seconds: float, pea
             return Ended("killed", seconds, f"Its process was ended by {name}{more}.{words}", memory=peak)
         return Ended("failed", seconds, f"Its process ended with status {status} and without an answer.{words}", memory=peak)
     if answer.message:
-        return Ended("failed", seconds, answer.message, permanent=answer.permanent, memory=peak, answer=answer)
+        return Ended(answer.outcome, seconds, answer.message, permanent=answer.permanent, memory=peak, answer=answer)
     return Ended("succeeded", seconds, answer.note, memory=peak, answer=answer)
 
 

@@ -18,9 +18,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Thread
 from time import sleep
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from workbench.errors import LakeMismatch, LogRewritten, LogUnproven, UsageError, WorkbenchError
+from workbench.errors import (
+    LakeMismatch,
+    LogRewritten,
+    LogUnproven,
+    ReportError,
+    RunOutOfMemory,
+    RunTimedOut,
+    UsageError,
+    WorkbenchError,
+)
 
 if TYPE_CHECKING:
     from workbench.export import Wait
@@ -28,6 +37,14 @@ if TYPE_CHECKING:
 _ORDERLY_SECONDS = 5.0
 _PERMANENT = (UsageError, LakeMismatch, LogRewritten, LogUnproven)
 """What fails again in the same way, however often it is tried."""
+
+_LIMITS = {
+    "raise cell_timeout=": "raise limits: {cell: …}",
+    "raise timeout=": "raise limits: {time: …}",
+    "raise memory=": "raise limits: {memory: …}",
+    "raise max_output=": "raise limits: {output: …}",
+}
+"""How a pipeline calls what a run's errors advise to raise."""
 
 _MADE = ".made"
 """Where a report is run before it stands beside its page."""
@@ -46,6 +63,8 @@ class Request:
         Where the files of the job are written, by format: places of their own, from which they are moved when all is done.
     seconds, cell_seconds
         How long the whole may take, and a cell.
+    memory
+        How many bytes the processes of a report may hold together. An export is held to its limit by its supervisor.
     max_output
         How many bytes all cells of a report may put out.
     environment
@@ -65,13 +84,14 @@ class Request:
     scenario: str | None = None
     at: str | None = None
     cell_seconds: int = 600
+    memory: int | None = None
     max_output: int = 50_000_000
     environment: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How it ended: without a message it succeeded. What would fail again in the same way is ``permanent``.
+    """How it ended: without a message it succeeded, else ``outcome`` says how. What would fail again in the same way is ``permanent``.
 
     A ``note`` says what is worth telling of a success.
     """
@@ -79,6 +99,7 @@ class Answer:
     message: str = ""
     note: str = ""
     permanent: bool = False
+    outcome: Literal["failed", "timed out", "out of memory"] = "failed"
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,7 +110,15 @@ def perform(request: Request) -> Answer:
     except WorkbenchError as error:
         # What an attempt leaves aside is cleared away, and nothing to be pointed at.
         notes = [note for note in getattr(error, "__notes__", ()) if _MADE not in note]
-        return Answer(" ".join([str(error), *notes]), permanent=isinstance(error, _PERMANENT))
+        said = " ".join([str(error), *notes])
+        for theirs, ours in _LIMITS.items():
+            said = said.replace(theirs, ours)
+        outcome: Literal["failed", "timed out", "out of memory"] = "failed"
+        if isinstance(error, RunTimedOut):
+            outcome = "timed out"
+        elif isinstance(error, RunOutOfMemory):
+            outcome = "out of memory"
+        return Answer(said, permanent=isinstance(error, _PERMANENT), outcome=outcome)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return Answer(f"The system refused it: {error.strerror or error}{where}.")
@@ -135,28 +164,38 @@ def _say_wait(wait: Wait) -> None:
 
 
 def _report(request: Request) -> Answer:
-    from workbench.reports import run_report  # noqa: PLC0415  # an export has no use for it
+    from workbench.pipelines.places import FAILED  # noqa: PLC0415  # an export has no use for it
+    from workbench.reports import run_report  # noqa: PLC0415  # as above
+    from workbench.reports.record import RECORD  # noqa: PLC0415  # as above
 
     [place] = request.files.values()
     page = Path(place)
     made = page.with_name(_MADE)
-    done = run_report(
-        request.notebook,
-        lake=request.lake,
-        runs=made,
-        at=request.at,
-        scenario=request.scenario,
-        parameters=request.parameters,
-        cell_timeout=request.cell_seconds,
-        max_output=request.max_output,
-        environment=request.environment,
-        timeout=request.seconds + _ORDERLY_SECONDS,  # the supervisor's limit comes first
-    )
+    try:
+        done = run_report(
+            request.notebook,
+            lake=request.lake,
+            runs=made,
+            at=request.at,
+            scenario=request.scenario,
+            parameters=request.parameters,
+            cell_timeout=request.cell_seconds,
+            timeout=request.seconds,
+            memory=request.memory,
+            max_output=request.max_output,
+            environment=request.environment,
+        )
+    except ReportError:
+        # Its record, and the notebook as far as it came.
+        for kept in made.glob(f"*/{RECORD}"):
+            kept.parent.rename(page.with_suffix(FAILED))
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     assert done.directory is not None
     # Beside the page stands its run, named as it is: the record by which it can be verified, and the executed notebook.
-    kept = done.directory.rename(page.with_suffix(""))
+    directory = done.directory.rename(page.with_suffix(""))
     shutil.rmtree(made)
-    shutil.copyfile(kept / done.page.name, page)
+    shutil.copyfile(directory / done.page.name, page)
     return Answer(details={"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events})
 
 
