@@ -9,6 +9,7 @@ Sources: ``streams.proto`` of KurrentDB (``ReadResp``), and the wire format at h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
@@ -87,6 +88,9 @@ class Messages:
             data = np.frombuffer(b"".join((view[:end], _MARGIN)), np.uint8)
         return cls(data, edges[:-1] + 5, edges[1:])
 
+
+_EARLIEST, _LATEST = -621_355_968_000_000_000, 2_534_023_007_999_999_999
+"""The first stamp of the year 1 and the last of the year 9999."""
 
 _MARGIN = bytes(10)  # as long as the longest varint, so that none that is cut off reads outside
 _NOTHING = Spans(*(np.empty(0, np.int64) for _ in range(3)))
@@ -286,27 +290,36 @@ def equal(data: Bytes, spans: Spans, literal: bytes) -> npt.NDArray[np.bool_]:
     return same
 
 
-def decimals(data: Bytes, spans: Spans, *, what: str) -> Ints:
-    """Read each span as a decimal number, as the server writes its ticks.
+def stamps(data: Bytes, spans: Spans) -> Ints:
+    """Read each span as ticks of 100 ns since 1970, which the server writes as a decimal number; before 1970 it has a sign.
 
     Raises
     ------
     MalformedMessage
-        One of them is no decimal number of at most 18 digits.
+        One of them is no number, or no time of the years 1 to 9999, which are all that the server can record.
     """
     size = spans.size
     values = np.zeros(size.size, np.int64)
     for count in np.unique(size).tolist():
         rows = np.flatnonzero(size == count)
         digits = _same_sized(data, spans.start[rows], count) - ord("0") if 1 <= count <= 18 else None
-        if digits is None or digits.max() > 9:
-            raise MalformedMessage(f"The server sent a {what} that is no number; the read was stopped.")
+        if digits is None or digits.max() > 9:  # a sign, or so many digits that they may not fit
+            values[rows] = [_stamp(bytes(data[start : start + count])) for start in spans.start[rows].tolist()]
+            continue
         value = np.zeros(rows.size, np.int64)
         for digit in digits.T:
             value *= 10
             value += digit
         values[rows] = value
     return values
+
+
+def _stamp(text: bytes) -> int:
+    if re.fullmatch(rb"-?[0-9]{1,19}", text) is None:
+        raise MalformedMessage("The server sent a time stamp that is no number; the read was stopped.")
+    if not _EARLIEST <= int(text) <= _LATEST:
+        raise MalformedMessage(f"The server sent the time stamp {text.decode()}, outside the years 1 to 9999; the read was stopped.")
+    return int(text)
 
 
 def _same_sized(data: Bytes, start: Ints, size: int) -> Bytes:
@@ -373,7 +386,7 @@ def decode(messages: Messages) -> Decoded | None:
         position=numbers(event.get(5), count),
         prepare_position=numbers(event.get(4), count),
         revision=numbers(event.get(3), count),
-        ticks=decimals(data, named(b"created"), what="time stamp"),
+        ticks=stamps(data, named(b"created")),
         is_json=equal(data, named(b"content-type"), b"application/json"),
         event_id=text(data, one_each(identity.get(2), count), what="event id"),
         stream=stream,

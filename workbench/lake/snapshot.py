@@ -161,7 +161,7 @@ class Snapshot:
         if timeline.edits:
             cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
             layer = self._over(timeline, cut)
-            sql = f"SELECT count(*) FROM events WHERE recorded_ticks // 10 > {moment}"
+            sql = f"SELECT count(*) FROM events WHERE recorded_ticks >= {(moment + 1) * 10}"
             return self.queries.value(sql, files=cut.files(self.files), conditions=cut, layer=layer)
         files = [
             file
@@ -171,7 +171,7 @@ class Snapshot:
         if not files:
             return 0
         return self.queries.value(
-            f"select count(*) from events where position <= {timeline.last} and recorded_ticks // 10 > {moment}", files=files
+            f"select count(*) from events where position <= {timeline.last} and recorded_ticks >= {(moment + 1) * 10}", files=files
         )
 
     def describe(self, timeline: Timeline) -> Provenance:
