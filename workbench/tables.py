@@ -124,7 +124,7 @@ def _number(column: Column) -> str:
     return ' class="number"' if column.numeric else ""
 
 
-def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, rows: int = 200) -> Table:
+def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, rows: int = 200, total: int | None = None) -> Table:
     """Return a frame as a table for people.
 
     Parameters
@@ -139,6 +139,8 @@ def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, ro
         The name of a column whose cells get a bar; the greatest value's is as wide as the column.
     rows
         How many rows to show; a note under the table says how many more there are, or that there are none.
+    total
+        How many rows there are in all, where the frame itself holds only the first of them.
 
     >>> print(table(pl.DataFrame({"type": ["a", "b"], "count": [12000, 3], "share": [0.99975, 0.00025]})))
     Type   Count    Share
@@ -155,7 +157,7 @@ def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, ro
         for name, dtype in shown.schema.items()
     )
     cells = [_texts(shown[name]) for name in shown.columns]
-    more = frame.height - shown.height
+    more = max(frame.height, total or 0) - shown.height
     note = f"{more:,} more {'row' if more == 1 else 'rows'} not shown." if more else "" if shown.height else "There are none."
     return Table(columns, tuple(zip(*cells, strict=True)), prose(caption), note)
 

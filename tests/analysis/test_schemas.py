@@ -203,3 +203,23 @@ def test_breaks_says_of_each_place_what_is_missing_and_what_does_not_fit_without
     assert found["made", "event.metadata['v']"]["absent"] == 0
     assert found["ended", None]["events"] == 0
     assert {name for name, _ in found} == {"made", "grew", "first", "ended"}
+
+
+def test_an_optional_field_that_is_missing_at_the_end_by_chance_has_not_vanished(tmp_path: Path) -> None:
+    payloads = ['{"a": 1, "note": "x"}' if number % 5 == 0 else '{"a": 1}' for number in range(99)]
+    found = schemas(timeline_of(tmp_path, *payloads)).changes
+    assert found.height == 0
+    began_late = ['{"a": 1}'] * 3 + payloads
+    assert schemas(timeline_of(tmp_path / "late", *began_late)).changes.height == 0
+
+
+def test_an_optional_field_that_is_missing_for_long_has_vanished(tmp_path: Path) -> None:
+    payloads = ['{"a": 1, "note": "x"}' if number % 5 == 0 and number < 100 else '{"a": 1}' for number in range(200)]
+    found = schemas(timeline_of(tmp_path, *payloads)).changes
+    assert found.select("field", "change").rows() == [("note", "vanished")]
+
+
+def test_a_whole_number_after_fractions_is_no_change_of_type(tmp_path: Path) -> None:
+    assert schemas(timeline_of(tmp_path / "whole", '{"a": 5.5}', '{"a": 5}')).changes.height == 0
+    found = schemas(timeline_of(tmp_path / "fraction", '{"a": 5}', '{"a": 5.5}')).changes
+    assert found.select("change", "before", "after").rows() == [("changed type", ["integer"], ["float"])]

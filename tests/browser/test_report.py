@@ -143,3 +143,21 @@ def test_the_numbers_of_a_figure_open_with_the_keyboard(browser: Any, report: Pa
     visit.page.keyboard.press("Enter")
     assert visit.page.is_visible("figure details table")
     visit.close()
+
+
+def test_a_wide_table_loses_no_column_on_paper(browser: Any, tmp_path: Path) -> None:
+    columns = ", ".join(f"repeat('word ', 4) || {number} AS column_{number}" for number in range(16))
+    notebook = write_notebook(
+        tmp_path / "wide.ipynb",
+        "# Wide?",
+        'import workbench as wb\nframe = wb.open(lake).timeline.sql("SELECT ' + columns + ' FROM events").pl()',
+        "wb.table(frame)",
+    )
+    page = run_report(notebook, lake=write_lake(tmp_path / "lake", [Recorded("a", START)]), out=tmp_path / "wide.html").page
+    visit = Visit(browser, page, until="main table", viewport={"width": 680, "height": 960})  # A4 between its margins
+    assert visit.ask("document.querySelector('main table').getBoundingClientRect().right > innerWidth")
+    visit.page.emulate_media(media="print")
+    cells = "[...document.querySelectorAll('main table th, main table td')]"
+    assert visit.ask(f"{cells}.filter(cell => cell.getBoundingClientRect().right > innerWidth + 1).length") == 0
+    assert visit.ask("document.documentElement.scrollWidth <= innerWidth")
+    visit.close()

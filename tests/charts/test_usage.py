@@ -122,3 +122,23 @@ def test_more_bars_than_can_be_told_apart_are_refused(history: Timeline, top: in
 def test_what_are_no_lifespans_is_refused() -> None:
     with pytest.raises(UsageError, match="Lifespans have a column"):
         charts.lifespans(pl.DataFrame({"type": ["a"]}))
+
+
+def test_the_colours_of_a_heat_map_begin_at_nothing(tmp_path: Path) -> None:
+    busy = [Recorded("a", START + timedelta(hours=hour), "a-1") for hour in range(7 * 24) for _ in range(5)]
+    (grid,) = traces(charts.hours(wb.activity(open_lake(write_lake(tmp_path, busy)).timeline, actor=event.stream)), "heatmap")
+    assert min(count for row in grid["z"] for count in row) == 5
+    assert (grid["zmin"], grid["zmax"]) == (0, 5)
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN.keys() - {"hours"}))
+def test_a_chart_without_data_has_no_axes_and_says_so(tmp_path: Path, name: str) -> None:
+    empty = open_lake(write_lake(tmp_path, [])).timeline
+    drawn = DRAWN[name](empty)
+    assert "There is nothing to draw." in [note.text for note in drawn.layout.annotations]
+    assert not any(drawn.layout[axis].visible for axis in drawn.to_plotly_json()["layout"] if axis.startswith(("xaxis", "yaxis")))
+    assert "There is nothing to draw." not in [note.text for note in DRAWN[name](_one_event(tmp_path / "one")).layout.annotations]
+
+
+def _one_event(path: Path) -> Timeline:
+    return open_lake(write_lake(path, [Recorded("a", START), Recorded("b", START + timedelta(days=1))])).timeline

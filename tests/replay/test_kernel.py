@@ -28,10 +28,12 @@ from workbench.lake import extract, open_lake
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW
+from workbench.projection.values import instant_of
 from workbench.replay import kernel
 from workbench.replay.fold import fold, stepped
 from workbench.replay.kernel.engine import Engine
 from workbench.replay.kernel.layout import Layout
+from workbench.replay.kernel.texts import instants
 from workbench.replay.results import FoldResult
 
 law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=40)
@@ -476,3 +478,13 @@ def test_nothing_at_all_gives_empty_results() -> None:
     log = _events([])
     result = kernel.history(plan, timeline_of(log)).result
     _assert_same(fold(plan, log, history=True), result)
+
+
+def test_dates_that_do_not_exist_are_instants_to_neither_engine() -> None:
+    tails = ("T10:00:00Z", "T10:00:00.123Z", "T10:00:00.123456Z", "T23:59:60Z", "T24:00:00Z", "T10:00:00+02:00", " 10:00:00Z", "")
+    days = [(year, month, day) for year in (0, 1, 1900, 2000, 2023, 2024, 9999) for month in range(14) for day in range(33)]
+    written = [f"{year:04}-{month:02}-{day:02}{tail}" for year, month, day in days for tail in tails]
+    values, fits = instants(pl.Series([f'"{text}"' for text in written]))
+    found = [value if fit else None for value, fit in zip(values.tolist(), fits.tolist(), strict=True)]
+    assert found == [instant_of(text) for text in written]
+    assert not fits[written.index("2023-02-30T10:00:00Z")]

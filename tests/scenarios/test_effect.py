@@ -168,3 +168,12 @@ def test_the_scenarios_that_come_along_ask_something_of_the_sample(file: Path, t
     assert all(effect.matched and not effect.notes for effect in found.effects)
     assert all(one.diff.height for one in found.consequences)
     assert any(each.before != each.after for one in found.consequences for each in one.measures)
+
+
+def test_a_timeline_in_the_place_of_a_scenario_is_refused_with_what_to_ask_instead() -> None:
+    with lake_of([recorded(10, "thing.begun", '{"name": "a"}')]) as now:
+        fork = now.drop(type="thing.begun")
+        with pytest.raises(
+            UsageError, match=r"whatif\(\) applies a scenario, and a Timeline was given: .* ask wb\.diff\(projection, now, fork\)"
+        ):
+            whatif(fork, now)  # type: ignore[arg-type]  # what is refused

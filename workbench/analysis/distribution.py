@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from workbench.analysis import periods
-from workbench.analysis.periods import PERIOD, TABLE, UNITS, Every, Extent, Periods
+from workbench.analysis.periods import CHANCE, PERIOD, TABLE, UNITS, Every, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.user_events import USER_LINK_SQL
 from workbench.timeline import Timeline, ensure_timelines
@@ -17,7 +17,6 @@ from workbench.timeline import Timeline, ensure_timelines
 By = Literal["type", "category", "stream"]
 
 _MOST_ROWS = 20_000_000
-_CHANCE = 0.001
 _ENDS = ("first_recorded_at", "last_recorded_at", "first_position", "last_position")
 
 
@@ -146,7 +145,7 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
 
     def no_chance(away: pl.Expr) -> pl.Expr:
         share = pl.when(length > 0).then(away / length).otherwise(0.0)
-        return (1 - share) ** pl.col("count") < _CHANCE
+        return (1 - share) ** pl.col("count") < CHANCE
 
     return frame.with_columns(
         *(pl.col(name).dt.convert_time_zone(tz) for name in ("first_period", "last_period")),

@@ -21,13 +21,15 @@ from workbench.errors import UsageError
 from workbench.timeline import Timeline
 from workbench.zones import UNITS, Every, Numbers, edges, instant, is_zone, microseconds
 
-__all__ = ["PERIOD", "READABLE", "TABLE", "UNITS", "Every", "Extent", "Periods", "check_every", "check_zone", "either"]
+__all__ = ["CHANCE", "PERIOD", "READABLE", "TABLE", "UNITS", "Every", "Extent", "Periods", "check_every", "check_zone", "either"]
 
 PERIOD = pl.Enum(list(get_args(Every)))
 """The type of a column ``every``."""
 
 READABLE = 100
 """As many periods as one sees at a glance."""
+CHANCE = 0.001
+"""What has this probability or more may be chance."""
 TABLE = "_workbench_periods"
 """The table in which a query finds the periods: ``first_slot``, ``period``."""
 _YEAR_1 = 62_135_596_800_000_000

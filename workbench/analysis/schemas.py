@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
 
 from workbench.analysis import periods
-from workbench.analysis.periods import Every, Extent, Periods
+from workbench.analysis.periods import CHANCE, Every, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
@@ -63,7 +63,9 @@ class Schemas:
     changes
         What became of the fields of each type, in log order: ``position`` and ``recorded_at``; ``type``, ``field``; ``change``:
         ``came`` (its first event is later than the type's first), ``changed type`` (a kind of value appears that it never had), or
-        ``vanished`` (its last event, while the type goes on); ``before`` and ``after``, the kinds.
+        ``vanished`` (its last event, while the type goes on); ``before`` and ``after``, the kinds. A whole number after fractions is no
+        change. A field that some events lack while others have it is missing at an end of the history by chance: it came or vanished
+        only where chance had less than one in a thousand, as in ``lifespans``.
     payloads
         One row for each type and version: ``events``, and of these with ``objects``, ``other_json``, ``bytes`` that are no JSON,
         ``empty``, and JSON that is ``unreadable`` (half a surrogate pair, or nested more than 100 levels deep).
@@ -176,6 +178,8 @@ class _Type:
     held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_HELD, 0))
     kinds: dict[Path, dict[str, _Seen]] = field(default_factory=dict)
     objects: _Seen | None = None
+    shapes: list[tuple[frozenset[Path], _Seen]] = field(default_factory=list)
+    """The places of each shape of objects."""
 
     def take(self, row: dict[str, Any], known: Known) -> None:
         """Take in the events of one shape."""
@@ -186,6 +190,7 @@ class _Type:
         self.held["objects" if is_object else "other_json" if row["held"] == "json" else row["held"]] += seen.events
         if is_object:
             self._grow(seen)
+            self.shapes.append((frozenset(path for path, _ in found), seen))
         for path, kind in found:
             _put(self.kinds, path, kind, seen)
 
@@ -196,6 +201,7 @@ class _Type:
             self.held[name] += count
         if other.objects is not None:
             self._grow(other.objects)
+        self.shapes += other.shapes
         for path, kinds in other.kinds.items():
             for kind, seen in kinds.items():
                 _put(self.kinds, path, kind, seen)
@@ -223,14 +229,29 @@ class _Type:
             known = sorted((kind for kind in kinds if kind not in ("null", "map")), key=lambda kind: kinds[kind].first)
             # An array without elements is no change of what its elements are.
             is_element = path[-1] == ELEMENT
-            if seen.first > self.objects.first and not is_element:
+            if (
+                seen.first > self.objects.first
+                and not is_element
+                and not self._by_chance(path, seen, seen.first[1] - self.objects.first[1])
+            ):
                 first = known[:1] if known and kinds[known[0]].first == seen.first else ["null"]
                 yield (*seen.first, name, shown(path), "came", [], first)
             for at, kind in enumerate(known[1:], 1):
+                if kind == "integer" and "float" in known[:at]:
+                    continue
                 if kinds[kind].first > kinds[known[0]].first:
                     yield (*kinds[kind].first, name, shown(path), "changed type", known[:at], [kind])
-            if seen.last < self.objects.last and not is_element:
+            if seen.last < self.objects.last and not is_element and not self._by_chance(path, seen, self.objects.last[1] - seen.last[1]):
                 yield (*seen.last, name, shown(path), "vanished", known or ["null"], [])
+
+    def _by_chance(self, path: Path, seen: _Seen, away: timedelta) -> bool:
+        """Whether a field is so rare that it may be missing for so long, though nothing changed."""
+        assert self.objects is not None
+        lacking = (one for places, one in self.shapes if path not in places)
+        if not any(one.first < seen.last and one.last > seen.first for one in lacking):
+            return False  # all that came between its first and its last event have it
+        length = self.objects.last[1] - self.objects.first[1]
+        return bool((1 - (away / length if length else 0.0)) ** seen.events >= CHANCE)
 
     def _grow(self, seen: _Seen) -> None:
         if self.objects is None:

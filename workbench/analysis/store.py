@@ -91,8 +91,8 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
 
         - ``summary``: ``events``, ``streams``, ``categories``; ``first_recorded_at``, ``last_recorded_at``; ``events_per_second`` (the
           mean between these two, null for a moment); ``peak_second``, ``peak_second_events``, ``peak_minute``, ``peak_minute_events``;
-          ``burstiness``, ``fano_factor``; ``median_length``, ``longest_length`` of streams; ``missing_revisions``, ``hidden_events``,
-          ``steps_back``, ``largest_step_back`` (Duration).
+          ``burstiness``, ``fano_factor``; ``median_length``, ``longest_length`` of streams; ``missing_revisions``, ``streams_with_gaps``,
+          ``hidden_events``, ``steps_back``, ``largest_step_back`` (Duration).
         - ``rates``: ``period``, ``every``, ``events``, ``events_per_second`` (over the whole period), ``peak_second_events``,
           ``new_streams`` (whose first event of the timeline is in the period) and ``streams`` (so far), ``snapshots``.
         - ``lengths``: ``category``, ``streams``, ``events``, ``mean``, ``median``, ``p90``, ``p99``, ``longest`` in events of a stream.
@@ -151,6 +151,7 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
         "median_length": overall["median"],
         "longest_length": overall["longest"],
         "missing_revisions": int(gaps["missing"].sum()),
+        "streams_with_gaps": gaps.height,
         "hidden_events": None if hidden is None else int(hidden["hidden"].sum()),
         **times.clock(),
     }
@@ -188,6 +189,7 @@ _SUMMARY: dict[str, pl.DataType] = {
     "median_length": pl.Int64(),
     "longest_length": pl.Int64(),
     "missing_revisions": pl.Int64(),
+    "streams_with_gaps": pl.Int64(),
     "hidden_events": pl.Int64(),
     "steps_back": pl.Int64(),
     "largest_step_back": _SPAN,

@@ -61,6 +61,7 @@ def hours(found: Activity, *, question: str | None = None, caption: str | None =
         x=[f"{hour:02}" for hour in range(24)],
         y=list(_WEEKDAYS),
         zmin=0,
+        zmax=max(1, *found.hours["actions"]),  # without it Plotly begins its scale at the least value, whatever zmin says
         xgap=1,
         ygap=1,
         colorbar={"tickformat": ","},

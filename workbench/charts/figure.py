@@ -178,6 +178,13 @@ def finish(chart: Chart, *, question: str, caption: str, numbers: Table, height:
         margin={"l": 8, "r": 8, "t": top, "b": bottom},
         meta={"question": question, "caption": caption, "numbers": numbers.to_json()},
     )
+    if not any(_has_data(trace) for trace in chart.data):
+        # Plotly would draw axes from -1 to 6, or the year 2000.
+        chart.update_xaxes(visible=False)
+        chart.update_yaxes(visible=False)
+        chart.add_annotation(
+            text="There is nothing to draw.", xref="paper", x=0, xanchor="left", yref="paper", y=1, yanchor="top", showarrow=False
+        )
     if caption:
         # Its place is measured from the plot in pixels, so that it stays clear of the axis at any height.
         chart.add_annotation(
@@ -185,6 +192,13 @@ def finish(chart: Chart, *, question: str, caption: str, numbers: Table, height:
             yshift=bottom_edge, showarrow=False, align="left", font={"size": 11}, opacity=0.75,
         )  # fmt: skip
     return chart
+
+
+def _has_data(trace: Any) -> bool:
+    """Whether a trace has a point or a cell that is no gap."""
+    if trace.type == "heatmap":
+        return any(cell is not None for row in trace.z if row is not None for cell in row)
+    return all(values is not None and any(value is not None for value in values) for values in (trace.x, trace.y))
 
 
 def plain(text: str) -> str:

@@ -312,8 +312,9 @@ class Snapshot:
     def _last_up_to(self, position: int, *, stale: bool) -> int | None:
         copied = -1 if self.checkpoint is None else self.checkpoint.position
         if position > copied and not stale:
+            held = "nothing yet" if copied < 0 else f"the log up to {copied}"
             raise BeyondExport(
-                f"Position {position} lies beyond the lake {self.path}, which holds the log up to {max(copied, 0)}: "
+                f"Position {position} lies beyond the lake {self.path}, which holds {held}: "
                 "export first, or allow a stale answer (stale=True, --stale)."
             )
         best, straddling = -1, []

@@ -13,6 +13,7 @@ import polars as pl
 
 from workbench.display import card
 from workbench.edits import Drop, Effect
+from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.replay.diff import diff
 from workbench.replay.fold import OnError
@@ -144,10 +145,15 @@ def whatif(scenario: Scenario, timeline: Timeline, *, errors: OnError = "raise")
     Raises
     ------
     UsageError
-        A measure names what no state has, or as ``state`` and ``diff`` do.
+        ``scenario`` is none, a measure names what no state has, or as ``state`` and ``diff`` do.
     InvalidProjection
         There is no such projection.
     """
+    if not isinstance(scenario, Scenario):
+        raise UsageError(
+            f"whatif() applies a scenario, and a {type(scenario).__name__} was given: load one by wb.Scenario.load(…). "
+            "To compare a what-if that you made by drop() and the like, ask wb.diff(projection, now, fork)."
+        )
     # All are loaded first: a name that is wrong in the last one is said before the first takes its time.
     ensure_timelines(timeline)
     watched = [(one, _source(one)) for one in scenario.projections]
