@@ -31,6 +31,7 @@ from workbench.projection.rows import ROW
 from workbench.projection.values import instant_of
 from workbench.replay import kernel
 from workbench.replay.fold import fold, stepped
+from workbench.replay.function import Fold, fold_function
 from workbench.replay.kernel.engine import Engine
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.kernel.texts import instants
@@ -461,6 +462,33 @@ def test_a_stream_without_a_key_is_an_error_and_hurts_no_other_if_collected() ->
     collected = kernel.state(plan, timeline_of(log), errors="collect").result
     assert collected.state["key"].to_list() == ["1", "2"]
     _assert_same(fold(plan, log, errors="collect"), collected)
+
+
+class Tagged(Projection, category="odd", key=event.metadata["tags"]):
+    total: int = 0
+
+    handlers = (on("added").add(total=event.data["n"]),)
+
+
+@pytest.mark.parametrize(("written", "what"), [('["a", "b"]', "a list"), ("[]", "a list"), ('{"a": 1}', "an object")])
+@pytest.mark.parametrize("data", ['{"n":1}', '{"n":1, "n":2, "m":1e400}'])
+def test_a_key_that_is_a_list_or_an_object_is_an_error_and_hurts_no_other_if_collected(written: str, what: str, data: str) -> None:
+    """An event without a key is only counted; here no row would come, and nobody would know why."""
+    tags = ['"a"', written, "null", "7", written]
+    rows = [row(10 * at, f"odd-{at}", type="added", data=data, metadata=f'{{"tags":{tag}}}') for at, tag in enumerate(tags, 1)]
+    plan, log = plan_of(Tagged), _events(rows)
+    said = f"it is {what}, and the key of an entity is a text or a whole number"
+    timeline = timeline_of(log)
+    for ask in (lambda: kernel.state(plan, timeline), lambda: fold(plan, log)):
+        with pytest.raises(ValueDoesNotFit, match=f"{said}; in event 0 of stream 'odd-2'"):
+            ask()
+    collected = kernel.history(plan, timeline, errors="collect").result
+    assert collected.state["key"].to_list() == ["7", "a"]
+    assert (collected.counts.keyless, collected.counts.failed) == (1, 2)
+    _assert_same(fold(plan, log, history=True, errors="collect"), collected)
+    by_function = Fold(lambda state, _: (state or 0) + 1, category="odd", key=event.metadata["tags"])
+    with pytest.raises(ReplayError, match=said):
+        fold_function(by_function, log)
 
 
 def test_function_upcasters_are_left_to_the_other_engine() -> None:

@@ -16,7 +16,7 @@ from workbench.projection import plan
 from workbench.projection.fields import fits_int64, microseconds_of, storable
 from workbench.projection.payloads import ABSENT
 from workbench.projection.rows import ROW, Row
-from workbench.projection.values import converted, instant_of
+from workbench.projection.values import Misfit, converted, instant_of
 
 Read = Callable[[Row, Any, Any], Any]
 Ask = Callable[[Row, Any, Any], bool | None]
@@ -89,7 +89,10 @@ def asking(condition: plan.Condition) -> Ask:
 
 
 def keying(key: plan.Value | None) -> Read:
-    """Return a function that finds an event's key: text, or None if it has none; for the stream's key, empty text."""
+    """Return a function that finds an event's key: text, or None if it has none; for the stream's key, empty text.
+
+    The function raises ``Misfit`` where a list or an object stands in the key's place.
+    """
     if key is None:
         stream, category = ROW.index("stream"), ROW.index("category")
         return lambda row, data, metadata: row[stream][len(row[category]) + 1 :]
@@ -99,6 +102,9 @@ def keying(key: plan.Value | None) -> Read:
         value = read(row, data, metadata)
         if type(value) is str:
             return value if value and storable(value) else None
+        if isinstance(value, (list, dict)):
+            what = "a list" if isinstance(value, list) else "an object"
+            raise Misfit(f"it is {what}, and the key of an entity is a text or a whole number", field="key", value=value)
         return str(value) if type(value) is int and fits_int64(value) else None
 
     return found

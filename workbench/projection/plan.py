@@ -21,7 +21,8 @@ nearest double, save in a decimal field, which reads its text as recorded.
    ``Branch`` whose condition holds is taken; if there is none, the event is unhandled too.
 2. The branch's handlers whose ``where`` holds are those that match; if there is none the event is *unmatched*. It begins nothing and
    leaves no version.
-3. The key is found. An event without one is *keyless* (a key from a path) or an error (a key from the stream).
+3. The key is found. An event without one is *keyless* (a key from a path) or an error (a key from the stream, and a list or an object
+   where a path leads).
 4. The matching handlers run one after the other. On an entity that is absent, a handler runs if it ``creates``, or if no handler of
    the whole plan creates and it does not delete; the entity then begins with every field at its initial value. Any other handler is
    passed over, and its values are not looked at.
@@ -308,7 +309,8 @@ class Branch:
     """What becomes of the events of a recorded type that upcasters lift to ``type``; ``condition`` is None for all of them.
 
     ``key`` is None if the key is the stream's name behind the category and ``-``, and is an error where nothing is left. Otherwise text
-    is the key, and an integer of int64 its decimal digits; anything else, empty text, and text with half a surrogate pair, is no key.
+    is the key, and an integer of int64 its decimal digits; a list or an object is an error; anything else, empty text, and text with half a
+    surrogate pair, is no key.
     """
 
     condition: Condition | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -11,6 +12,7 @@ from workbench.projection.evaluation import keying
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, rows_of
+from workbench.projection.values import Misfit
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.replay.function import Fold
@@ -167,7 +169,10 @@ def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str]
         streams.update(ours["stream"])
         for row in rows_of(ours):
             data, metadata = (ABSENT if row[ROW.index(root)] is None else decode(row[ROW.index(root)]) for root in ("data", "metadata"))
-            keys.update(key for find in finds[row[ROW.index("type")]] if (key := find(row, data, metadata)))
+            for find in finds[row[ROW.index("type")]]:
+                with suppress(Misfit):  # the fold says so, if it comes to that event
+                    if key := find(row, data, metadata):
+                        keys.add(key)
         if len(keys) > _FEW_KEYS:
             return None
     plain = replace(a, edits=())

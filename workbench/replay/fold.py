@@ -268,12 +268,15 @@ class _Folding:
         return Step(row, became, values, 0 if entity is None else entity.count, took, failures[0] if failures else None)
 
     def key(self, row: Row) -> str | None:
-        """Return which entity an event of a handled type is about; empty text if that cannot be told, as it cannot be lifted."""
+        """Return which entity an event of a handled type is about.
+
+        Empty text if that cannot be told, as the event cannot be lifted, or what stands for its key is no such thing.
+        """
         try:
             branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
+            return None if branch is None else branch.key(row, data, metadata)
         except (Misfit, RecursionError):
             return ""
-        return None if branch is None else branch.key(row, data, metadata)
 
     def _take_rows(self, rows: Iterable[Row]) -> None:
         became, undo = self._became, self._undo

@@ -25,6 +25,7 @@ from workbench.projection.expressions import Value
 from workbench.projection.fingerprint import function_fingerprint
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.rows import ROW, Row, event_in_words, rows_of
+from workbench.projection.values import Misfit
 from workbench.replay.results import PROVENANCE, Counts, FoldResult, failures_frame
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -253,6 +254,8 @@ def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
             keys.append(find(row, decode(row[7]) if data else ABSENT, decode(row[8]) if metadata else ABSENT))
         except RecursionError as error:
             raise ReplayError(f"{fold.name}: the key cannot be read, as it is nested too deeply; in {event_in_words(row)}.") from error
+        except Misfit as error:
+            raise ReplayError(f"{fold.name}: no key can be read, as {error.reason}; in {event_in_words(row)}.") from error
     keyed = events.with_columns(pl.Series("_key", keys, dtype=pl.String))
     kept = keyed.filter(pl.col("_key").is_not_null())
     return kept, keyed.height - kept.height

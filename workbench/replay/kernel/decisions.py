@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from workbench.extraction import Chunk, Root
 from workbench.projection import plan as ir
-from workbench.projection.evaluation import asking, keying
+from workbench.projection.evaluation import Read, asking, keying
 from workbench.projection.payloads import ABSENT
-from workbench.projection.rows import rows_of
+from workbench.projection.rows import Row, rows_of
+from workbench.projection.values import Misfit
 from workbench.replay.kernel.expressions import Lists, Scope
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.kernel.texts import DECODE, Mask, integers, mask, unquoted
@@ -139,7 +140,7 @@ class Decider:
                 if matching and key is None:
                     found.keyed_by_stream.append(at_row)
                 elif matching:
-                    found.keys.append((at_row, pl.Series([keyed(row, data, metadata)], dtype=pl.String)))
+                    found.keys.append((at_row, pl.Series([_key(keyed, row, data, metadata)], dtype=pl.String)))
                 else:
                     found.unmatched += 1
                 break
@@ -148,12 +149,26 @@ class Decider:
 
 
 def keys_of(texts: pl.Series) -> pl.Series:
-    """Return the keys that JSON texts stand for: strings that are not empty, and whole numbers; null where that is none."""
+    """Return the keys that JSON texts stand for: strings that are not empty, and whole numbers.
+
+    Null where there is none; empty text for a list or an object, which is an error.
+    """
     strings = mask(texts.str.starts_with('"'))
     found = unquoted(texts)
     numbers, whole = integers(texts)
     none = ~strings & ~whole | mask(found == "")
-    return found.zip_with(pl.Series(strings), pl.Series(numbers).cast(pl.String)).set(pl.Series(none), None)
+    keys = found.zip_with(pl.Series(strings), pl.Series(numbers).cast(pl.String)).set(pl.Series(none), None)
+    nested = mask(texts.str.contains(r"^[\[{]")) & ~strings
+    return keys.set(pl.Series(nested), "") if nested.any() else keys
+
+
+def _key(keyed: Read, row: Row, data: object, metadata: object) -> str | None:
+    """Return the key of an event as ``keys_of`` does."""
+    try:
+        found: str | None = keyed(row, data, metadata)
+    except Misfit:
+        return ""
+    return found
 
 
 def _own_keys(column: pl.Series) -> pl.Series:

@@ -63,7 +63,7 @@ _MUCH = 50_000
 """Versions from which on threads are worth their beginning."""
 
 _STRAY, _KEYLESS, _OTHER = -2, -3, -4
-"""What stands for the entity of a row: a stream that should have a key and has none, no key, and one that is not asked for."""
+"""What stands for the entity of a row: a key that is none (of a stream that should have one, or a list), no key, and one not asked for."""
 
 
 class Engine:
@@ -153,7 +153,8 @@ class Engine:
     def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
         """Put the matching rows in order.
 
-        Also return how many have no key, and which rows fail for want of one: their stream gives none, or their payload cannot be decoded.
+        Also return how many have no key, and which rows fail for want of one: their stream gives none, a list or an object stands in its
+        place, or their payload cannot be decoded.
         """
         entity = np.full(rows.num_rows, _OTHER, dtype=np.int64)
         if decisions.keyed_by_stream:
@@ -167,7 +168,6 @@ class Engine:
                 keys = names.str.slice(pl.Series(rows.column("category")).gather(starts).str.len_chars() + 1)
             numbers = self._entities(keys)
             entity = np.where(by_stream, np.repeat(numbers, np.diff(np.append(starts, rows.num_rows))), _OTHER)
-        strays = np.concatenate([np.flatnonzero(entity == _STRAY), np.array(decisions.unreadable, dtype=np.int64)])
         for matching, keys in decisions.keys:
             entity[matching] = self._entities(keys)
         if decisions.json_keys:
@@ -177,6 +177,7 @@ class Engine:
             numbers, fresh = self._json_keys.of(texts.fill_null("") if texts.null_count() else texts)
             self._of_json_key = np.append(self._of_json_key, self._entities(keys_of(texts.gather(fresh))))
             entity[matching] = self._of_json_key[numbers]
+        strays = np.concatenate([np.flatnonzero(entity == _STRAY), np.array(decisions.unreadable, dtype=np.int64)])
         return in_order(entity, rows), int(np.count_nonzero(entity == _KEYLESS)), strays
 
     def _entities(self, keys: pl.Series) -> Entities:
