@@ -58,7 +58,7 @@ class LakeWriter:
     Examples
     --------
     >>> from workbench.events import Selection, Store
-    >>> with LakeWriter.open(getfixture("tmp_path") / "lake", store=Store("esdb://localhost"), selection=Selection()) as writer:
+    >>> with LakeWriter.open("lake", store=Store("esdb://localhost"), selection=Selection()) as writer:
     ...     writer.checkpoint is None
     True
     """

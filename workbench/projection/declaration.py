@@ -46,6 +46,7 @@ class Projection:
 
     Examples
     --------
+    >>> from workbench import on
     >>> class User(Projection, category="user"):
     ...     name: str
     ...     logins: int = 0

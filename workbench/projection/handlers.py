@@ -114,6 +114,7 @@ class On:
 def on(type: str) -> On:  # noqa: A002  # the field's own word
     """Return a handler of the events of one type, which does nothing yet.
 
+    >>> from workbench import event
     >>> on("user.moved").set(city=event.data["address"]["city"])
     on('user.moved')
     """
