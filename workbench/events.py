@@ -233,6 +233,10 @@ def parse_time(value: str | datetime | date) -> datetime:
         raise InvalidTime(f"{str(value)!r} lies outside the years 1 to 9999 in UTC.") from None
 
 
+FORMULA = r"^[=+\-@\t\r\n]"
+"""How a text begins that a spreadsheet, which opens it in a file of CSV, may take for a formula (OWASP, "CSV Injection")."""
+
+
 def format_time(moment: datetime) -> str:
     """Return an instant as RFC 3339 text in UTC, with as many digits of a second as it has.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from tests.oracle import fill
@@ -117,3 +119,26 @@ def test_a_demo_that_was_stopped_half_way_begins_its_history_anew(new_store: Cal
     assert result.exit_code == 0, result.output
     assert "600 events" in result.stdout
     assert not (tmp_path / ".store.part").exists()
+
+
+def test_texts_that_a_spreadsheet_takes_for_formulas_are_guarded_in_csv_where_asked(lake: Path, tmp_path: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@a", "\t=1", "a=1", "", "'"]
+    values = ", ".join(f"('{text.replace(chr(39), 2 * chr(39))}')" for text in texts)
+    query = f'select col0 as "=name", -1 as number from (values {values})'
+    plain = list(csv.reader(io.StringIO(run("sql", query, "--lake", lake, "--csv").stdout)))
+    assert plain == [["=name", "number"], *([text, "-1"] for text in texts)]
+    guarded = list(csv.reader(io.StringIO(run("sql", query, "--lake", lake, "--csv", "--guard-formulas").stdout)))
+    assert guarded == [["'=name", "number"], *([("'" + text) if text[:1] in tuple("=+-@\t") and text else text, "-1"] for text in texts)]
+    assert run("sql", query, "--lake", lake, "--out", tmp_path / "x.csv", "--guard-formulas").exit_code == 0
+    assert list(csv.reader(io.StringIO((tmp_path / "x.csv").read_bytes().decode()))) == guarded
+
+
+def test_every_command_that_writes_csv_can_guard_formulas() -> None:
+    def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+        for name, command in getattr(group, "commands", {}).items():
+            yield (*path, name), {word for parameter in command.params for word in parameter.opts}
+            yield from commands(command, (*path, name))
+
+    found = list(commands(get_command(app)))
+    assert len([name for name, words in found if "--csv" in words]) > 10
+    assert [name for name, words in found if "--csv" in words and "--guard-formulas" not in words] == []

@@ -428,3 +428,15 @@ def test_files_that_others_put_beside_are_left_alone(tmp_path: Path) -> None:
     publish(open_lake(lake), to)
     assert (to / "mine" / "000001.parquet").read_text() == (to / "a.sql").read_text() == "mine"
     assert [file.name for file in (to / "a").iterdir()] == ["000002.parquet"]
+
+
+def test_csv_guards_texts_that_look_like_formulas_where_asked_and_goes_on_so(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", rows_of([("a", '{"t": "=1+1", "n": -1}'), ("a", '{"t": "b", "n": -2}')]))
+    publish(lake, tmp_path / "plain", format="csv")
+    publish(lake, tmp_path / "guarded", format="csv", guard_formulas=True)
+    ends = [
+        [line.split(",", 7)[-1] for line in next((tmp_path / to / "a").iterdir()).read_text().splitlines()] for to in ("plain", "guarded")
+    ]
+    assert ends == [["t,n", "=1+1,-1", "b,-2"], ["t,n", "'=1+1,-1", "b,-2"]]
+    with pytest.raises(UsageError, match="was published with guard_formulas: do as then, or publish to another place"):
+        publish(lake, tmp_path / "guarded", format="csv")

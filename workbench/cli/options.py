@@ -56,6 +56,13 @@ Scenario = Annotated[
 Stale = Annotated[bool, typer.Option("--stale", help="Answer also for a time after the last export, from what the lake holds.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+GuardFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--guard-formulas",
+        help="In CSV, put ' before each text that begins with =, +, -, @, a tab or a line break: spreadsheets may take it for a formula.",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the result to a .parquet, .csv, .json or .arrow file instead.")
 ]
@@ -110,6 +117,7 @@ class Output:
     json: Json = False
     csv: Csv = False
     out: Out = None
+    guard_formulas: GuardFormulas = False
     rows: Rows = 40
 
     @property
@@ -128,7 +136,7 @@ class Output:
         """Print a result, or write it."""
         from workbench.cli.output import show
 
-        show(frame, json=self.json, csv=self.csv, out=self.out, rows=self.rows)
+        show(frame, json=self.json, csv=self.csv, out=self.out, rows=self.rows, guard_formulas=self.guard_formulas)
 
 
 def command(

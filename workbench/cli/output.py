@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from workbench.cli.options import printable
 from workbench.errors import UsageError, WorkbenchError
-from workbench.events import format_time
+from workbench.events import FORMULA, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,23 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
-def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Path | None = None, rows: int | None = None) -> None:
+def show(
+    frame: pl.DataFrame,
+    *,
+    json: bool = False,
+    csv: bool = False,
+    out: Path | None = None,
+    rows: int | None = None,
+    guard_formulas: bool = False,
+) -> None:
     """Print a frame, or write it to ``out``.
 
     Parameters
     ----------
     rows
         At most so many rows in a table, which then says that there are more; JSON, CSV and files hold all.
+    guard_formulas
+        Whether to put ``'`` before texts in CSV that a spreadsheet may take for formulas.
 
     Raises
     ------
@@ -52,11 +63,11 @@ def show(frame: pl.DataFrame, *, json: bool = False, csv: bool = False, out: Pat
     if json and csv:
         raise UsageError("--json and --csv exclude each other.")
     if out is not None:
-        _write(frame, out)
+        _write(frame, out, guard_formulas=guard_formulas)
     elif json:
         print(json_text(_local(frame).to_dicts()))
     elif csv:
-        sys.stdout.write(_flat(frame).write_csv())
+        sys.stdout.write(_flat(frame, guard_formulas=guard_formulas).write_csv())
     else:
         shown = frame if rows is None else frame.head(rows)
         print_table(shown)
@@ -122,7 +133,7 @@ def _local(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(texts(frame[name], _INSTANT) for name in zoned)
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+def _flat(frame: pl.DataFrame, *, guard_formulas: bool) -> pl.DataFrame:
     """Make a frame fit for CSV: what is nested becomes JSON text, bytes become base64."""
     import base64
 
@@ -141,10 +152,18 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
             columns.append(pl.col(name).dt.total_microseconds() / 1e6)  # seconds, as in JSON
         elif isinstance(dtype, pl.Datetime):
             columns.append(zoned_texts(frame[name], _INSTANT))
-    return frame.with_columns(columns)
+    flat = frame.with_columns(columns)
+    if not guard_formulas:
+        return flat
+    guarded = flat.with_columns(
+        pl.when(pl.col(name).cast(pl.String).str.contains(FORMULA)).then("'" + pl.col(name).cast(pl.String)).otherwise(name).alias(name)
+        for name, dtype in flat.schema.items()
+        if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
+    )
+    return guarded.rename({name: f"'{name}" for name in flat.columns if re.match(FORMULA, name)})
 
 
-def _write(frame: pl.DataFrame, out: Path) -> None:
+def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
     """Write a frame beside its place and move it there, so that nobody reads half of it."""
     import polars as pl
 
@@ -156,7 +175,7 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
         ".parquet": lambda: frame.write_parquet(part),
         # Polars' own kind of text, string views, is younger than many readers of Arrow.
         ".arrow": lambda: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
-        ".csv": lambda: _flat(frame).write_csv(part),
+        ".csv": lambda: _flat(frame, guard_formulas=guard_formulas).write_csv(part),
         ".json": lambda: part.write_text(json_text(_local(frame).to_dicts()) + "\n", encoding="utf-8"),
     }
     try:

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         chosen = [] if states_only else types or None
         sources = [load_projection(name) for name in projections or ()]
         with opened.reading(), user_code():
-            found = write(timeline, to, types=chosen, projections=sources, format=format)
+            found = write(timeline, to, types=chosen, projections=sources, format=format, guard_formulas=output.guard_formulas)
         output.show(found.tables)
         tables = found.tables
         rows = int(tables["new_rows"].sum())

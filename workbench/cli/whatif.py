@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         json: options.Json = False,
         csv: options.Csv = False,
         out: Out = None,
+        guard_formulas: options.GuardFormulas = False,
     ) -> None:
         """Say what would be otherwise: the events, the entities and fields that differ, measures before and after, where they part.
 
@@ -64,11 +65,11 @@ def register(app: typer.Typer) -> None:
         if json:
             print(json_text([effect.as_json(one) for one in found]))
         elif csv:
-            show(pl.concat(one.summary for one in found), csv=True)
+            show(pl.concat(one.summary for one in found), csv=True, guard_formulas=guard_formulas)
         elif len(found) == 1:
             effect.print_effect(found[0])
         else:
             effect.print_side_by_side(found)
         if out is not None:
-            show(effect.differences(found), out=out)
+            show(effect.differences(found), out=out, guard_formulas=guard_formulas)
         print(timeline, file=sys.stderr)

@@ -7,6 +7,7 @@ with all of its places, and staged as Parquet. Whatever is published is made of 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ import pyarrow as pa
 from duckdb.func import SPECIAL
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
+from workbench.events import FORMULA
 from workbench.lake.aside import built_aside
 from workbench.lake.conditions import Conditions, identifier, quoted
 from workbench.lake.database import connect, literal_path
@@ -114,8 +116,9 @@ class Staged:
 class Press:
     """A database of its own in which tables are made, and a folder in which they are staged; both go when it is closed."""
 
-    def __init__(self, folder: Path, *, place: str) -> None:
+    def __init__(self, folder: Path, *, place: str, guard_formulas: bool = False) -> None:
         self._folder = folder
+        self._guard_formulas = guard_formulas
         self._place = place
         self._connection = connect(spill=folder / "spilt")
         text = self._connection.type("VARCHAR")
@@ -199,7 +202,7 @@ class Press:
             file = self._copied(_rows(staged), "parquet")
         elif format == "csv":
             # DuckDB writes an empty text in quotes, and null as nothing.
-            file = self._copied(_rows(staged), "csv", f"(FORMAT csv, HEADER, TIMESTAMPFORMAT '{_TIMES}')")
+            file = self._copied(self._guarded(_rows(staged)), "csv", f"(FORMAT csv, HEADER, TIMESTAMPFORMAT '{_TIMES}')")
         else:
             file = self._aside("arrow")
             with self._translated():
@@ -214,6 +217,19 @@ class Press:
         with self._translated(), self._connection.cursor() as connection:
             connection.execute(f"COPY ({select}) TO {quoted(str(file))} {options}")
         return file
+
+    def _guarded(self, select: str) -> str:
+        """Return the SQL of rows for CSV, in which no text looks like a formula where that was asked for."""
+        if not self._guard_formulas:
+            return select
+        columns = []
+        for name, type_ in self._connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE {select})").fetchall():
+            value = identifier(name)
+            if type_ == "VARCHAR" or type_.startswith("ENUM"):
+                text = f"CAST({value} AS VARCHAR)"
+                value = f"CASE WHEN regexp_matches({text}, {quoted(FORMULA)}) THEN {quoted(chr(39))} || {text} ELSE {text} END"
+            columns.append(f"{value} AS {identifier(chr(39) + name if re.match(FORMULA, name) else name)}")
+        return f"SELECT {', '.join(columns)} FROM ({select})"
 
     def _aside(self, suffix: str) -> Path:
         return self._folder / f"{secrets.token_hex(8)}.{suffix}"

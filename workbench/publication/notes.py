@@ -85,6 +85,8 @@ class Notes:
         The last event of the lake's log up to the end of the timeline, and how many there are up to it.
     generation
         How often was published.
+    guard_formulas
+        Whether texts in CSV that a spreadsheet may take for formulas have ``'`` before them.
     """
 
     lake: str
@@ -96,6 +98,7 @@ class Notes:
     events: int = 0
     generation: int = 0
     tables: tuple[Table, ...] = ()
+    guard_formulas: bool = False
     version: int = VERSION
 
     def encoded(self) -> str:

@@ -58,6 +58,7 @@ def publish(
     projections: Iterable[Source] = (),
     results: Mapping[str, Any] | None = None,
     format: Format | None = None,  # noqa: A002  # the user's own word
+    guard_formulas: bool = False,
 ) -> Published:
     """Write one typed table for each event type, and states and results beside them, for other tools.
 
@@ -87,6 +88,9 @@ def publish(
         Frames, or what Polars makes one of, by the names of their tables.
     format
         ``"parquet"``, ``"csv"`` or ``"arrow"`` in a directory, or ``"duckdb"``; it follows from ``to`` where it is not given.
+    guard_formulas
+        In CSV, put ``'`` before each text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break. Spreadsheets may take such
+        a text for a formula; other readers then see one character more.
 
     Raises
     ------
@@ -117,6 +121,9 @@ def publish(
         moment = None if timeline.position is None else moment_at(snapshot, timeline.position)
         if before is not None:
             _check(before, snapshot, target, what=what, form=settled, goes_on=goes_on, moment=moment)
+            if before.guard_formulas != guard_formulas:
+                was = "with" if before.guard_formulas else "without"
+                raise UsageError(f"{target.path} was published {was} guard_formulas: do as then, or publish to another place.")
         notes = Notes(
             snapshot.table,
             what,
@@ -126,8 +133,9 @@ def publish(
             event_id=None if moment is None else moment.event_id,
             events=0 if moment is None else moment.events,
             generation=1 if before is None else before.generation + 1,
+            guard_formulas=guard_formulas,
         )
-        with Press(folder, place=str(target.path)) as press:
+        with Press(folder, place=str(target.path), guard_formulas=guard_formulas) as press:
             names = _Names(before)
             is_nothing = types is not None and not types
             changes = [] if is_nothing else _events(events, before, press, names)
