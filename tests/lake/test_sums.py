@@ -182,8 +182,14 @@ def test_a_changed_byte_of_the_log_is_found_or_changes_no_answer(lake: Path) -> 
 
 @pytest.mark.slow
 def test_no_byte_of_the_log_can_change_an_answer_unseen(lake: Path) -> None:
-    DeltaTable(str(lake / "events")).create_checkpoint()
     assert change_bytes(lake, every=1) > 5_000
+
+
+def test_a_changed_byte_of_a_checkpoint_of_deltas_own_is_found_or_changes_no_answer(lake: Path) -> None:
+    DeltaTable(str(lake / "events")).create_checkpoint()
+    for commit in commits(lake):
+        commit.unlink()
+    assert change_bytes(lake, every=101) > 50
 
 
 @pytest.fixture(params=OLDER)

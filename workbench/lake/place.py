@@ -268,6 +268,13 @@ def translated(path: str) -> Iterator[None]:
         raise
     except (OSError, DeltaError, pa.ArrowException, MemoryError) as error:
         raise translation(error, path) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        # deltalake's Rust panics over some damaged checkpoints of its log; no module exports the class, which is no Exception.
+        raise LakeDamaged(
+            f"The log of the lake {path} is damaged, {TABLE}/_delta_log: it cannot be read. Restore it, or export into a new directory."
+        ) from error
 
 
 def translation(error: BaseException, path: str) -> LakeError:

@@ -69,7 +69,8 @@ class LakeWriter:
         self._lock = lock
         self._filesystem = place.filesystem()
         self._identity = identity_of(place.path, table.metadata().configuration)
-        files = live_files(place.path, table)
+        with translated(place.path):
+            files = live_files(place.path, table)
         self._format = format_of(table.metadata().configuration)
         self._total = sum_of(place.path, EXPORT, table.transaction_version) if self._format >= SUMMED_SINCE else Sum.of(files)
         self._checkpoint = checkpoint_from(table.transaction_version)
