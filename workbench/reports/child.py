@@ -146,7 +146,8 @@ def _abandon(request: Request | None) -> NoReturn:
 
 def _render(notebook: Any, request: Request) -> None:
     page = import_module("workbench.reports.page")
-    html = page.render(notebook, name=Path(request.notebook).stem, origin=request.origin, code=request.code)
+    path = Path(request.notebook)
+    html = page.render(notebook, name=path.stem, origin=request.origin, code=request.code, folder=path.parent)
     Path(request.page).write_text(html, encoding="utf-8")
 
 

@@ -24,6 +24,7 @@ from plotly.offline import get_plotlyjs
 from workbench.charts import CAPTION, PALETTES, PLOTLY_CONFIG, template
 from workbench.errors import ReportError
 from workbench.reports.notebooks import title_of
+from workbench.reports.references import with_images, with_links
 from workbench.tables import STYLE, Table
 
 _PLOTLY = "application/vnd.plotly.v1+json"
@@ -32,7 +33,7 @@ _HIDDEN = frozenset({"parameters", "injected-parameters"})
 _TEMPLATE = Path(__file__).parent / "template"
 
 
-def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...], code: bool = False) -> str:
+def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...], code: bool = False, folder: Path | None = None) -> str:
     """Return an executed notebook as an HTML page.
 
     Parameters
@@ -45,6 +46,8 @@ def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...], cod
         Names and values that stand at the foot of the page.
     code
         Whether the code of each cell can be unfolded above its results.
+    folder
+        The notebook's, from which images are read.
     """
     notebook = deepcopy(notebook)
     notebook.cells = [cell for cell in notebook.cells if not _HIDDEN & set(cell.metadata.get("tags", ()))]
@@ -73,6 +76,7 @@ def render(notebook: Any, *, name: str, origin: tuple[tuple[str, str], ...], cod
     page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     # What may be wider than the page is scrolled, also by keyboard.
     page = page.replace("<pre>", '<pre tabindex="0">')
+    page = with_links(page if folder is None else with_images(page, folder))
     return _with_scripts(_with_contents(page), figures, scripts)
 
 
@@ -152,17 +156,11 @@ def _with_scripts(page: str, figures: int, scripts: list[str]) -> str:
 
 
 def _with_contents(page: str) -> str:
-    """Name the page's sections, and put links to them under its title if there are enough of them to need it."""
-    headings: list[str] = []
-
-    def name(match: re.Match[str]) -> str:
-        headings.append(match[1])
-        return f'<h2 id="section-{len(headings)}">{match[1]}</h2>'
-
-    page = re.sub(r"<h2>(.*?)</h2>", name, page, flags=re.DOTALL)
+    """Put links to the page's sections under its title if there are enough of them to need it."""
+    headings = re.findall(r'<h2 id="(section-[0-9]+)">(.*?)</h2>', page, flags=re.DOTALL)
     if len(headings) < 3:
         return page
-    links = "".join(f'<li><a href="#section-{number}">{heading}</a></li>' for number, heading in enumerate(headings, 1))
+    links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading in headings)
     return page.replace("</h1>", f'</h1>\n<nav aria-label="Contents"><ul>{links}</ul></nav>', 1)
 
 
