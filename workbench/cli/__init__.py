@@ -16,5 +16,7 @@ def main() -> None:
     except WorkbenchError as error:
         sys.exit(str(error))
     from workbench.cli.app import app
+    from workbench.cli.lines import whole_output
 
-    app()
+    with whole_output():
+        app()

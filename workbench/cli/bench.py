@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.errors import UsageError
 
 Table = Literal["rebuilds", "answers", "forecast"]
@@ -44,9 +44,7 @@ def register(app: typer.Typer) -> None:
             return
         if projection is None:
             raise UsageError("There is nothing named to measure: give --projection, or --history to see what was measured before.")
-        found = measure(
-            projection, opened, now=datetime.now(UTC), keeps=keeps, on_step=lambda step: print(f"{step} …", file=sys.stderr, flush=True)
-        )
+        found = measure(projection, opened, now=datetime.now(UTC), keeps=keeps, on_step=lambda step: say(f"{step} …", error=True))
         tables = {"rebuilds": found.rebuilt, "answers": found.answered, "forecast": found.forecast}
         output.show(tables[table])
-        print(f"{found.advice(questions_a_day=questions)}\n{found.machine}", file=sys.stderr)
+        say(f"{found.advice(questions_a_day=questions)}\n{found.machine}", error=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import printable, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         wrong += overwriting(job for pipeline in pipelines for job in pipeline.jobs)
         if wrong:
             for error in wrong[:-1]:
-                print(f"workbench: {options.printable(str(error))}", file=sys.stderr)
+                say(f"workbench: {printable(str(error))}", error=True)
             options.fail(str(wrong[-1]), status=2)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from workbench.cli.options import printable
+from workbench.cli.lines import printable, say
 from workbench.cli.output import cell, console, json_text
 from workbench.events import format_time
 
@@ -134,7 +133,7 @@ def print_side_by_side(found: Sequence[WhatIf]) -> None:
     for one in found:
         for effect in one.effects:
             if effect.notes:
-                print(printable(f"{one.scenario.name}: {effect}"), file=sys.stderr)
+                say(f"{one.scenario.name}: {effect}", error=True)
 
 
 def _both(before: Any, after: Any) -> str:

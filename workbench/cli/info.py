@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from workbench.cli.options import printable
+from workbench.cli.lines import printable
 from workbench.cli.output import console, size
 from workbench.events import format_time
 

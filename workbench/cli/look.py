@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,18 +30,18 @@ def readable(frame: pl.DataFrame) -> pl.DataFrame:
 def say_where(timeline: Timeline, *, key: str | None = None, found: int = 1) -> None:
     """Name on stderr the position that a result is of, what stands inside it with a later stamp, and what is odd about its edits."""
     if key is not None and not found:
-        print(f"nothing is known of {key!r}: {timeline}", file=sys.stderr)
+        say(f"nothing is known of {key!r}: {timeline}", error=True)
         return
     count = timeline.late
     late = f"; {count:,} events in it carry a later stamp" if count else ""
-    print(f"{timeline}{late}", file=sys.stderr)
+    say(f"{timeline}{late}", error=True)
     unresolved = timeline.unresolved_links
     if unresolved:
         what = "1 link leads" if unresolved == 1 else f"{unresolved:,} links lead"
-        print(f"{what} to what the lake lacks or the store hides, and are left out", file=sys.stderr)
+        say(f"{what} to what the lake lacks or the store hides, and are left out", error=True)
     for effect in timeline.effects:
         if effect.notes:
-            print(effect, file=sys.stderr)
+            say(effect, error=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         found = opened.info()
         print_info(found, json=json)
         if verify:
-            print(f"{found.files:,} {'file is' if found.files == 1 else 'files are'} what was written", file=sys.stderr)
+            say(f"{found.files:,} {'file is' if found.files == 1 else 'files are'} what was written", error=True)
 
     @options.command(app, example='workbench sql "select type, count(*) from events group by 1" --lake data/demo --at 2026-03-01')
     def sql(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.cli.schedule import Schedule, stopped_by_signals
 
 
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         figures = Figures(pipelines, ledger=Ledger(schedule.ledger_file(pipelines)))
         write_metrics(figures, to)
         for name, why in figures.failures.items():
-            print(f"{name}: {why}", file=sys.stderr)
+            say(f"{name}: {why}", error=True)
         print(f"{to}: written")
 
     @options.command(metrics, example="workbench metrics serve pipelines/nightly.yaml --port 9464")
@@ -51,5 +51,5 @@ def register(app: typer.Typer) -> None:
         with stopped_by_signals() as stop, serve_metrics(pipelines, ledger=ledger, host=host, port=port) as server:
             print(f"Metrics at {server.url}", flush=True)
             for name, why in server.figures.failures.items():
-                print(f"{name}: {why}", file=sys.stderr)
+                say(f"{name}: {why}", error=True)
             stop.wait()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from workbench.cli.lines import dated_lines, say, warnings_as_lines
+from workbench.cli.lines import dated_lines, printable, say, warnings_as_lines
 from workbench.errors import UsageError, WorkbenchError
 from workbench.stopping import Stopped, interrupted_by_signals
 
@@ -204,15 +204,6 @@ def _spread(function: Callable[..., None], hints: dict[str, Any], groups: dict[s
         for field in dataclasses.fields(group):
             default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
             yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])
-
-
-def printable(text: str, *, keep: str = "") -> str:
-    r"""Write out the control characters of a text, as Python does: one that came from a payload must not reach the terminal.
-
-    >>> print(printable("a\x1b[31mb\u202ec"))
-    a\x1b[31mb\u202ec
-    """
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def fail(sentence: str, *, status: int) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from workbench.cli.options import printable
+from workbench.cli.lines import printable, say
 from workbench.errors import UsageError, WorkbenchError
 from workbench.events import FORMULA, format_time
 
@@ -185,7 +185,7 @@ def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
         raise WorkbenchError(f"{out} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
     finally:
         part.unlink(missing_ok=True)
-    print(f"{out}: {frame.height:,} rows", file=sys.stderr)
+    say(f"{out}: {frame.height:,} rows", error=True)
 
 
 def check_place(file: Path) -> None:

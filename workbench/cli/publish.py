@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.cli.look import say_where
 from workbench.errors import UsageError
 
@@ -52,5 +52,5 @@ def register(app: typer.Typer) -> None:
         output.show(found.tables)
         tables = found.tables
         rows = int(tables["new_rows"].sum())
-        print(f"{found.to}: {tables.height:,} tables, {rows:,} rows written, as {found.format}", file=sys.stderr)
+        say(f"{found.to}: {tables.height:,} tables, {rows:,} rows written, as {found.format}", error=True)
         say_where(timeline)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import printable, say
 from workbench.errors import ReportError, UsageError
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="A directory of runs.")]
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             )
         except ReportError as error:
             for note in getattr(error, "__notes__", ()):
-                print(options.printable(note), file=sys.stderr)
+                say(note, error=True)
             raise
         print(f"{out or done.page}: open it in a browser; it needs no network.")
 
@@ -111,9 +111,9 @@ def register(app: typer.Typer) -> None:
             if found.is_same and found.differences:
                 print("What changed has no effect on it:")
             for difference in found.differences:
-                print(f"  {options.printable(str(difference))}")
+                print(f"  {printable(str(difference))}")
             if found.first:
-                print(f"  first at {options.printable(found.first)}")
+                print(f"  first at {printable(found.first)}")
         if not found.is_same:
             raise typer.Exit(_DIFFERS)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workbench.cli import options
-from workbench.cli.lines import say
+from workbench.cli.lines import printable, say
 from workbench.errors import UsageError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def sentence(done: Done) -> str:
     if done.attempt > 1:
         head += f" at attempt {done.attempt}"
     if done.message:
-        head += f": {options.printable(done.message)}"
+        head += f": {printable(done.message)}"
     if done.not_before is not None:
         head += f" Again at {done.not_before:%H:%M:%S} UTC."
     return head + "".join(f"\n  {file}" for file in done.files)

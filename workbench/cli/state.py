@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.cli.look import say_where
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def register(app: typer.Typer) -> None:
         if asked.key is None and output.out is not None and output.out.suffix == ".parquet":
             with user_code():
                 rows = write_history(asked.source(), timeline, output.out, fields=_names(fields), errors=asked.errors)
-            print(f"{output.out}: {rows:,} rows", file=sys.stderr)
+            say(f"{output.out}: {rows:,} rows", error=True)
             say_where(timeline, found=rows)
             return
         with user_code():
@@ -336,4 +336,4 @@ def _account(rebuilt: Rebuilt) -> str:
 
 
 def _say(what: str) -> None:
-    print(what, file=sys.stderr)
+    say(what, error=True)

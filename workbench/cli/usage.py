@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.cli.look import By, Every, readable, say_where
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
         with opened.reading():
             found = ask(before, after, by=by)
         output.show(found.terms.drop("drift_share") if output.is_table else found.terms)
-        print(f"{found}\nbefore: {found.before}\nafter: {found.after}", file=sys.stderr)
+        say(f"{found}\nbefore: {found.before}\nafter: {found.after}", error=True)
 
     @options.command(app, example="workbench store --lake data/demo --snapshots '*.snapshot' --table lengths")
     def store(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import say
 from workbench.cli.state import Errors, user_code
 from workbench.errors import UsageError
 
@@ -72,4 +72,4 @@ def register(app: typer.Typer) -> None:
             effect.print_side_by_side(found)
         if out is not None:
             show(effect.differences(found), out=out, guard_formulas=guard_formulas)
-        print(timeline, file=sys.stderr)
+        say(timeline, error=True)

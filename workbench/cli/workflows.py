@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from workbench.cli import options
+from workbench.cli.lines import printable, say
 from workbench.cli.look import say_where
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def register(app: typer.Typer) -> None:
         else:
             frame = getattr(found, "outcomes" if show == "all" else show)
             output.show(_readable(frame) if output.is_table else frame)
-        print(found, file=sys.stderr)
+        say(found, error=True)
         for name in found.unseen:
-            print(f"no event here is of type {name!r}", file=sys.stderr)
+            say(f"no event here is of type {name!r}", error=True)
         say_where(timeline)
 
     @options.command(app, example="workbench trace 3db1a6cf-fcb5-40e4-a354-5b0abc2a28ff --lake data/demo")
@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
         with opened.reading():
             found = ask(timeline, correlation_id)
         if output.is_table:
-            print(options.printable(str(found), keep="\n"))
+            print(printable(str(found), keep="\n"))
         else:
             output.show(found.events)
         say_where(timeline)
@@ -114,13 +114,13 @@ def register(app: typer.Typer) -> None:
         timeline = timeline.types(*type) if type else timeline
         with opened.reading():
             written = export_ocel(timeline, out, payloads=payloads)
-        print(
+        say(
             f"{out}: {written.events:,} events, {written.objects:,} objects, {written.relations:,} relations between them, "
             f"{written.object_relations:,} between objects",
-            file=sys.stderr,
+            error=True,
         )
         for name, count in written.left_out.items():
-            print(f"{name}: {count:,} more members of its payloads have no attribute", file=sys.stderr)
+            say(f"{name}: {count:,} more members of its payloads have no attribute", error=True)
         say_where(timeline)
 
 
