@@ -29,6 +29,8 @@ def stop(number: int, _: FrameType | None) -> NoReturn:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS, _AGAIN_SECONDS = 1.2, 0.05
 _at_last: Callable[[int], None] | None = None
+_ending = threading.Lock()
+"""Held by the one thread that ends the process, where several watch."""
 
 
 @contextmanager
@@ -131,7 +133,7 @@ class _Watch:
             if self._ended.wait(_AGAIN_SECONDS):
                 return
         # Elsewhere by now, Python has run the handler, and what takes time is the cleaning up.
-        if _at_last is not None and _main_instruction() == stands:
+        if _at_last is not None and _main_instruction() == stands and _ending.acquire(blocking=False):
             self._abandon()
             _at_last(number)
         while not self._ended.wait(_AGAIN_SECONDS):

@@ -74,6 +74,13 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--system", help="Take in metadata, tombstones, links, and what the server writes for itself.")
         ] = False,
         links: Links = False,
+        memory: Annotated[
+            str | None, typer.Option("--memory", envvar="WORKBENCH_MEMORY", metavar="SIZE", help="Take at most so much memory: 8GB.")
+        ] = None,
+        spill: Annotated[
+            str | None,
+            typer.Option("--spill", envvar="WORKBENCH_SPILL", metavar="SIZE", help="Write at most so much into temporary files: 50GB."),
+        ] = None,
         output: options.Output,
     ) -> None:
         """Run SQL over the events of a lake, as they were at a time."""
@@ -82,13 +89,13 @@ def register(app: typer.Typer) -> None:
         from workbench.errors import QueryError
 
         output.check()
-        opened = history.open()
+        opened = history.open(memory=memory, spill=spill)
         timeline = history.timeline(opened)
         if system:
             timeline = timeline.with_system()
         if links:
             timeline = timeline.links()
-        with opened.reading():
+        with opened.reading(query):
             relation = timeline.sql(query)
             try:
                 # One row more than are shown tells that there are more.

@@ -80,11 +80,11 @@ class Recorded:
     at: At = None
     stale: Stale = False
 
-    def open(self) -> workbench.lake.Lake:
-        """Open the lake."""
+    def open(self, *, memory: str | None = None, spill: str | None = None) -> workbench.lake.Lake:
+        """Open the lake, with limits of its queries."""
         from workbench.lake import open_lake
 
-        return open_lake(self.lake)
+        return open_lake(self.lake, memory=memory, spill=spill)
 
     def recorded(self, opened: workbench.lake.Lake | None = None) -> Timeline:
         """Return the lake's history up to the cutoff."""

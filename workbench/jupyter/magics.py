@@ -180,7 +180,7 @@ def _run(timeline: Timeline, query: str) -> pl.DataFrame:
     from workbench.lake.snapshot import Snapshot  # noqa: PLC0415
 
     # The lake knows what DuckDB's errors mean, also those that come when the rows are read.
-    reading = Lake(timeline.log).reading() if isinstance(timeline.log, Snapshot) else nullcontext()
+    reading = Lake(timeline.log).reading(query) if isinstance(timeline.log, Snapshot) else nullcontext()
     with reading:
         relation = timeline.sql(query)
         try:

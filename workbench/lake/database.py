@@ -150,13 +150,12 @@ class Database:
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
         self._folder = SpillFolder()
-        given = {
-            "temp_directory": str(self._folder.path / "files"),
-            "max_temp_directory_size": self._limits.spill or self._folder.quarter(),
-        }
+        given = {"temp_directory": str(self._folder.path / "files")}
         if self._limits.memory is not None:
             given["memory_limit"] = self._limits.memory
         connection = duckdb.connect(":memory:", config={**_SAFE, **given})
+        # DuckDB shows this one where it is given in the configuration, and does not hold it.
+        connection.execute(f"SET GLOBAL max_temp_directory_size = '{self._limits.spill or self._folder.quarter()}'")
         # These belong to extensions within DuckDB, which it loads after it has read its configuration.
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         # Files never change under their name, so what was read of their footers stays true.

@@ -11,6 +11,7 @@ from workbench.display import card, in_bytes
 from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
 from workbench.lake.artefact import write_duckdb
+from workbench.lake.database import Limits
 from workbench.lake.info import LakeInfo, read_info
 from workbench.lake.place import Place, diagnosis, translated
 from workbench.lake.query import Queries
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
 
-def open_lake(path: str | Path, *, category: CategoryRule = "first", storage_options: Mapping[str, str] | None = None) -> Lake:
+def open_lake(
+    path: str | Path,
+    *,
+    category: CategoryRule = "first",
+    storage_options: Mapping[str, str] | None = None,
+    memory: str | None = None,
+    spill: str | None = None,
+) -> Lake:
     """Open the lake at ``path`` for reading, as it is now. Reads Delta's log only.
 
     The log is checked against its own sums, so that no commit can be lost unseen. What a question reads is checked first, once for each
@@ -37,16 +45,23 @@ def open_lake(path: str | Path, *, category: CategoryRule = "first", storage_opt
         How categories are cut from the names of streams: up to the first ``-``, as recorded in the lake, or up to the last.
     storage_options
         Of deltalake, for object stores.
+    memory, spill
+        How much memory SQL takes at most, and how much it writes into temporary files when that is full: ``"8GB"``. Without them the
+        variables ``WORKBENCH_MEMORY`` and ``WORKBENCH_SPILL`` say so, or else it is 80 % of the machine's memory, and a quarter of the
+        room that is free where temporary files go (``TMPDIR``).
 
     Raises
     ------
     LakeNotFound
         There is no lake.
+    UsageError
+        A limit is no size.
     """
     if category not in ("first", "last"):
         raise UsageError(f"category={category!r} is unknown: it is 'first' or 'last'.")
+    limits = Limits.of(memory=memory, spill=spill)
     place = Place.of(path, storage_options=storage_options)
-    return Lake(Snapshot.newest(place, rule=category, queries=Queries(place, rule=category)))
+    return Lake(Snapshot.newest(place, rule=category, queries=Queries(place, rule=category, limits=limits)))
 
 
 class Lake:
@@ -83,11 +98,13 @@ class Lake:
         """Return a lazy DuckDB relation over the view ``events`` of everything recorded, without system events."""
         return self.timeline.sql(query)
 
-    def reading(self) -> AbstractContextManager[None]:
+    def reading(self, query: str | None = None) -> AbstractContextManager[None]:
         """Translate DuckDB's errors while relations of this lake are executed, which is when their rows are asked for::
 
             with lake.reading():
                 rows = lake.sql("select data::json from events").fetchall()
+
+        Ctrl-C stops them at once. ``query`` is their SQL, which an error about limits then names.
 
         Raises
         ------
@@ -95,8 +112,10 @@ class Lake:
             A value does not fit: a text that is no number, a JSON path into what is no JSON.
         LakeDamaged
             A file is missing or cannot be read.
+        LakeError
+            They need more than the limits of memory and temporary files; see `open_lake`.
         """
-        return self._snapshot.queries.translated(self._snapshot.files)
+        return self._snapshot.queries.translated(self._snapshot.files, sql=query)
 
     def files(self) -> list[str]:
         """Return the addresses of the Parquet files of this version, in the order of their positions, for any other tool."""
