@@ -17,6 +17,7 @@ from tests.lake.histories import COMPLETE, EPOCH, STORE, STREAMS, TYPES, Row, is
 from workbench.errors import BeforeFirstEvent, BeyondExport, InvalidTime, UsageError
 from workbench.events import EVENT_SCHEMA, Cutoff, Selection
 from workbench.lake import open_lake
+from workbench.lake.format import FORMAT_VERSION
 from workbench.timeline import Timeline
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, type=f"type{number % 3}") for number in range(1, 41)]
@@ -377,7 +378,7 @@ def test_a_timeline_says_where_its_results_come_from(tmp_path: Path) -> None:
     provenance = lake_of(tmp_path, LOG).timeline.upto("2026-01-01T00:02:00Z").types("type1").describe()
     assert (provenance.store, provenance.lake, provenance.lake_version) == (STORE.address, str(tmp_path), 6)
     assert (provenance.cutoff, provenance.position, provenance.events) == ("2026-01-01T00:02:00Z", 120, 4)
-    assert (provenance.selection, provenance.complete_until, provenance.schema_version) == ("types type1", COMPLETE, 2)
+    assert (provenance.selection, provenance.complete_until, provenance.schema_version) == ("types type1", COMPLETE, FORMAT_VERSION)
 
 
 def test_only_files_that_can_hold_what_is_asked_for_are_read(tmp_path: Path) -> None:
