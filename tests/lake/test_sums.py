@@ -181,6 +181,7 @@ def test_a_changed_byte_of_the_log_is_found_or_changes_no_answer(lake: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_no_byte_of_the_log_can_change_an_answer_unseen(lake: Path) -> None:
     assert change_bytes(lake, every=1) > 5_000
 
