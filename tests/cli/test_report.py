@@ -39,7 +39,7 @@ def test_runs_are_listed_with_what_became_of_them(place: Path) -> None:
     [listed] = json.loads(report("list", "--runs", str(place / "runs"), "--json").stdout)
     assert (listed["run"], listed["outcome"], listed["position"], listed["message"]) == (run_of(place).name, "succeeded", 6000, "")
     record = json.loads((run_of(place) / "run.json").read_text(encoding="utf-8"))
-    assert record["asked"]["limits"] == {"cell_timeout": 600, "timeout": 90, "memory": 2_000_000_000}
+    assert record["asked"]["limits"] == {"cell_timeout": 600, "timeout": 90, "memory": 2_000_000_000, "output": 50_000_000}
     assert "succeeded" in report("list", "--runs", str(place / "runs")).stdout
 
 
