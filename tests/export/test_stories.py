@@ -214,9 +214,10 @@ def test_commits_may_take_longer_than_the_server_waits_for_an_answer_to_its_ping
 
 
 @pytest.mark.slow
-def test_a_commit_may_take_a_minute(store: Store, lake: Path) -> None:
+@pytest.mark.parametrize("pauses", [(60.0,), (8.0,) * 4], ids=["a minute once", "eight seconds for each batch"])
+def test_commits_may_take_as_long_as_on_a_slow_disk(store: Store, lake: Path, pauses: tuple[float, ...]) -> None:
     long_log(store, 60)
-    summary = copied_with_pauses(store, lake, "http2", 60.0)
+    summary = copied_with_pauses(store, lake, "http2", *pauses)
     assert (summary.retries, summary.events_kept) == (0, 3_000)
 
 
