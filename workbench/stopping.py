@@ -82,7 +82,8 @@ def interruptible(interrupt: Callable[[], None], *, abandon: Callable[[], None])
         yield
     except BaseException as error:
         number = watch.end(writer)
-        if number is None or isinstance(error, KeyboardInterrupt):
+        # A generator is closed where the handler's exception left it behind: the exception is on its way already.
+        if number is None or isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise
         # The library made an error of its own of it, in which the handler's exception may have been lost.
         handler = signal.getsignal(number)
