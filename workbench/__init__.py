@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError
     from workbench.events import Checkpoint, Cutoff, Selection
     from workbench.export import ExportSummary, export_log
+    from workbench.jobs import Ledger, Scheduler, load_pipeline
     from workbench.jupyter.time_travel import travel
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
     from workbench.performance import bench, measurements
-    from workbench.pipelines import load_pipeline
     from workbench.projection import Digits, Json, Projection, event, on, upcast
     from workbench.publication import publish
     from workbench.replay.diff import diff
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from workbench.reports import read_runs, run_report, verify_run
     from workbench.scenarios import Scenario, whatif
     from workbench.scenarios.events import value as place
-    from workbench.schedule import Ledger, Scheduler
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
 
@@ -73,11 +72,11 @@ _HOMES = {
     "Json": "workbench.projection",
     "Lake": "workbench.lake",
     "LakeInfo": "workbench.lake",
-    "Ledger": "workbench.schedule",
+    "Ledger": "workbench.jobs",
     "Projection": "workbench.projection",
     "Rebuilt": "workbench.replay.questions",
     "Scenario": "workbench.scenarios",
-    "Scheduler": "workbench.schedule",
+    "Scheduler": "workbench.jobs",
     "Selection": "workbench.events",
     "StoreReport": "workbench.analysis",
     "Timeline": "workbench.timeline",
@@ -103,7 +102,7 @@ _HOMES = {
     "infer": "workbench.replay.infer",
     "lifespans": "workbench.analysis",
     "lineage": "workbench.replay.lineage",
-    "load_pipeline": "workbench.pipelines",
+    "load_pipeline": "workbench.jobs",
     "load_projection": "workbench.replay.loading",
     "materialise": "workbench.replay.materialised",
     "materialised": "workbench.replay.materialised",

@@ -16,8 +16,8 @@ from workbench.analysis.schemas import schemas
 from workbench.analysis.series import series
 from workbench.cli.output import show
 from workbench.errors import UsageError
+from workbench.jobs import CronTimes
 from workbench.lake import open_lake
-from workbench.pipelines import CronTimes
 from workbench.projection import event
 from workbench.tables import table
 from workbench.timeline import Timeline

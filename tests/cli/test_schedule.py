@@ -20,8 +20,8 @@ from tests.cli.dated import undated
 from tests.cli.test_failures import run, says
 from tests.lakes import community, write_lake
 from tests.stores import Store
-from workbench.pipelines import load_pipeline
-from workbench.schedule.emit import emit
+from workbench.jobs import load_pipeline
+from workbench.jobs.emit import emit
 
 SYSTEMD = shutil.which("systemd-analyze")
 """Checks units where it is installed; the texts are looked at in any case."""

@@ -16,7 +16,7 @@ from workbench.cli.app import app
 from workbench.errors import UsageError
 from workbench.jupyter.lab import lab_command, lab_environment
 from workbench.jupyter.notebooks import copy_notebooks
-from workbench.reports.notebooks import shipped_notebooks
+from workbench.reports.notebook_files import shipped_notebooks
 
 
 def _lake(notebook: Path) -> str:

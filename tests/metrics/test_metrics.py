@@ -20,15 +20,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.test_failures import free_port
+from tests.jobs.jobs import SetClock, Work, fails, pipeline_of, succeeds
 from tests.lakes import START, Recorded, write_lake
 from tests.oracle import fill
-from tests.schedule.jobs import SetClock, Work, fails, pipeline_of, succeeds
 from tests.stores import Store
 from workbench.errors import UsageError, WorkbenchError
 from workbench.export import export_log
+from workbench.jobs import Ledger, Pipeline, Scheduler
 from workbench.metrics import Figures, collector, lakes, serve_metrics, write_metrics
-from workbench.pipelines import Pipeline
-from workbench.schedule import Ledger, Scheduler
 
 MONITORING = Path(__file__).parent.parent.parent / "pipelines" / "monitoring"
 TEXT = """\

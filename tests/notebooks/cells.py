@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.charts import Chart
-from workbench.reports.notebooks import find_notebook, read_cells
+from workbench.reports.notebook_files import find_notebook, read_cells
 
 
 def show(name: str, *, lake: Path, **parameters: object) -> list[str]:

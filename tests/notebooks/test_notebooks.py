@@ -14,7 +14,7 @@ from tests.lakes import START, Recorded, write_lake
 from tests.notebooks.cells import show
 from tests.sample.lake import write_sample
 from workbench.performance.measurement import Answer, Machine, Measurement, Rebuild, keep
-from workbench.reports.notebooks import read_cells, shipped_notebooks
+from workbench.reports.notebook_files import read_cells, shipped_notebooks
 from workbench.reports.parameters import declared_parameters
 from workbench.sample import generate
 

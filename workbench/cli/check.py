@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workbench.errors import UsageError
-    from workbench.pipelines import Pipeline
+    from workbench.jobs import Pipeline
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
         Opens no lake and no source, and runs nothing. The exit status is 2 if anything is wrong.
         """
-        from workbench.pipelines import find_pipelines, overwriting
+        from workbench.jobs import find_pipelines, overwriting
 
         found = list(files or [*find_pipelines(), *sorted(Path("pipelines/scenarios").glob("*.yaml"))])
         wrong: list[UsageError] = []
@@ -49,10 +49,10 @@ def _check(file: Path) -> tuple[Pipeline | None, Sequence[UsageError]]:
     """Check one file, and say what it holds."""
     import yaml
 
-    from workbench.document import Document
     from workbench.errors import UsageError
-    from workbench.pipelines import check_pipeline
+    from workbench.jobs import check_pipeline
     from workbench.scenarios import Scenario
+    from workbench.strict_yaml import Document
 
     try:
         root = Document.open(file, kind="a pipeline", holds="jobs").root

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         from workbench.cli.output import print_table
         from workbench.lake import open_lake
         from workbench.reports import run_report
-        from workbench.reports.notebooks import shipped_notebooks
+        from workbench.reports.notebook_files import shipped_notebooks
 
         began = time.perf_counter()
         lake, report = make_lake(directory, events=events, source=source), directory / "report.html"

@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
         to: Annotated[Path, typer.Option("--to", metavar="FILE", help="A file that ends in .prom; it is replaced as a whole.")],
     ) -> None:
         """Measure the lakes of pipelines, and write the figures into a file for node_exporter's textfile collector."""
+        from workbench.jobs import Ledger
         from workbench.metrics import Figures, write_metrics
-        from workbench.schedule import Ledger
 
         pipelines = schedule.pipelines()
         figures = Figures(pipelines, ledger=Ledger(schedule.ledger_file(pipelines)))
@@ -43,8 +43,8 @@ def register(app: typer.Typer) -> None:
         ),
     ) -> None:
         """Answer Prometheus with the figures of pipelines, until SIGTERM or Ctrl-C."""
+        from workbench.jobs import Ledger
         from workbench.metrics import serve_metrics
-        from workbench.schedule import Ledger
 
         pipelines = schedule.pipelines()
         ledger = Ledger(schedule.ledger_file(pipelines))

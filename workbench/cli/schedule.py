@@ -20,8 +20,7 @@ from workbench.cli.lines import printable, say
 from workbench.errors import UsageError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.pipelines import Pipeline
-    from workbench.schedule import Done, Ledger, Scheduler
+    from workbench.jobs import Done, Ledger, Pipeline, Scheduler
 
 Files = Annotated[list[Path] | None, typer.Argument(metavar="[FILES]", help="Pipelines. Without any: pipelines/*.yaml.")]
 LedgerFile = Annotated[
@@ -45,7 +44,7 @@ class Schedule:
 
     def pipelines(self) -> list[Pipeline]:
         """Read the pipelines."""
-        from workbench.pipelines import find_pipelines, load_pipeline
+        from workbench.jobs import find_pipelines, load_pipeline
 
         return [load_pipeline(file) for file in self.files or find_pipelines()]
 
@@ -61,7 +60,7 @@ class Schedule:
     def open(self, *, now: str | None = None) -> tuple[Scheduler, Ledger]:
         """Return the scheduler of these pipelines, and its ledger."""
         from workbench.events import parse_time
-        from workbench.schedule import Ledger, Scheduler, utc_now
+        from workbench.jobs import Ledger, Scheduler, utc_now
 
         pipelines = self.pipelines()
         ledger = Ledger(self.ledger_file(pipelines))
@@ -193,7 +192,7 @@ def register(app: typer.Typer) -> None:
         to: Annotated[Literal["crontab", "systemd"], typer.Option("--to", help="For which scheduler.")],
     ) -> None:
         """Print a line for a crontab, or a unit for systemd, that runs these pipelines."""
-        from workbench.schedule.emit import emit as text_of
+        from workbench.jobs.emit import emit as text_of
 
         pipelines = schedule.pipelines()
         beside = Path(sys.executable).with_name("workbench")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import UsageError
-from workbench.reports.notebooks import shipped_notebooks
+from workbench.reports.notebook_files import shipped_notebooks
 
 _RECORD = ".workbench-notebooks.json"
 _PARAMETERS = "parameters"

@@ -13,10 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from workbench.errors import WorkbenchError
+from workbench.jobs import Attempt, Export, Job, Ledger, Pipeline, utc_now
+from workbench.jobs.ledger import State
 from workbench.metrics.lakes import LakeFigures, Watched, measure, version_of, watched_lakes
-from workbench.pipelines import Export, Job, Pipeline
-from workbench.schedule import Attempt, Ledger, utc_now
-from workbench.schedule.ledger import State
 
 REMEASURED_SECONDS = 3600.0
 """After how long a lake is measured again that has not changed: its response times may have."""

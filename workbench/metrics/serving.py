@@ -11,9 +11,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.jobs import Ledger, Pipeline
 from workbench.metrics.collector import Figures
-from workbench.pipelines import Pipeline
-from workbench.schedule import Ledger
 
 REFRESH_SECONDS = 15.0
 """How often an endpoint looks whether lakes have changed."""

@@ -1,6 +1,6 @@
 """Notebooks run as reports: checked parameters, one isolated run, one HTML file that opens anywhere, and a record that seals it."""
 
-from workbench.reports.notebooks import find_notebook, shipped_notebooks
+from workbench.reports.notebook_files import find_notebook, shipped_notebooks
 from workbench.reports.parameters import Parameter, declared_parameters
 from workbench.reports.record import Run, RunRecord, read_record
 from workbench.reports.runner import ReportRun, run_report

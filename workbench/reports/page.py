@@ -23,7 +23,7 @@ from plotly.offline import get_plotlyjs
 
 from workbench.charts import CAPTION, PALETTES, PLOTLY_CONFIG, template
 from workbench.errors import ReportError
-from workbench.reports.notebooks import title_of
+from workbench.reports.notebook_files import title_of
 from workbench.reports.references import with_images, with_links
 from workbench.tables import STYLE, Table
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import ReportError, UsageError
-from workbench.reports.notebooks import read_cells
+from workbench.reports.notebook_files import read_cells
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list[Scalar]

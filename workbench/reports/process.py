@@ -64,7 +64,7 @@ def run_process(path: Path, *, lake: str, variables: Iterable[str] = ()) -> Iter
     with tempfile.TemporaryDirectory(prefix="wb-") as folder, (Path(folder) / "stderr").open("w+", encoding="utf-8") as errors:
         mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.reports.child"],
+            [sys.executable, "-P", "-m", "workbench.reports.notebook_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

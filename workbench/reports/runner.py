@@ -17,7 +17,7 @@ import workbench
 from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
 from workbench.events import Cutoff
 from workbench.reports.environment import check_set
-from workbench.reports.notebooks import find_notebook, read_cells, shipped_notebooks, title_of
+from workbench.reports.notebook_files import find_notebook, read_cells, shipped_notebooks, title_of
 from workbench.reports.parameters import Parameter, Value, check_parameters, declared_parameters
 from workbench.reports.process import Child, Ended, await_outcome, run_process
 from workbench.reports.record import EXECUTED, PAGE, Asked, Basis, RunRecord, digest, digest_of_events, packages

@@ -28,12 +28,12 @@ from typing import Any, cast
 import yaml
 
 import workbench
-from workbench.document import Document
 from workbench.edits import Edit
 from workbench.errors import UsageError
 from workbench.replay.subject import Source
 from workbench.scenarios.events import where
 from workbench.scenarios.language import Measure
+from workbench.strict_yaml import Document
 from workbench.timeline import RecordedLog, Timeline
 
 EDITS = ("drop", "truncate", "patch", "replace", "insert", "retime")

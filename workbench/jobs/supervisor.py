@@ -17,10 +17,10 @@ from typing import IO
 
 import psutil  # type: ignore[import-untyped]  # it brings no types
 
+from workbench.jobs.ledger import Outcome
+from workbench.jobs.process_identity import Process
+from workbench.jobs.worker import Answer, Request
 from workbench.processes import resident_memory
-from workbench.schedule.ledger import Outcome
-from workbench.schedule.owner import Process
-from workbench.schedule.worker import Answer, Request
 
 HEARTBEAT_SECONDS = 15.0
 _LOOK_SECONDS = 0.1
@@ -76,7 +76,7 @@ def supervise(request: Request, *, memory: int | None, beat: Beat) -> Ended:
 
 def _started(errors: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "workbench.schedule.worker"],
+        [sys.executable, "-P", "-m", "workbench.jobs.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

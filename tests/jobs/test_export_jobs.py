@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.jobs import SetClock, Work, scheduler_of
 from tests.oracle import fill, log_of, new_events
-from tests.schedule.jobs import SetClock, Work, scheduler_of
 from tests.stores import NewEvent, Store, clock_of
 from workbench.cli.schedule import sentence
 from workbench.events import Selection, format_time
 from workbench.export import export_log, promise
+from workbench.jobs import Ledger
+from workbench.jobs.supervisor import Ended
+from workbench.jobs.worker import Answer, Request, perform
 from workbench.lake import open_lake
-from workbench.schedule import Ledger
-from workbench.schedule.supervision import Ended
-from workbench.schedule.worker import Answer, Request, perform
 
 REPORTS = """\
 zone: Europe/Berlin

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import ScheduleError
-from workbench.schedule.owner import Process
+from workbench.jobs.process_identity import Process
 
 State = Literal["due", "running", "succeeded", "failed", "missed"]
 Outcome = Literal["succeeded", "failed", "timed out", "killed", "out of memory", "interrupted", "lost"]

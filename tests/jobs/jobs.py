@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from workbench.pipelines import Pipeline, load_pipeline
-from workbench.schedule import Done, Ledger, Scheduler
-from workbench.schedule.owner import Process
-from workbench.schedule.supervision import Beat, Ended
-from workbench.schedule.worker import Answer, Request
+from workbench.jobs import Done, Ledger, Pipeline, Scheduler, load_pipeline
+from workbench.jobs.process_identity import Process
+from workbench.jobs.supervisor import Beat, Ended
+from workbench.jobs.worker import Answer, Request
 
 HOURLY = """\
 source: esdb://db.example

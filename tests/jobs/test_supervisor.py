@@ -18,18 +18,18 @@ import psutil  # type: ignore[import-untyped]  # it brings no types
 import pytest
 
 from tests.cli.test_failures import other_server
+from tests.jobs.jobs import NIGHTLY, SetClock, Work, pipeline_of, scheduler_of
 from tests.lakes import community, write_lake
 from tests.oracle import log_of, new_events
 from tests.reports.notebooks import write_notebook
-from tests.schedule.jobs import NIGHTLY, SetClock, Work, pipeline_of, scheduler_of
 from tests.stores import Store
 from workbench.errors import StorageFull
 from workbench.events import Selection
+from workbench.jobs import Ledger, Scheduler
+from workbench.jobs.process_identity import Process
+from workbench.jobs.supervisor import Ended, _environment, supervise
+from workbench.jobs.worker import Request, perform
 from workbench.lake import open_lake
-from workbench.schedule import Ledger, Scheduler
-from workbench.schedule.owner import Process
-from workbench.schedule.supervision import Ended, _environment, supervise
-from workbench.schedule.worker import Request, perform
 
 
 def export(source: str, lake: Path, *, seconds: float = 60) -> Request:

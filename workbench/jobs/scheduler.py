@@ -12,13 +12,13 @@ from typing import Protocol
 
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.pipelines import Export, Job, Pipeline, Report, overwriting
-from workbench.pipelines.declaration import resolved
+from workbench.jobs.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
+from workbench.jobs.output_conflicts import overwriting
+from workbench.jobs.outputs import Stage, expired, remove, settle, settle_failed
+from workbench.jobs.pipeline import Export, Job, Pipeline, Report, resolved
+from workbench.jobs.supervisor import Beat, Ended, supervise
+from workbench.jobs.worker import Request
 from workbench.reports import find_notebook
-from workbench.schedule.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
-from workbench.schedule.placing import Stage, expired, remove, settle, settle_failed
-from workbench.schedule.supervision import Beat, Ended, supervise
-from workbench.schedule.worker import Request
 
 GRACE = timedelta(minutes=15)
 """How late a time may be that is not made up for, and how long ago one of a job that is seen for the first time."""

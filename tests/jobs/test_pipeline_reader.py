@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import UsageError
 from workbench.events import Selection
-from workbench.pipelines import CronTimes, Export, Limits, Metrics, Report, Retention, Retry, check_pipeline, find_pipelines, load_pipeline
+from workbench.jobs import CronTimes, Export, Limits, Metrics, Report, Retention, Retry, check_pipeline, find_pipelines, load_pipeline
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "‸"  # stands where the error is

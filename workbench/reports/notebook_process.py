@@ -1,6 +1,6 @@
 """The process that one run has to itself: it executes a notebook and writes its report.
 
-:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.child``, in the notebook's folder. It reads a request,
+:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.notebook_process``, in the notebook's folder. It reads a request,
 one JSON object, from its standard input, and answers with an outcome, one JSON object, on its standard output. The outcome comes
 from the exception, never from the executed notebook: after a dead kernel or a timeout papermill calls every cell completed.
 

@@ -15,13 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.schedule.jobs import HOURLY, NIGHTLY, SetClock, Work, fails, pipeline_of, scheduler_of, states, succeeds, told
+from tests.jobs.jobs import HOURLY, NIGHTLY, SetClock, Work, fails, pipeline_of, scheduler_of, states, succeeds, told
 from workbench.errors import UsageError
-from workbench.pipelines import CronTimes
-from workbench.schedule import Ledger, Scheduler
-from workbench.schedule.owner import Process
-from workbench.schedule.supervision import Ended
-from workbench.schedule.worker import Request
+from workbench.jobs import CronTimes, Ledger, Scheduler
+from workbench.jobs.process_identity import Process
+from workbench.jobs.supervisor import Ended
+from workbench.jobs.worker import Request
 
 OTHER_MACHINE = Process("another boot", 1, 1.0)
 
@@ -324,13 +323,13 @@ def test_a_crash_between_run_and_ledger_makes_no_second_run(tmp_path: Path, monk
     scheduler = Scheduler([pipeline_of(tmp_path, text)], ledger=dying, clock=clock, perform=work)
 
     with monkeypatch.context() as patched:
-        patched.setattr("workbench.schedule.placing.shutil.rmtree", lambda *_, **__: None)  # nor is anything cleaned up
+        patched.setattr("workbench.jobs.outputs.shutil.rmtree", lambda *_, **__: None)  # nor is anything cleaned up
         # A process that is gone says of its attempt nothing at all, not even that it was interrupted.
         patched.setattr(dying, "end", crash)
         if where == "place":
             patched.setattr(dying, "place", crash)
         if where == "settled":
-            patched.setattr("workbench.schedule.scheduler.settle", crash)
+            patched.setattr("workbench.jobs.scheduler.settle", crash)
         with pytest.raises(Crash):
             list(scheduler.due())
     assert (tmp_path / "out" / "2026-03-01T0015Z.html").exists() == (where == "end")

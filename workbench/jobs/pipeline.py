@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from workbench.errors import UsageError
 from workbench.events import Selection
-from workbench.pipelines.cron import CronTimes
+from workbench.jobs.cron import CronTimes
 from workbench.zones import Every, begin, zone
 
 CatchUp = Literal["all", "latest", "none"]

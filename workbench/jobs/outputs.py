@@ -11,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.pipelines import Retention
-from workbench.pipelines.declaration import Format
-from workbench.pipelines.places import FAILED
-from workbench.schedule.ledger import Run
+from workbench.jobs.ledger import Run
+from workbench.jobs.output_conflicts import FAILED
+from workbench.jobs.pipeline import Format, Retention
 
 
 @dataclass(frozen=True, slots=True)

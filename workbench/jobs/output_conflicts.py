@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import PurePath
 
 from workbench.errors import UsageError
-from workbench.pipelines.declaration import Format, Job, resolved
+from workbench.jobs.pipeline import Format, Job, resolved
 
 FAILED = ".failed"
 """What stands behind the name of a page, without its suffix, to name the directory of a run of it that failed."""

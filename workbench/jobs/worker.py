@@ -1,6 +1,6 @@
 """The process that one attempt at a job has to itself.
 
-:mod:`workbench.schedule.supervision` starts it as ``python -m workbench.schedule.worker``. It reads one JSON object from its standard
+:mod:`workbench.jobs.supervisor` starts it as ``python -m workbench.jobs.worker``. It reads one JSON object from its standard
 input, does the work, and answers with one on its standard output. Its standard input stays open while its scheduler lives: at its end it
 stops, so that no work goes on that nobody holds.
 """
@@ -164,7 +164,7 @@ def _say_wait(wait: Wait) -> None:
 
 
 def _report(request: Request) -> Answer:
-    from workbench.pipelines.places import FAILED  # noqa: PLC0415  # an export has no use for it
+    from workbench.jobs.output_conflicts import FAILED  # noqa: PLC0415  # an export has no use for it
     from workbench.reports import run_report  # noqa: PLC0415  # as above
     from workbench.reports.record import RECORD  # noqa: PLC0415  # as above
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.jobs import NIGHTLY, SetClock, Work, pipeline_of, scheduler_of
 from tests.lakes import community, write_lake
 from tests.reports.notebooks import write_notebook
-from tests.schedule.jobs import NIGHTLY, SetClock, Work, pipeline_of, scheduler_of
+from workbench.jobs import Ledger, Scheduler
+from workbench.jobs.supervisor import Ended
+from workbench.jobs.worker import Request
 from workbench.reports import read_record
 from workbench.reports.record import EXECUTED, RECORD
-from workbench.schedule import Ledger, Scheduler
-from workbench.schedule.supervision import Ended
-from workbench.schedule.worker import Request
 
 AT = datetime(2026, 2, 1, tzinfo=UTC)
 TEXT = "schedule: 0 0 * * *\nlake: lake\njobs:\n  r: {notebook: n.ipynb, out: 'out/{date}.html', limits: LIMITS}\n"

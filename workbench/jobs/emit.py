@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import UsageError
-from workbench.pipelines import Pipeline
+from workbench.jobs.pipeline import Pipeline
 
 Target = Literal["crontab", "systemd"]
 

@@ -45,12 +45,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from workbench.document import Document
 from workbench.edits import span_of
 from workbench.errors import UsageError, WorkbenchError
 from workbench.events import Selection, parse_time
-from workbench.pipelines.cron import CronTimes, check_zone
-from workbench.pipelines.declaration import (
+from workbench.jobs.cron import CronTimes, check_zone
+from workbench.jobs.output_conflicts import overwriting, replaces_itself
+from workbench.jobs.pipeline import (
     PLACES,
     AsOf,
     CatchUp,
@@ -64,9 +64,9 @@ from workbench.pipelines.declaration import (
     Retention,
     Retry,
 )
-from workbench.pipelines.places import overwriting, replaces_itself
 from workbench.reports import declared_parameters, find_notebook
 from workbench.reports.parameters import check_parameters
+from workbench.strict_yaml import Document
 
 _SHARED = ("zone", "schedule", "source", "lake", "catch_up", "since", "limits", "retry", "retention")
 _TOP = ("name", *_SHARED, "jobs", "metrics")

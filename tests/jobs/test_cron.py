@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import UsageError
-from workbench.pipelines import CronTimes
+from workbench.jobs import CronTimes
 from workbench.zones import zone as zone_of
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import UsageError
-from workbench.pipelines import load_pipeline
+from workbench.jobs import load_pipeline
 
 HEAD = "schedule: 15 0 * * *\nsource: esdb://db.example\nlake: data/x\njobs:\n"
 
