@@ -13,10 +13,12 @@ from esdbclient import EventStoreDBClient, StreamState
 from esdbclient.exceptions import AccessDeniedError, DiscoveryFailed, ServiceUnavailable
 
 from tests.embedded.wire import events, proposed
+from tests.network import ipv6
 from workbench.embedded import NOTICE, Account, Clock, EmbeddedStore
 from workbench.embedded.clock import to_ticks
 from workbench.embedded.storage import FILE_NAME
-from workbench.errors import EmbeddedStoreError, InvalidTime, UsageError
+from workbench.errors import EmbeddedStoreError, InvalidTime, UsageError, WorkbenchWarning
+from workbench.kurrent import connect
 
 
 def count(uri: str) -> int:
@@ -51,6 +53,23 @@ def test_a_store_serves_between_start_and_stop() -> None:
         count(store.uri)
     with pytest.raises(EmbeddedStoreError, match="does not run"):
         store.append("s", events(1))
+
+
+@ipv6
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_store_serves_at_an_ipv6_address(*, tls: bool) -> None:
+    with EmbeddedStore(host="::1", tls=tls) as store:
+        assert store.address == f"[::1]:{store.port}"
+        assert store.address in store.uri
+        assert store.address in repr(store)
+        store.append("user-1", events(1))
+        assert count(store.uri) == 1
+        discovering = f"{store.uri.replace('esdb://', 'esdb+discover://')}&nodePreference=follower"
+        with pytest.warns(WorkbenchWarning, match="the leader is read instead"):
+            gossiped = connect(discovering)
+        with connect(store.uri) as source, gossiped:
+            assert source.end() == gossiped.end()
+            assert gossiped.leader_address == store.address
 
 
 def test_stopping_ends_a_subscription(store: EmbeddedStore) -> None:
@@ -99,6 +118,11 @@ def test_a_port_that_is_taken_is_refused() -> None:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedStoreError, match=f"cannot listen at 127.0.0.1:{port}"):
             EmbeddedStore(port=port).start()
+
+
+def test_an_ipv6_address_is_given_without_brackets() -> None:
+    with pytest.raises(UsageError, match=r"'\[::1\]' has brackets: leave them out"):
+        EmbeddedStore(host="[::1]")
 
 
 def test_a_data_folder_in_use_is_refused_and_free_afterwards(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from tests.kurrent.nodes import FakeNode, cluster, member, nodes
+from tests.network import ipv6
 from workbench.errors import SourceNotReady, SourceUnavailable, WorkbenchWarning
 from workbench.kurrent import Connection, NodeState, connect
 
@@ -213,6 +214,7 @@ def test_a_reconnect_that_finds_no_node_leaves_the_connection_as_it_was() -> Non
         assert source.end() is not None
 
 
+@ipv6
 @pytest.mark.parametrize("host", ["[::1]", "[::1%25lo]", "[::1%lo]"])
 def test_a_host_may_be_an_ipv6_address_with_a_zone(host: str) -> None:
     with nodes(1, host="[::1]") as found:

@@ -60,6 +60,11 @@ def test_a_status_becomes_an_error_that_names_the_address_and_what_the_server_sa
             SourceUnavailable,
             "n2:2115",
         ),
+        (
+            Failed(grpc.StatusCode.NOT_FOUND, "Leader info available", leader_endpoint_host="fd00::2", leader_endpoint_port="2115"),
+            SourceUnavailable,
+            "[fd00::2]:2115",
+        ),
         (Failed(grpc.StatusCode.UNKNOWN, "Unexpected ReadAllResult: InvalidPosition"), InvalidPosition, "position"),
         (Failed(grpc.StatusCode.UNKNOWN, "Unexpected ReadAllResult: Error"), InvalidPosition, "position"),
         (Failed(grpc.StatusCode.UNKNOWN, "Unexpected FilteredReadAllResult: Error"), InvalidPosition, "position"),

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.network import ipv6
 from workbench.kurrent.frames import CallFailed, Exchange
 from workbench.kurrent.http2 import Endpoint
 from workbench.kurrent.wire import Messages
@@ -490,7 +491,7 @@ sys.exit(3)
     assert (done.returncode, done.stdout, done.stderr) == (3, "1\n", "")
 
 
-@pytest.mark.parametrize(("host", "authority"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+@pytest.mark.parametrize(("host", "authority"), [("127.0.0.1", "127.0.0.1"), pytest.param("::1", "[::1]", marks=ipv6)])
 def test_an_ipv6_address_stands_in_brackets_in_the_authority(host: str, authority: str) -> None:
     seen: list[str] = []
 

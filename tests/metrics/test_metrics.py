@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.test_failures import free_port
 from tests.jobs.jobs import SetClock, Work, fails, pipeline_of, succeeds
 from tests.lakes import START, Recorded, write_lake
+from tests.network import ipv6
 from tests.oracle import fill
 from tests.stores import Store
 from workbench.errors import UsageError, WorkbenchError
@@ -215,6 +216,16 @@ def test_an_endpoint_answers_on_this_machine_only(pipeline: Pipeline, tmp_path: 
         assert of(found, "events_total", lake="lake") == 721
         with pytest.raises(UsageError, match=rf"Metrics cannot be given at 127\.0\.0\.1:{server.port}"):
             serve_metrics([pipeline], ledger=ledger, port=server.port).__enter__()
+
+
+@ipv6
+def test_an_endpoint_answers_at_an_ipv6_address(pipeline: Pipeline, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    with serve_metrics([pipeline], ledger=ledger, host="::1") as server:
+        with urlopen(server.url) as answer:
+            assert of(samples(answer.read().decode()), "events_total", lake="lake") == 721
+        with pytest.raises(UsageError, match=rf"Metrics cannot be given at \[::1\]:{server.port}"):
+            serve_metrics([pipeline], ledger=ledger, host="::1", port=server.port).__enter__()
 
 
 def queried() -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from workbench.embedded.failures import Failure, not_leader, not_ready
 from workbench.errors import UsageError
+from workbench.host_port import join_host_port
 from workbench.protocol import gossip_pb2, shared_pb2
 
 LEADER = "Leader"
@@ -91,4 +92,4 @@ def cluster_info(members: Sequence[Member], *, now: int) -> gossip_pb2.ClusterIn
 
 
 def _identity(member: Member, *, single: bool) -> UUID:
-    return _INSTANCE if single else uuid5(NAMESPACE_URL, f"{member.host}:{member.port}")
+    return _INSTANCE if single else uuid5(NAMESPACE_URL, join_host_port(member.host, member.port))

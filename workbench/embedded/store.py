@@ -31,6 +31,7 @@ from workbench.embedded.services import handlers
 from workbench.embedded.storage import MemoryStorage, SqliteStorage, Storage
 from workbench.embedded.tls import credentials
 from workbench.errors import EmbeddedStoreError, UsageError
+from workbench.host_port import join_host_port
 
 NOTICE = "This event store is for development and demonstration. It is no KurrentDB and keeps no production data."
 """What the command line says when it starts a store."""
@@ -63,7 +64,7 @@ class EmbeddedStore:
         The folder that keeps the events, made if it is not there; None keeps them in memory until ``stop``. What was acknowledged
         is on the disk, and outlives a killed process.
     port, host
-        Where to listen; port 0 takes a free one.
+        Where to listen; port 0 takes a free one. An IPv6 address is given without brackets: ``"::1"``.
     tls, username, password
         With ``tls`` the store makes a certificate for itself, and ``uri`` names the file by which clients trust it. User name and
         password need TLS and stand in ``uri``; left out, they are ``admin`` and ``changeit``. Without TLS everybody may do
@@ -96,7 +97,7 @@ class EmbeddedStore:
     Raises
     ------
     UsageError
-        A port or a time that is none, a user name without TLS or password, or one that cannot stand in a URI.
+        A host in brackets, a port or a time that is none, a user name without TLS or password, or one that cannot stand in a URI.
 
     Examples
     --------
@@ -129,6 +130,8 @@ class EmbeddedStore:
             raise UsageError(f"refused_position={refused_position!r} is no version that can be modelled: use '25.0' or '23.10'.")
         if not 0 <= port <= 65_535:
             raise UsageError(f"{port!r} is no port: ports run from 1 to 65535, and 0 takes a free one.")
+        if host.startswith("["):
+            raise UsageError(f"The host {host!r} has brackets: leave them out, as in host='::1'.")
         if (username is None) != (password is None):
             raise UsageError("A user name and a password go together: give both, or neither.")
         if (username is not None or users) and not tls:
@@ -204,7 +207,7 @@ class EmbeddedStore:
         self.stop()
 
     def __repr__(self) -> str:
-        where = f"at {self._host}:{self._port}" if self._running is not None else "stopped"
+        where = f"at {self.address}" if self._running is not None else "stopped"
         return f"<EmbeddedStore {where}, {'in memory' if self._data is None else f'data in {self._data}'}>"
 
     # -- address
@@ -216,8 +219,8 @@ class EmbeddedStore:
 
     @property
     def address(self) -> str:
-        """Host and port, without credentials."""
-        return f"{self._host}:{self._port}"
+        """Host and port, without credentials; an IPv6 address stands in brackets."""
+        return join_host_port(self._host, self._port)
 
     @property
     def uri(self) -> str:
@@ -307,7 +310,7 @@ class EmbeddedStore:
         dates = DateHeader(self.clock, is_on=lambda: self._plan.date_header)
         server = grpc.aio.server(interceptors=[dates], options=(*_OPTIONS, *self._connection_options))
         server.add_generic_rpc_handlers(handlers(node))
-        where = f"{self._host}:{self._requested_port}"
+        where = join_host_port(self._host, self._requested_port)
         try:
             self._port = server.add_insecure_port(where) if own is None else server.add_secure_port(where, own)
         except RuntimeError as error:

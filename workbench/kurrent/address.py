@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
 from workbench.errors import InvalidAddress
+from workbench.host_port import join_host_port
 from workbench.kurrent.options import Options
 
 _SCHEMES: Final = ("esdb", "kurrentdb", "kurrent", "kdb")
@@ -60,7 +61,7 @@ class Host(NamedTuple):
         return cls(literal, number)
 
     def __str__(self) -> str:
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+        return join_host_port(self.name, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from workbench.errors import (
     TlsMismatch,
     WrongExpectedRevision,
 )
+from workbench.host_port import join_host_port
 from workbench.kurrent.address import PASSWORD_VARIABLE, USERNAME_VARIABLE
 
 _Code = grpc.StatusCode
@@ -136,7 +137,7 @@ def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: b
     if any(sign in details for sign in _TLS_SIGNS):
         kind, sentence = TlsMismatch, tls_sentence(details)
     elif details == "Leader info available":
-        leader = f"{trailers.get('leader-endpoint-host', 'unknown')}:{trailers.get('leader-endpoint-port', '')}"
+        leader = join_host_port(trailers.get("leader-endpoint-host", "unknown"), trailers.get("leader-endpoint-port", ""))
         if peer.by_gossip:
             return no_leader(peer, said=f": {peer.node} is no longer it, and names {leader}")
         kind, sentence, details = SourceUnavailable, f"this node is not the leader, {leader} is. Connect there, or use +discover", ""

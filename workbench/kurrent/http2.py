@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from workbench.host_port import join_host_port
 from workbench.kurrent.frames import CallFailed, Exchange
 from workbench.kurrent.wire import Messages
 
@@ -71,8 +72,7 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """Host and port as HTTP writes them: an IPv6 address in brackets (RFC 3986, 3.2.2), without its zone (RFC 6874, 4)."""
-        name = self._name
-        return f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        return join_host_port(self._name, self.port)
 
     @property
     def _name(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.host_port import join_host_port
 from workbench.jobs import Ledger, Pipeline
 from workbench.metrics.collector import Figures
 
@@ -31,7 +32,7 @@ class MetricsServer:
     @property
     def url(self) -> str:
         """Where the figures are."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/metrics"
+        return f"http://{join_host_port(self.host, self.port)}/metrics"
 
 
 def write_metrics(figures: Figures, file: str | Path) -> None:
@@ -75,7 +76,9 @@ def serve_metrics(
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        raise UsageError(f"Metrics cannot be given at {host}:{port} ({error.strerror}): name another port or host.") from error
+        raise UsageError(
+            f"Metrics cannot be given at {join_host_port(host, port)} ({error.strerror}): name another port or host."
+        ) from error
     stop, measured = threading.Event(), threading.Event()
 
     def measuring() -> None:
