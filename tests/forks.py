@@ -16,7 +16,6 @@ import polars as pl
 from hypothesis import strategies as st
 
 from tests.strategies import OLD_TYPES, TYPES, UNHANDLED, Recorded, conditions, frame
-from workbench.edits import span_of
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import LakeWriter, open_lake
 from workbench.lake.patching import patched
@@ -25,6 +24,7 @@ from workbench.projection.expressions import Where
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.rows import rows_of
 from workbench.timeline import Timeline
+from workbench.timeline.edits import span_of
 
 Call = tuple[str, dict[str, Any]]
 """A method of a timeline that edits it, and its arguments."""

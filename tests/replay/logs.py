@@ -10,13 +10,13 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from workbench.extraction import Extraction
 from workbench.lake.conditions import Conditions
 from workbench.lake.extract import Extractor
 from workbench.lake.format import DataFile
 from workbench.lake.place import Place
 from workbench.lake.query import Queries
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Extraction
 
 
 class _Tables(Queries):

@@ -25,7 +25,6 @@ from tests.replay.told import mixed
 from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
-from workbench.extraction import Extraction
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.lake.snapshot import Snapshot
 from workbench.projection import Projection, event, on, plan_of, upcast
@@ -33,6 +32,7 @@ from workbench.replay import shelf, whereabouts
 from workbench.replay.materialised import materialise, materialised
 from workbench.replay.whereabouts import narrowed, streams_about
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Extraction
 
 
 class Person(Projection, category="user", key=event.data["userId"]):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from tests.forks import EPOCH, Call, bounds, cut, edited, edits, lake_in_runs, seen, shown, told
 from tests.lake.histories import COMPLETE, Row, lake_of, open_writer, row, tombstone
 from tests.strategies import Recorded, histories
-from workbench.edits import span_of
 from workbench.errors import BeforeFirstEvent, InvalidTime, QueryError, UsageError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake import open_lake
@@ -25,6 +24,7 @@ from workbench.lake.patching import NoObject, patched
 from workbench.lake.plain_patching import plainly_patched
 from workbench.projection import event
 from workbench.timeline import Timeline
+from workbench.timeline.edits import span_of
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from workbench.analysis.links import NO_LINK_SQL, unlinked
-from workbench.edits import span_of
 from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.timeline import Some, Timeline, ensure_timelines
+from workbench.timeline.edits import span_of
 
 OUTCOMES = ("completed", "compensated", "failed", "stuck", "running")
 _OUTCOME = pl.Enum(OUTCOMES)

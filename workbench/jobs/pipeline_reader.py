@@ -45,7 +45,6 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from workbench.edits import span_of
 from workbench.errors import UsageError, WorkbenchError
 from workbench.events import Selection, parse_time
 from workbench.jobs.cron import CronTimes, check_zone
@@ -67,6 +66,7 @@ from workbench.jobs.pipeline import (
 from workbench.reports import declared_parameters, find_notebook
 from workbench.reports.parameters import check_parameters
 from workbench.strict_yaml import Document
+from workbench.timeline.edits import span_of
 
 _SHARED = ("zone", "schedule", "source", "lake", "catch_up", "since", "limits", "retry", "retention")
 _TOP = ("name", *_SHARED, "jobs", "metrics")

@@ -21,13 +21,13 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.events import Selection
-from workbench.extraction import Chunk, Extraction, Place
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.format import DataFile, in_log_order
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.overlay import Layer
 from workbench.lake.query import Queries, told
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Chunk, Extraction, Place
 
 CHUNK_ROWS = 1_000_000
 """About how many rows of the log one query looks at; what it gives is held by the caller, and so is what was read ahead."""

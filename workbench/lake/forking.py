@@ -18,7 +18,6 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 import polars as pl
 
-from workbench.edits import Address, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate
 from workbench.errors import BeforeFirstEvent, UsageError
 from workbench.events import Cutoff, category_of
 from workbench.lake.conditions import Conditions, Names, quoted
@@ -31,6 +30,7 @@ from workbench.lake.payload_conditions import holding, read_by
 from workbench.lake.plain_patching import plainly_patched
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
+from workbench.timeline.edits import Address, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate
 from workbench.trace_ids import trace_ids
 
 if TYPE_CHECKING:

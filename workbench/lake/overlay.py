@@ -11,10 +11,10 @@ from threading import RLock
 
 import polars as pl
 
-from workbench.edits import Edit, Effect
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.conditions import Conditions
 from workbench.lake.format import DataFile
+from workbench.timeline.edits import Edit, Effect
 
 EVENT = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
 FORK = pl.Schema({**EVENT, "sequence": pl.Int64(), "origin": pl.String()})

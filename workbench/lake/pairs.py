@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from workbench.extraction import Chunk, Pair
 from workbench.lake.extract import Extractor, Piece, read_ahead
 from workbench.lake.overlay import KEY, Layer
+from workbench.timeline.extraction import Chunk, Pair
 
 Mask = NDArray[np.bool_]
 

@@ -13,10 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from workbench import __version__
-from workbench.edits import Effect
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
-from workbench.extraction import Extraction, Pair
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.extract import Extractor
 from workbench.lake.forking import TOUCHED, extended
@@ -30,6 +28,8 @@ from workbench.lake.scan import log_order
 from workbench.lake.sums import live_files
 from workbench.lake.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
 from workbench.timeline import Provenance, Timeline
+from workbench.timeline.edits import Effect
+from workbench.timeline.extraction import Extraction, Pair
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

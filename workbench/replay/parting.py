@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from workbench.extraction import Extracted, Extraction
 from workbench.projection.plan import Plan
 from workbench.replay import kernel
 from workbench.replay.fold import OnError
 from workbench.timeline import RecordedLog, Timeline
+from workbench.timeline.extraction import Extracted, Extraction
 
 _PLACE = ("position", "prepare_position")
 Answer = TypeVar("Answer")

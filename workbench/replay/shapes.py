@@ -16,10 +16,10 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from workbench.extraction import Root
 from workbench.lake.conditions import quoted
 from workbench.replay.signatures import Signatures
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Root
 
 Path = tuple[str, ...]
 """The keys that lead to a place in a payload; none for the payload itself. ``ELEMENT`` stands for any element of an array."""

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 
 from workbench.errors import LakeError, UsageError
 from workbench.events import Selection
-from workbench.extraction import Chunk
 from workbench.lake.format import DataFile
 from workbench.lake.json_paths import is_reachable
 from workbench.lake.materials import Moment, Part, Unusable
@@ -40,6 +39,7 @@ from workbench.replay.mentions import may_be_about
 from workbench.replay.shelf import Shelf
 from workbench.replay.subject import Subject
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Chunk
 
 _FEW = 100
 """So many streams are looked up by themselves at most."""

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from workbench.display import card
-from workbench.edits import Drop, Effect
 from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.replay.diff import diff
@@ -24,6 +23,7 @@ from workbench.replay.subject import Source
 from workbench.scenarios.measures import measured
 from workbench.scenarios.scenario import Scenario, Watched
 from workbench.timeline import Timeline, ensure_timelines
+from workbench.timeline.edits import Drop, Effect
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,13 @@ from typing import Any, cast
 import yaml
 
 import workbench
-from workbench.edits import Edit
 from workbench.errors import UsageError
 from workbench.replay.subject import Source
 from workbench.scenarios.events import where
 from workbench.scenarios.language import Measure
 from workbench.strict_yaml import Document
 from workbench.timeline import RecordedLog, Timeline
+from workbench.timeline.edits import Edit
 
 EDITS = ("drop", "truncate", "patch", "replace", "insert", "retime")
 _TOP = ("name", "question", "edits", "projections")

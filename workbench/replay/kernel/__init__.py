@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from workbench.extraction import Extracted
 from workbench.projection.plan import Plan
 from workbench.replay.fold import OnError
 from workbench.replay.kernel.engine import Engine, Timings
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.results import FoldResult, history_schema, state_of_versions
 from workbench.timeline import Timeline
+from workbench.timeline.extraction import Extracted
 
 __all__ = ["Replay", "Side", "Timings", "beside", "history", "state", "supports", "versions"]
 

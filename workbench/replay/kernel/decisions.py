@@ -11,7 +11,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.extraction import Chunk, Root
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import Read, asking, keying
 from workbench.projection.payloads import ABSENT
@@ -20,6 +19,7 @@ from workbench.projection.values import Misfit
 from workbench.replay.kernel.expressions import Lists, Scope
 from workbench.replay.kernel.layout import Layout
 from workbench.replay.kernel.texts import DECODE, Mask, integers, mask, unquoted
+from workbench.timeline.extraction import Chunk, Root
 
 Rows = npt.NDArray[np.int64]
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.extraction import Chunk
 from workbench.projection import plan as ir
 from workbench.replay.fold import OnError, fold
 from workbench.replay.kernel.carry import Carry, version_frame
@@ -31,6 +30,7 @@ from workbench.replay.kernel.operations import Outcome, Use, outcome
 from workbench.replay.kernel.steps import Held, Ordered, Steps, Versions, base_of, in_order
 from workbench.replay.kernel.texts import Mask, mask
 from workbench.replay.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
+from workbench.timeline.extraction import Chunk
 
 
 @dataclass(slots=True)

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.extraction import Root
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import part
 from workbench.projection.fields import microseconds_of
 from workbench.projection.payloads import ABSENT
 from workbench.projection.values import Number, converted
 from workbench.replay.kernel.texts import DECODE, Mask, doubles, instants, integers, mapped, mask, quoted, unquoted
+from workbench.timeline.extraction import Root
 
 Rows = npt.NDArray[np.int64]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.extraction import Extraction, Place, Root, Wanted
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import columns, places
+from workbench.timeline.extraction import Extraction, Place, Root, Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,17 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.display import card
-from workbench.edits import Address, Cascade, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
 from workbench.errors import BeforeFirstEvent, UsageError, WorkbenchError
 from workbench.events import Cutoff, Selection
+from workbench.timeline.edits import Address, Cascade, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyRelation
     from pyarrow import Table
 
-    from workbench.extraction import Extracted, Extraction, Pair
     from workbench.projection.expressions import Where
+    from workbench.timeline.extraction import Extracted, Extraction, Pair
 
 Bound = str | int | datetime | date
 """An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
