@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.strategies import OLD_TYPES, TYPES, UNHANDLED, Recorded, conditions, frame
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import LakeWriter, open_lake
-from workbench.lake.patching import patched
+from workbench.lake.forks.patch_text import patched
 from workbench.projection.evaluation import asking
 from workbench.projection.expressions import Where
 from workbench.projection.payloads import ABSENT, decoder

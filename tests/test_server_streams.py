@@ -14,7 +14,7 @@ from tests.lake.histories import row
 from workbench.events import EVENT_SCHEMA, Selection
 from workbench.export.selecting import chosen, in_server_stream
 from workbench.kurrent.filter import ReadFilter
-from workbench.lake.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_STREAM_SQL, server_stream, user_event, user_stream
+from workbench.lake.reading.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_STREAM_SQL, server_stream, user_event, user_stream
 from workbench.protocol import streams_pb2
 from workbench.server_streams import NAMES, PREFIXES, Column, is_server_stream, is_user_event, linked_category, only_others
 

@@ -22,7 +22,7 @@ from tests.proxy import Proxy
 from tests.stores import Account, Server, Store
 from workbench.cli.app import app
 from workbench.lake import LakeWriter, open_lake
-from workbench.lake.parquet import read_footer
+from workbench.lake.files.parquet import read_footer
 
 PASSWORD = "s3cret-w0rd"
 

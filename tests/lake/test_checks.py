@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from tests.lake.histories import START, Row, checkpoint_at, lake_of, open_writer, row, rows_of, table, write
 from workbench.errors import LakeDamaged
 from workbench.events import EVENT_SCHEMA
-from workbench.lake import Lake, open_lake, runs
-from workbench.lake.format import FileName
-from workbench.lake.parquet import Chunk, Footer, Malformed, read_footer
-from workbench.lake.query import _columns_read
+from workbench.lake import Lake, open_lake
+from workbench.lake.files import file_writer
+from workbench.lake.files.format import FileName
+from workbench.lake.files.parquet import Chunk, Footer, Malformed, read_footer
+from workbench.lake.reading.query import _columns_read
 
 _RANDOM = random.Random(11)  # for payloads that do not compress, so that many a flipped bit would decompress
 
@@ -127,7 +128,7 @@ def test_what_a_filter_reads_is_checked_too(tmp_path: Path) -> None:
 
 
 def test_only_the_row_groups_that_can_hold_what_is_asked_for_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "ROW_GROUP_ROWS", 50)
+    monkeypatch.setattr(file_writer, "ROW_GROUP_ROWS", 50)
     _, file = one_file(tmp_path)
     flip_page(file, "data", group=5)
     timeline = open_lake(tmp_path).timeline
@@ -227,7 +228,7 @@ def test_every_file_names_the_digest_of_its_footer_run_or_epoch(tmp_path: Path) 
 
 
 def test_a_footer_holds_the_digest_of_each_column_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "ROW_GROUP_ROWS", 64)
+    monkeypatch.setattr(file_writer, "ROW_GROUP_ROWS", 64)
     _, file = one_file(tmp_path)
     content, footer, expected = file.read_bytes(), footer_of(file), pq.read_metadata(file)
     assert footer.groups == expected.num_row_groups == 5
@@ -325,7 +326,7 @@ def test_a_damaged_footer_is_read_or_refused_and_never_worse(at: int, bit: int, 
 
 def parquet_of(rows: list[Row], *, row_group_size: int) -> bytes:
     sink = io.BytesIO()
-    with runs.new_writer(pa.PythonFile(sink)) as writer:
+    with file_writer.new_writer(pa.PythonFile(sink)) as writer:
         writer.write_table(table(rows), row_group_size=row_group_size)
     return sink.getvalue()
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from tests.lake.histories import Row, checkpoint_at, logs, open_writer, row, rows_of, table, write
 from tests.lake.test_writer import contents, parquet_files
 from workbench.errors import LakeBusy, LakeDamaged, LakeError
-from workbench.lake import cluster as cluster_module
 from workbench.lake import open_lake
-from workbench.lake import runs as runs_module
-from workbench.lake.cluster import EPOCH_BYTES, EPOCH_ROWS, FAN, ClusterResult, Unit, cluster, next_merge
-from workbench.lake.format import DataFile
-from workbench.lake.place import Place
+from workbench.lake.files import clustering as cluster_module
+from workbench.lake.files import file_writer as runs_module
+from workbench.lake.files.clustering import EPOCH_BYTES, EPOCH_ROWS, FAN, ClusterResult, Unit, cluster, next_merge
+from workbench.lake.files.format import DataFile
+from workbench.lake.files.location import Place
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5) for number in range(1, 61)]
 

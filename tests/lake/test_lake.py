@@ -33,8 +33,8 @@ from tests.replay.asking import event, timeline_in
 from workbench.errors import LakeDamaged, LakeError, LakeNotFound, QueryError, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Selection, category_of
 from workbench.lake import Lake, open_lake
-from workbench.lake.place import Place, translation
-from workbench.lake.query import query_error
+from workbench.lake.files.location import Place, translation
+from workbench.lake.reading.query import query_error
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, data=f'{{"n": {number}}}') for number in range(1, 41)]
 

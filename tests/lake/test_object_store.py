@@ -17,7 +17,7 @@ from tests.lake.s3 import ObjectStore, object_store
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound
 from workbench.events import EVENT_SCHEMA, Selection
 from workbench.lake import Lake, LakeWriter, open_lake
-from workbench.lake.parquet import read_footer
+from workbench.lake.files.parquet import read_footer
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, type=f"type{number % 3}") for number in range(1, 41)]
 

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from tests.lake.histories import Row, checkpoint_at, open_writer, row, rows_of, table, write
 from workbench.cli.app import app
 from workbench.errors import LakeDamaged, WorkbenchError
-from workbench.lake import cluster, open_lake
-from workbench.lake.format import FORMAT_VERSION
+from workbench.lake import open_lake
+from workbench.lake.files import clustering
+from workbench.lake.files.format import FORMAT_VERSION
 
 LOG = [row(10 * number, f"user-{number % 3}", revision=number // 3, type=f"type{number % 2}") for number in range(1, 17)]
 OLDER = {"1": Path(__file__).parents[1] / "export" / "format-1.tar.xz", "2": Path(__file__).with_name("format-2.tar.xz")}
@@ -26,7 +27,7 @@ OLDER = {"1": Path(__file__).parents[1] / "export" / "format-1.tar.xz", "2": Pat
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A lake of four runs, of which two were clustered."""
-    monkeypatch.setattr(cluster, "FAN", 2)
+    monkeypatch.setattr(clustering, "FAN", 2)
     write(tmp_path, LOG[:12], batch=6)
     with open_writer(tmp_path) as writer:
         assert writer.cluster().epochs == 1

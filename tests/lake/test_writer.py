@@ -34,10 +34,11 @@ from tests.lake.histories import (
 )
 from workbench.errors import LakeBusy, LakeMismatch, LakeNotFound, StorageFull, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
-from workbench.lake import LakeWriter, open_lake, runs
+from workbench.lake import LakeWriter, open_lake
 from workbench.lake import writer as writer_module
-from workbench.lake.format import checkpoint_from, checkpoint_transactions
-from workbench.lake.place import Place
+from workbench.lake.files import file_writer
+from workbench.lake.files.format import checkpoint_from, checkpoint_transactions
+from workbench.lake.files.location import Place
 
 LOG = [row(10 * number, f"user-{number % 3}", revision=number // 3) for number in range(1, 13)]
 
@@ -301,7 +302,7 @@ def test_rows_of_another_schema_are_refused(tmp_path: Path) -> None:
 
 def test_a_batch_larger_than_a_run_becomes_several_in_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     big = [row(number, f"user-{number % 2}", data='"' + "x" * 1000 * (number % 5) + '"') for number in range(1, 60)]
-    monkeypatch.setattr(runs.runs_of, "__kwdefaults__", {"most": 10_000})
+    monkeypatch.setattr(file_writer.runs_of, "__kwdefaults__", {"most": 10_000})
     with open_writer(tmp_path) as writer:
         writer.append(table(big), checkpoint_at(big[-1]))
     lake = open_lake(tmp_path)

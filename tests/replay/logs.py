@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.lake.conditions import Conditions
-from workbench.lake.extract import Extractor
-from workbench.lake.format import DataFile
-from workbench.lake.place import Place
-from workbench.lake.query import Queries
+from workbench.lake.files.format import DataFile
+from workbench.lake.files.location import Place
+from workbench.lake.reading.extract import Extractor
+from workbench.lake.reading.query import Queries
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Extraction
 

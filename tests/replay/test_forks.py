@@ -23,7 +23,8 @@ from tests.replay.asking import event as recorded
 from tests.stores import NewEvent, Server
 from tests.strategies import CATEGORY, Recorded, histories, projections
 from workbench.export import export_log
-from workbench.lake import extract, open_lake
+from workbench.lake import open_lake
+from workbench.lake.reading import extract
 from workbench.projection import Projection, event, on, plan_of
 from workbench.replay import diff as diffing
 from workbench.replay import materialised, snapshots

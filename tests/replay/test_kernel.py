@@ -24,7 +24,8 @@ from tests.lake.histories import checkpoint_at, open_writer, row, table
 from tests.replay.logs import timeline_of
 from tests.strategies import Recorded, declared, frame, handlers, histories, projections
 from workbench.errors import ReplayError, ValueDoesNotFit
-from workbench.lake import extract, open_lake
+from workbench.lake import open_lake
+from workbench.lake.reading import extract
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW
@@ -255,7 +256,7 @@ def test_a_lake_gives_the_same_at_any_position(tmp_path: Path, *, clustered: boo
 
 def test_an_epoch_is_read_in_ranges_of_streams(tmp_path: Path) -> None:
     rows = _accounts(600, accounts=11)
-    with open_writer(tmp_path) as writer, mock.patch("workbench.lake.runs.ROW_GROUP_ROWS", 50):
+    with open_writer(tmp_path) as writer, mock.patch("workbench.lake.files.file_writer.ROW_GROUP_ROWS", 50):
         writer.append(table(rows), checkpoint_at(rows[-1]))
     timeline, plan = open_lake(tmp_path).timeline, plan_of(Account)
     with mock.patch.object(extract, "APART_ROWS", 100):

@@ -26,7 +26,7 @@ from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import Lake, LakeWriter, open_lake
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.replay import shelf, whereabouts
 from workbench.replay.materialised import materialise, materialised

@@ -20,8 +20,8 @@ from tests.strategies import Recorded, histories
 from workbench.errors import BeforeFirstEvent, InvalidTime, QueryError, UsageError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake import open_lake
-from workbench.lake.patching import NoObject, patched
-from workbench.lake.plain_patching import plainly_patched
+from workbench.lake.forks.patch_sql import plainly_patched
+from workbench.lake.forks.patch_text import NoObject, patched
 from workbench.projection import event
 from workbench.timeline import Timeline
 from workbench.timeline.edits import span_of

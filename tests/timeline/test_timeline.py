@@ -17,7 +17,7 @@ from tests.lake.histories import COMPLETE, EPOCH, STORE, STREAMS, TYPES, Row, is
 from workbench.errors import BeforeFirstEvent, BeyondExport, InvalidTime, UsageError
 from workbench.events import EVENT_SCHEMA, Cutoff, Selection
 from workbench.lake import open_lake
-from workbench.lake.format import FORMAT_VERSION
+from workbench.lake.files.format import FORMAT_VERSION
 from workbench.timeline import Timeline
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, type=f"type{number % 3}") for number in range(1, 41)]

@@ -11,7 +11,7 @@ import polars.selectors as cs
 from workbench.analysis import periods
 from workbench.analysis.periods import CHANCE, PERIOD, TABLE, UNITS, Every, Extent, Periods
 from workbench.errors import UsageError
-from workbench.lake.user_events import USER_LINK_SQL
+from workbench.lake.reading.user_events import USER_LINK_SQL
 from workbench.timeline import Timeline, ensure_timelines
 
 By = Literal["type", "category", "stream"]

@@ -8,8 +8,8 @@ import polars as pl
 
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
-from workbench.lake.user_events import user_stream
-from workbench.lake.visibility import TOMBSTONE, StreamMetadata
+from workbench.lake.reading.user_events import user_stream
+from workbench.lake.reading.visibility import TOMBSTONE, StreamMetadata
 from workbench.timeline import Timeline
 
 _MICROSECONDS = 1_000_000

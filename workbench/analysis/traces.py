@@ -11,7 +11,7 @@ from workbench.analysis.links import NO_LINK, unlinked
 from workbench.display import spelled
 from workbench.errors import UsageError
 from workbench.events import format_time
-from workbench.lake.event_ids import as_event_id
+from workbench.lake.forks.event_ids import as_event_id
 from workbench.timeline import Timeline, ensure_timelines
 
 _COLUMNS = ("position", "prepare_position", "recorded_at", "stream", "revision", "type", "event_id", "causation_id")

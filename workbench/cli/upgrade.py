@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         No event is read or written. Older workbenches refuse the lake afterwards.
         """
         from workbench.lake import LakeWriter
-        from workbench.lake.format import FORMAT_VERSION
+        from workbench.lake.files.format import FORMAT_VERSION
 
         with LakeWriter.reopen(lake) as writer:
             upgraded = writer.upgrade()

@@ -177,7 +177,7 @@ def _run(timeline: Timeline, query: str) -> pl.DataFrame:
     from polars.exceptions import PolarsError  # noqa: PLC0415  # only what a query needs, when it is asked
 
     from workbench.lake import Lake  # noqa: PLC0415
-    from workbench.lake.snapshot import Snapshot  # noqa: PLC0415
+    from workbench.lake.reading.snapshot import Snapshot  # noqa: PLC0415
 
     # The lake knows what DuckDB's errors mean, also those that come when the rows are read.
     reading = Lake(timeline.log).reading(query) if isinstance(timeline.log, Snapshot) else nullcontext()

@@ -16,8 +16,8 @@ import polars as pl
 
 from workbench.errors import UsageError
 from workbench.events import CategoryRule
-from workbench.lake.format import DataFile
-from workbench.lake.user_events import USER_EVENT_SQL, user_event
+from workbench.lake.files.format import DataFile
+from workbench.lake.reading.user_events import USER_EVENT_SQL, user_event
 from workbench.server_streams import Column, linked_category, only_others
 from workbench.timeline import Timeline
 

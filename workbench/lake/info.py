@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from workbench.display import card, in_bytes
 from workbench.events import Checkpoint, Selection, Store
-from workbench.lake.snapshot import Snapshot
-from workbench.lake.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_LINK_SQL, USER_STREAM_SQL
+from workbench.lake.reading.snapshot import Snapshot
+from workbench.lake.reading.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_LINK_SQL, USER_STREAM_SQL
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = f"""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from workbench.display import card, in_bytes
 from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
-from workbench.lake.artefact import write_duckdb
 from workbench.lake.database import Limits
+from workbench.lake.duckdb_file import write_duckdb
+from workbench.lake.files.location import Place, diagnosis, translated
 from workbench.lake.info import LakeInfo, read_info
-from workbench.lake.place import Place, diagnosis, translated
-from workbench.lake.query import Queries
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.query import Queries
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.timeline import Timeline
 
 if TYPE_CHECKING:

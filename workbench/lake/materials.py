@@ -28,8 +28,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from workbench.errors import LakeBusy
-from workbench.lake.place import translated
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.files.location import translated
+from workbench.lake.reading.snapshot import Snapshot
 
 FOLDER = "materialised"
 MANIFEST = "manifest.json"

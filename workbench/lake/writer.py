@@ -19,8 +19,9 @@ from deltalake.transaction import AddAction
 
 from workbench.errors import LakeBusy, LakeMismatch, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
-from workbench.lake.cluster import ClusterResult, cluster
-from workbench.lake.format import (
+from workbench.lake.files.clustering import ClusterResult, cluster
+from workbench.lake.files.file_writer import runs_of, write_run
+from workbench.lake.files.format import (
     CLUSTER,
     EXPORT,
     FORMAT_VERSION,
@@ -39,12 +40,11 @@ from workbench.lake.format import (
     leader_of,
     store_configuration,
 )
-from workbench.lake.place import Place, discard, translated
-from workbench.lake.query import Queries
-from workbench.lake.recorded import RecordedEvents
-from workbench.lake.runs import runs_of, write_run
-from workbench.lake.snapshot import Snapshot
-from workbench.lake.sums import Sum, live_files, sealed, sum_of
+from workbench.lake.files.location import Place, discard, translated
+from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
+from workbench.lake.reading.query import Queries
+from workbench.lake.reading.recorded import RecordedEvents
+from workbench.lake.reading.snapshot import Snapshot
 
 REOPEN_AFTER = 100
 """Commits after which the table is opened anew: a long-lived DeltaTable gets slower with each."""

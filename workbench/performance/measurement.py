@@ -17,7 +17,7 @@ import polars as pl
 
 from workbench import __version__
 from workbench.errors import LakeError
-from workbench.lake.place import translated
+from workbench.lake.files.location import translated
 
 FOLDER = "measurements"
 """Where measurements lie in a lake, beside its events."""

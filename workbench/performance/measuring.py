@@ -15,7 +15,7 @@ import polars as pl
 
 from workbench.errors import ReplayError, UsageError
 from workbench.lake import Lake
-from workbench.lake.place import Place
+from workbench.lake.files.location import Place
 from workbench.performance import measurement as told
 from workbench.performance.measurement import PARTS, Answer, Machine, Measurement, Rebuild
 from workbench.projection.declaration import Projection

@@ -13,7 +13,7 @@ from workbench.errors import LakeMismatch, UsageError
 from workbench.lake.lake import Lake
 from workbench.lake.materials import Moment, moment_at
 from workbench.lake.publishing import Layout, Press, Staged, long_places
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.publication.columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
 from workbench.publication.notes import Format, Notes, Table, TableKind, by_source, noted
 from workbench.publication.target import Change, Target, staging, target_of

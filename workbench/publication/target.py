@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from workbench.errors import LakeBusy, LakeError, UsageError
-from workbench.lake.place import translated
+from workbench.lake.files.location import translated
 from workbench.lake.publishing import DatabaseFile, FileFormat, Press, Staged
 from workbench.publication.notes import File, Format, Notes, Table
 

@@ -25,7 +25,7 @@ from workbench.errors import LakeError, UsageError
 from workbench.events import Cutoff
 from workbench.lake.lake import Lake
 from workbench.lake.materials import Kind, Manifest, Materials, Moment, Part, Unusable
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.projection.fields import storable
 from workbench.projection.plan import Plan
 from workbench.replay import kernel

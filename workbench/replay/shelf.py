@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.lake.materials import Manifest, Materials, Moment, Part, moment_at
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.projection.fingerprint import fingerprint
 from workbench.replay.function import Fold
 from workbench.replay.results import FAILURES_SCHEMA, Counts, FoldResult

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 
 from workbench.errors import LakeError, UsageError
 from workbench.events import Selection
-from workbench.lake.format import DataFile
+from workbench.lake.files.file_writer import ROW_GROUP_ROWS
+from workbench.lake.files.format import DataFile
 from workbench.lake.json_paths import is_reachable
 from workbench.lake.materials import Moment, Part, Unusable
-from workbench.lake.runs import ROW_GROUP_ROWS
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.snapshot import Snapshot
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
 from workbench.projection.fields import storable

@@ -288,7 +288,7 @@ def _done(job: _Job, opened: _Opened, ended: Ended, *, page: Path, directory: Pa
 
 def _basis(job: _Job, opened: _Opened) -> Basis:
     # Here and not above: the child imports this package too, and has no use for a lake.
-    from workbench.lake.snapshot import Snapshot  # noqa: PLC0415
+    from workbench.lake.reading.snapshot import Snapshot  # noqa: PLC0415
 
     origin, log = opened.origin, opened.recorded.log
     assert isinstance(log, Snapshot)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from deltalake import DeltaTable
 
 from workbench.errors import LakeDamaged
-from workbench.lake.format import CLUSTER, EXPORT, SUMMED_SINCE, TABLE, DataFile, data_files, format_of, signed
+from workbench.lake.files.format import CLUSTER, EXPORT, SUMMED_SINCE, TABLE, DataFile, data_files, format_of, signed
 
 _MODULUS = 2**128
 _PARTS = {

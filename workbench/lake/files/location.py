@@ -24,8 +24,8 @@ from pyarrow import fs
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.format import STATISTICS, TABLE, DataFile, Identity, identity_of, table_configuration
-from workbench.lake.parquet import Footer, Malformed, read_footer
+from workbench.lake.files.format import STATISTICS, TABLE, DataFile, Identity, identity_of, table_configuration
+from workbench.lake.files.parquet import Footer, Malformed, read_footer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|os error (28|122|27)\b", re.IGNORECASE)

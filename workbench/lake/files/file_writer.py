@@ -17,8 +17,8 @@ from deltalake.transaction import AddAction
 from pyarrow import fs
 
 from workbench.events import EVENT_SCHEMA, format_time
-from workbench.lake.format import STATISTICS, FileName
-from workbench.lake.parquet import seal
+from workbench.lake.files.format import STATISTICS, FileName
+from workbench.lake.files.parquet import seal
 
 ROW_GROUP_ROWS = 16_384
 ROW_GROUP_BYTES = 8 * 2**20
@@ -113,7 +113,7 @@ class FileWriter:
 def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
     """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat).
 
-    The checksums of pages are for readers that do not know the digests of `workbench.lake.parquet`.
+    The checksums of pages are for readers that do not know the digests of `workbench.lake.files.parquet`.
     """
     return pq.ParquetWriter(
         sink,

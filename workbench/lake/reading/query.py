@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
-from workbench.lake.checks import Checks
 from workbench.lake.conditions import LAST_DASH, Conditions, identifier, quoted
 from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, Limits, literal_path
-from workbench.lake.format import DataFile
-from workbench.lake.overlay import KEY, Layer
-from workbench.lake.place import Place, diagnosis, translated, translation
-from workbench.lake.statement import ensure_one_select
+from workbench.lake.files.checks import Checks
+from workbench.lake.files.format import DataFile
+from workbench.lake.files.location import Place, diagnosis, translated, translation
+from workbench.lake.forks.overlay import KEY, Layer
+from workbench.lake.reading.statement import ensure_one_select
 from workbench.server_streams import EXPRESSION
 from workbench.stopping import interruptible
 

@@ -31,7 +31,7 @@ that Delta's log is what was written. Both are read as they are; the next export
 """
 
 SUMMED_SINCE = 3
-"""The format from which the log carries the sums of `workbench.lake.sums` and a check value of the table's configuration."""
+"""The format from which the log carries the sums of `workbench.lake.files.sums` and a check value of the table's configuration."""
 
 TABLE = "events"
 EXPORT, CLUSTER = "export", "cluster"
@@ -262,7 +262,7 @@ class FileName:
     token
         What is in no other name, as two writers may write the same file at the same time.
     digest
-        Of the content, see `workbench.lake.parquet`; None of files up to format 2.
+        Of the content, see `workbench.lake.files.parquet`; None of files up to format 2.
     """
 
     kind: str

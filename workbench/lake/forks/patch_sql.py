@@ -1,4 +1,4 @@
-"""The same edits of JSON text as ``workbench.lake.patching`` makes, by DuckDB on many texts at once, where they are plain.
+"""The same edits of JSON text as ``workbench.lake.forks.patch_text`` makes, by DuckDB on many texts at once, where they are plain.
 
 A text is plain to an edit if nothing in it could spell a key otherwise than in quotes right before its colon, and the key stands in it
 once, or nowhere. All others are left to the careful way, text by text.
@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from workbench.lake.conditions import quoted
 from workbench.lake.database import connect
+from workbench.lake.forks.patch_text import Place
 from workbench.lake.json_paths import is_reachable, json_path
-from workbench.lake.patching import Place
 
 _BATCH = 50_000
 """So many texts a thread takes at a time."""
@@ -39,7 +39,7 @@ _FOUND = f"len(parts) = 2 AND starts_with(parts[2], held) AND contains(',}}' || 
 
 
 def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]) -> pl.Series:
-    """Return what :func:`workbench.lake.patching.patched` makes of each text; null where that has to be asked."""
+    """Return what :func:`workbench.lake.forks.patch_text.patched` makes of each text; null where that has to be asked."""
     unknown = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
     if not len(texts) or not all(map(is_reachable, (*(place for place, _ in puts), *takes))):
         return unknown

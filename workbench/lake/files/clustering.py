@@ -24,11 +24,11 @@ from pyarrow import fs
 
 from workbench.errors import StorageFull
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.format import CLUSTER, DataFile, FileName, added_file
-from workbench.lake.parquet import Footer, Malformed, read_footer
-from workbench.lake.place import Place, damaged, diagnosis, discard, translated, translation
-from workbench.lake.runs import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileWriter, row_group_rows, sorted_by_stream
-from workbench.lake.sums import Sum, live_files, sealed, sum_of
+from workbench.lake.files.file_writer import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileWriter, row_group_rows, sorted_by_stream
+from workbench.lake.files.format import CLUSTER, DataFile, FileName, added_file
+from workbench.lake.files.location import Place, damaged, diagnosis, discard, translated, translation
+from workbench.lake.files.parquet import Footer, Malformed, read_footer
+from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
 
 FAN = 4
 """How many units of one tier are merged, and how many times as large the next tier is."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from workbench.events import EventAt
-from workbench.lake.format import DataFile, in_log_order
-from workbench.lake.snapshot import Snapshot
-from workbench.lake.user_events import USER_STREAM_SQL
+from workbench.lake.files.format import DataFile, in_log_order
+from workbench.lake.reading.snapshot import Snapshot
+from workbench.lake.reading.user_events import USER_STREAM_SQL
 
 _WANTED = "_workbench_wanted"
 _COLUMNS = ", ".join(EventAt.__dataclass_fields__)

@@ -16,17 +16,17 @@ from workbench import __version__
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
 from workbench.lake.conditions import Conditions, Names, quoted
-from workbench.lake.extract import Extractor
-from workbench.lake.forking import TOUCHED, extended
-from workbench.lake.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
-from workbench.lake.links import Links, find_links
-from workbench.lake.overlay import EVENT, KEY, Layer, Overlay, Overlays
-from workbench.lake.pairs import pairs
-from workbench.lake.place import Place, translated
-from workbench.lake.query import Queries
-from workbench.lake.scan import log_order
-from workbench.lake.sums import live_files
-from workbench.lake.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
+from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
+from workbench.lake.files.location import Place, translated
+from workbench.lake.files.sums import live_files
+from workbench.lake.forks.apply_edits import TOUCHED, extended
+from workbench.lake.forks.fork_extract import pairs
+from workbench.lake.forks.overlay import EVENT, KEY, Layer, Overlay, Overlays
+from workbench.lake.reading.extract import Extractor
+from workbench.lake.reading.query import Queries
+from workbench.lake.reading.scan import log_order
+from workbench.lake.reading.user_links import Links, find_links
+from workbench.lake.reading.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
 from workbench.timeline import Provenance, Timeline
 from workbench.timeline.edits import Effect
 from workbench.timeline.extraction import Extraction, Pair

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.lake.conditions import Conditions
-from workbench.lake.format import DataFile
-from workbench.lake.overlay import EVENT, FORK, KEY
-from workbench.lake.query import Queries
-from workbench.lake.user_events import USER_LINK_SQL
+from workbench.lake.files.format import DataFile
+from workbench.lake.forks.overlay import EVENT, FORK, KEY
+from workbench.lake.reading.query import Queries
+from workbench.lake.reading.user_events import USER_LINK_SQL
 
 _LINKS, _TARGETS = "_workbench_links", "_workbench_targets"
 _PLACE = ("position", "prepare_position", "stream", "category", "revision")

@@ -21,20 +21,20 @@ import polars as pl
 from workbench.errors import BeforeFirstEvent, UsageError
 from workbench.events import Cutoff, category_of
 from workbench.lake.conditions import Conditions, Names, quoted
-from workbench.lake.event_ids import as_event_id
-from workbench.lake.format import DataFile
-from workbench.lake.moments import place_behind, places_by
-from workbench.lake.overlay import EVENT, FORK, KEY, Layer, Overlay, in_cut
-from workbench.lake.patching import NoObject, patched
+from workbench.lake.files.format import DataFile
+from workbench.lake.forks.event_ids import as_event_id
+from workbench.lake.forks.overlay import EVENT, FORK, KEY, Layer, Overlay, in_cut
+from workbench.lake.forks.patch_sql import plainly_patched
+from workbench.lake.forks.patch_text import NoObject, patched
 from workbench.lake.payload_conditions import holding, read_by
-from workbench.lake.plain_patching import plainly_patched
+from workbench.lake.reading.time_to_position import place_behind, places_by
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
 from workbench.timeline.edits import Address, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate
 from workbench.trace_ids import trace_ids
 
 if TYPE_CHECKING:
-    from workbench.lake.snapshot import Snapshot
+    from workbench.lake.reading.snapshot import Snapshot
 
 TOUCHED = 10_000
 """So many events that edits take away are remembered one by one; where there are more, a diff folds everything."""

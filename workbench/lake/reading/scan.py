@@ -14,11 +14,11 @@ from polars.io.plugins import register_io_source
 
 from workbench.errors import LakeDamaged, WorkbenchError
 from workbench.events import CategoryRule
-from workbench.lake.checks import Checks
 from workbench.lake.conditions import LAST_DASH, Conditions
-from workbench.lake.format import DataFile, in_log_order
-from workbench.lake.overlay import EVENT, FORK, KEY, Layer
-from workbench.lake.place import Place, diagnosis, translation
+from workbench.lake.files.checks import Checks
+from workbench.lake.files.format import DataFile, in_log_order
+from workbench.lake.files.location import Place, diagnosis, translation
+from workbench.lake.forks.overlay import EVENT, FORK, KEY, Layer
 
 _HIDES = ("gone", "least_revision", "least_time")
 _HIDING = ("stream", "revision", "recorded_at")

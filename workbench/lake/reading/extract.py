@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from workbench.events import Selection
 from workbench.lake.conditions import Conditions, Names, quoted
-from workbench.lake.format import DataFile, in_log_order
+from workbench.lake.files.format import DataFile, in_log_order
+from workbench.lake.forks.overlay import Layer
 from workbench.lake.json_paths import is_reachable, json_paths
-from workbench.lake.overlay import Layer
-from workbench.lake.query import Queries, told
+from workbench.lake.reading.query import Queries, told
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Chunk, Extraction, Place
 

@@ -10,11 +10,11 @@ from workbench.errors import LakeError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.aside import built_aside
 from workbench.lake.database import connect
-from workbench.lake.format import in_log_order
+from workbench.lake.files.format import in_log_order
+from workbench.lake.files.location import translated
 from workbench.lake.info import read_info
-from workbench.lake.place import translated
-from workbench.lake.query import query_error
-from workbench.lake.snapshot import Snapshot
+from workbench.lake.reading.query import query_error
+from workbench.lake.reading.snapshot import Snapshot
 
 
 def write_duckdb(snapshot: Snapshot, file: Path) -> None:

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from workbench.lake.extract import Extractor, Piece, read_ahead
-from workbench.lake.overlay import KEY, Layer
+from workbench.lake.forks.overlay import KEY, Layer
+from workbench.lake.reading.extract import Extractor, Piece, read_ahead
 from workbench.timeline.extraction import Chunk, Pair
 
 Mask = NDArray[np.bool_]

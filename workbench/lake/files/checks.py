@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.conditions import Conditions
-from workbench.lake.format import DataFile
-from workbench.lake.parquet import Footer, Malformed, read_footer
-from workbench.lake.place import Place, damaged, diagnosis, translation
+from workbench.lake.files.format import DataFile
+from workbench.lake.files.location import Place, damaged, diagnosis, translation
+from workbench.lake.files.parquet import Footer, Malformed, read_footer
 
 _THREADS = min(os.cpu_count() or 1, 8)
 _BOUNDS = {

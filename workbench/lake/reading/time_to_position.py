@@ -12,7 +12,7 @@ from workbench.errors import UsageError
 from workbench.lake.conditions import Conditions
 
 if TYPE_CHECKING:
-    from workbench.lake.snapshot import Snapshot
+    from workbench.lake.reading.snapshot import Snapshot
 
 
 def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

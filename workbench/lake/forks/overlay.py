@@ -13,7 +13,7 @@ import polars as pl
 
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.conditions import Conditions
-from workbench.lake.format import DataFile
+from workbench.lake.files.format import DataFile
 from workbench.timeline.edits import Edit, Effect
 
 EVENT = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
@@ -67,7 +67,7 @@ class Overlay:
     Attributes
     ----------
     added
-        The columns of ``FORK`` and those that further edits need: see ``workbench.lake.forking``.
+        The columns of ``FORK`` and those that further edits need: see ``workbench.lake.forks.apply_edits``.
     touched
         The recorded events that are gone; None if there are too many to be looked at one by one.
     """
