@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError
     from workbench.events import Checkpoint, Cutoff, Selection
     from workbench.export import ExportSummary, export_log
+    from workbench.fold.event_by_event.function_fold import Fold
+    from workbench.fold.loading import load_projection
     from workbench.jobs import Ledger, Scheduler, load_pipeline
     from workbench.jupyter.time_travel import travel
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
+    from workbench.materialised.histories import materialise, materialised
+    from workbench.payloads.infer import infer
     from workbench.performance import bench, measurements
     from workbench.projection import Digits, Json, Projection, event, on, upcast
     from workbench.publication import publish
     from workbench.replay.diff import diff
-    from workbench.replay.function import Fold
-    from workbench.replay.infer import infer
+    from workbench.replay.history_export import write_history
     from workbench.replay.lineage import lineage
-    from workbench.replay.loading import load_projection
-    from workbench.replay.materialised import materialise, materialised
     from workbench.replay.questions import Rebuilt, first, history, rebuild, state
     from workbench.replay.steps import steps
-    from workbench.replay.written import write_history
     from workbench.reports import read_runs, run_report, verify_run
     from workbench.scenarios import Scenario, whatif
     from workbench.scenarios.events import value as place
@@ -68,7 +68,7 @@ _HOMES = {
     "Drift": "workbench.analysis",
     "EmbeddedStore": "workbench.embedded",
     "ExportSummary": "workbench.export",
-    "Fold": "workbench.replay.function",
+    "Fold": "workbench.fold.event_by_event.function_fold",
     "Json": "workbench.projection",
     "Lake": "workbench.lake",
     "LakeInfo": "workbench.lake",
@@ -99,13 +99,13 @@ _HOMES = {
     "facts": "workbench.tables",
     "first": "workbench.replay.questions",
     "history": "workbench.replay.questions",
-    "infer": "workbench.replay.infer",
+    "infer": "workbench.payloads.infer",
     "lifespans": "workbench.analysis",
     "lineage": "workbench.replay.lineage",
     "load_pipeline": "workbench.jobs",
-    "load_projection": "workbench.replay.loading",
-    "materialise": "workbench.replay.materialised",
-    "materialised": "workbench.replay.materialised",
+    "load_projection": "workbench.fold.loading",
+    "materialise": "workbench.materialised.histories",
+    "materialised": "workbench.materialised.histories",
     "measurements": "workbench.performance",
     "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
@@ -126,7 +126,7 @@ _HOMES = {
     "verify_run": "workbench.reports",
     "whatif": "workbench.scenarios",
     "workflows": "workbench.analysis.workflows",
-    "write_history": "workbench.replay.written",
+    "write_history": "workbench.replay.history_export",
 }
 
 __all__ = [

@@ -10,7 +10,10 @@ The list stands here once. Each engine gets it as a regular expression that it u
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
+
+from workbench.errors import InvalidProjection
 
 Column = Literal["stream", "category", "type"]
 """The columns of names that a pattern can be for."""
@@ -159,3 +162,19 @@ def what_is_kept(name: str) -> str:
     known = _WHAT.get(name) or _WHAT.get(name.partition("-")[0]) or "events of its own"
     advice = "; name a category of yours, like CATEGORY" if name.partition("-")[0] in ("$ce", "$category") else ""
     return f"the server keeps {known} there{advice}"
+
+
+def ensure_not_system(column: Literal["stream", "category"], names: Sequence[str], what: str) -> None:
+    """Refuse names that fit nothing but events of the system.
+
+    Raises
+    ------
+    InvalidProjection
+        One does; the message says what stands there.
+    """
+    for name in names:
+        if only_others(name, column=column):
+            raise InvalidProjection(
+                f"{what} is about {name}, but events of the system never become state: {what_is_kept(name)}. sql() and events() of "
+                "timeline.with_system(), and workbench sql --system, show them."
+            )

@@ -19,9 +19,9 @@ from tests.replay.asking import timeline_in
 from tests.strategies import CATEGORY, Recorded, histories
 from workbench.analysis.enrich import enrich
 from workbench.errors import UsageError
+from workbench.fold.event_by_event.function_fold import RecordedEvent
+from workbench.fold.event_by_event.plan_fold import fold
 from workbench.projection import Projection, event, on, plan_of
-from workbench.replay.fold import fold
-from workbench.replay.function import RecordedEvent
 from workbench.timeline import Timeline
 
 law = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -20,8 +20,8 @@ from workbench.analysis.breaks import breaks
 from workbench.analysis.schemas import schemas
 from workbench.errors import UsageError
 from workbench.lake import open_lake
+from workbench.payloads.shapes import ELEMENT, MOST_KEYS, shown
 from workbench.projection import Projection, event, on, upcast
-from workbench.replay.shapes import ELEMENT, MOST_KEYS, shown
 from workbench.timeline import Timeline
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 2**63, 1e300]), st.sampled_from(["", "x", "7"]))

@@ -23,9 +23,9 @@ from tests.replay.asking import lake_of, timeline_in
 from tests.strategies import CATEGORY, Recorded, histories, projections
 from workbench.analysis.series import Every, series
 from workbench.errors import InvalidProjection, UsageError
+from workbench.fold.event_by_event.function_fold import RecordedEvent
 from workbench.lake import open_lake
 from workbench.projection import Projection, event, on
-from workbench.replay.function import RecordedEvent
 from workbench.timeline import Timeline
 
 law = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -168,7 +168,7 @@ def test_what_is_materialised_answers_the_same_and_is_read(tmp_path: Path, monke
     now = timeline_in(tmp_path / "lake", HISTORY)
     expected = series(Thing, now, *MEASURES, every="1w")
     wb.materialise(Thing, now)
-    monkeypatch.setattr("workbench.analysis.series.kernel", None)
+    monkeypatch.setattr("workbench.analysis.series.vectorised", None)
     assert_frame_equal(expected, series(Thing, now, *MEASURES, every="1w"))
 
 

@@ -21,13 +21,13 @@ from workbench.projection import plan_of
 
 def state(lake: str, position: str, key: str) -> dict[str, Any]:
     """The state of every entity at a position, as a frame."""
+    from workbench.fold import vectorised
     from workbench.lake import open_lake
-    from workbench.replay import kernel
 
     timeline, plan = open_lake(lake).timeline.upto(position=int(position)), plan_of(PROJECTIONS[key])
-    kernel.state(plan, timeline)
+    vectorised.state(plan, timeline)
     began = time.perf_counter()
-    found = kernel.state(plan, timeline)
+    found = vectorised.state(plan, timeline)
     took = time.perf_counter() - began
     return {"seconds": took, "digest": _digest(found.result.state), "stages": _timings(found.timings)}
 
@@ -39,15 +39,15 @@ def history(lake: str, key: str) -> dict[str, Any]:
 
 
 def _write_history(lake: str, key: str) -> dict[str, Any]:
+    from workbench.fold import vectorised
+    from workbench.fold.results import history_schema
     from workbench.lake import open_lake
-    from workbench.replay import kernel
-    from workbench.replay.results import history_schema
-    from workbench.replay.written import write_versions
+    from workbench.replay.history_export import write_versions
 
     timeline, plan = open_lake(lake).timeline, plan_of(PROJECTIONS[key])
     with tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
-        found = kernel.versions(plan, timeline)
+        found = vectorised.versions(plan, timeline)
         write_versions(found, Path(scratch) / "history.parquet", schema=history_schema(plan))
         took = time.perf_counter() - began
     assert found.result is not None
@@ -56,16 +56,16 @@ def _write_history(lake: str, key: str) -> dict[str, Any]:
 
 def one(lake: str, key: str) -> dict[str, Any]:
     """The state of one entity."""
-    from workbench.replay import kernel
+    from workbench.fold import vectorised
 
-    return _twice(lake, lambda timeline: kernel.state(plan_of(User), timeline, key=key))
+    return _twice(lake, lambda timeline: vectorised.state(plan_of(User), timeline, key=key))
 
 
 def one_history(lake: str, key: str) -> dict[str, Any]:
     """The history of one entity."""
-    from workbench.replay import kernel
+    from workbench.fold import vectorised
 
-    return _twice(lake, lambda timeline: kernel.history(plan_of(User), timeline, key=key))
+    return _twice(lake, lambda timeline: vectorised.history(plan_of(User), timeline, key=key))
 
 
 def one_first_asked(lake: str, key: str) -> dict[str, Any]:

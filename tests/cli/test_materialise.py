@@ -15,7 +15,7 @@ from tests.replay.asking import event as recorded
 from tests.replay.asking import timeline_in
 from workbench.events import Selection
 from workbench.lake import LakeWriter
-from workbench.replay import shelf
+from workbench.materialised import fold_point
 
 PROJECTIONS = """
 from workbench import Fold, Projection, event, on, upcast
@@ -103,7 +103,7 @@ def test_what_is_materialised_answers_as_before_until_it_is_removed_and_after(pl
 
 
 def test_the_index_that_questions_for_one_entity_make_is_listed_and_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 5)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     first = run("state", "--key", "Ann", *asked(place, "Named"), "--json")
     [row] = listed(place)
     assert (row["projection"], row["kind"], row["position"], row["rows"]) == ("Named", "keys", 50, 2)

@@ -23,10 +23,10 @@ from tests.lake.histories import Row, lake_of, row, write
 from tests.replay.test_materialised_killed import room_for
 from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, UsageError
 from workbench.lake import open_lake
+from workbench.payloads.shapes import MOST_KEYS
 from workbench.publication import publish
 from workbench.publication.notes import Notes, Table
 from workbench.publication.target import MANIFEST, Directory, staging
-from workbench.replay.shapes import MOST_KEYS
 
 KEYS = ["a", "A", "b c", "order", "position", "payload", "n", "a_b", "é", "", 'q"', "x*", "2"]
 SCALARS = st.one_of(

@@ -14,8 +14,8 @@ import polars as pl
 
 from tests.strategies import Recorded, frame
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.fold import vectorised
 from workbench.lake import LakeWriter, open_lake
-from workbench.replay import kernel
 from workbench.timeline import Timeline
 
 COMPLETE = datetime(2030, 1, 1, tzinfo=UTC)
@@ -42,12 +42,12 @@ def timeline_in(path: Path, history: Sequence[Recorded]) -> Timeline:
 
 
 @contextmanager
-def engine(*, vectorised: bool) -> Iterator[None]:
+def engine(*, columns: bool) -> Iterator[None]:
     """Choose which engine answers where both could."""
-    if vectorised:
+    if columns:
         yield
         return
-    with mock.patch.object(kernel, "supports", return_value=False):
+    with mock.patch.object(vectorised, "supports", return_value=False):
         yield
 
 

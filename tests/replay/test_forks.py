@@ -23,14 +23,15 @@ from tests.replay.asking import event as recorded
 from tests.stores import NewEvent, Server
 from tests.strategies import CATEGORY, Recorded, histories, projections
 from workbench.export import export_log
+from workbench.fold.dispatch import replay
+from workbench.fold.event_by_event.function_fold import RecordedEvent, fold_function
+from workbench.fold.event_by_event.plan_fold import fold
 from workbench.lake import open_lake
 from workbench.lake.reading import extract
+from workbench.materialised import histories as histories_module
+from workbench.materialised import snapshots
 from workbench.projection import Projection, event, on, plan_of
 from workbench.replay import diff as diffing
-from workbench.replay import materialised, snapshots
-from workbench.replay.engine import replay
-from workbench.replay.fold import fold
-from workbench.replay.function import RecordedEvent, fold_function
 from workbench.timeline import Timeline
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -113,7 +114,7 @@ def test_of_a_fork_only_what_follows_the_first_edit_is_folded(tmp_path: Path) ->
     fork = now.patch(position=50, set={"name": "z"})
     expected = wb.state(Thing, fork)
     wb.materialise(Thing, now)
-    with mock.patch.object(materialised, "replay", wraps=replay) as folded:
+    with mock.patch.object(histories_module, "replay", wraps=replay) as folded:
         assert wb.state(Thing, fork).equals(expected)
     [call] = folded.call_args_list
     assert call.args[1].events().collect()["position"].to_list() == [50, 60]
@@ -151,7 +152,7 @@ def test_every_question_to_a_fork_is_answered_as_the_fold_of_its_events(
         expected = fold(plan_of(projection), fork.events().collect(), history=True, errors="collect")
         assert expected.history is not None
         for vectorised in (True, False):
-            with engine(vectorised=vectorised), mock.patch.object(extract, "CHUNK_ROWS", 3), mock.patch.object(extract, "APART_ROWS", 1):
+            with engine(columns=vectorised), mock.patch.object(extract, "CHUNK_ROWS", 3), mock.patch.object(extract, "APART_ROWS", 1):
                 rebuilt = wb.rebuild(projection, fork, errors="collect")
                 history_ = wb.history(projection, fork, errors="collect")
             assert_frame_equal(expected.state, rebuilt.state)

@@ -14,9 +14,9 @@ from polars.testing import assert_frame_equal
 from tests.replay.told import column, log, mixed
 from tests.strategies import frame
 from workbench.errors import InvalidProjection, ReplayError
+from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent, fold_function
+from workbench.fold.results import Counts
 from workbench.projection import event
-from workbench.replay.function import Fold, RecordedEvent, fold_function
-from workbench.replay.results import Counts
 
 
 @dataclass

@@ -16,8 +16,8 @@ import workbench as wb
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of, timeline_in
 from workbench.errors import InvalidProjection, UsageError
+from workbench.fold.loading import load_projection
 from workbench.projection import Projection, plan_of
-from workbench.replay.loading import load_projection
 from workbench.timeline import Timeline
 
 

@@ -24,19 +24,19 @@ from tests.lake.histories import checkpoint_at, open_writer, row, table
 from tests.replay.logs import timeline_of
 from tests.strategies import Recorded, declared, frame, handlers, histories, projections
 from workbench.errors import ReplayError, ValueDoesNotFit
+from workbench.fold import vectorised
+from workbench.fold.event_by_event.function_fold import Fold, fold_function
+from workbench.fold.event_by_event.plan_fold import fold, stepped
+from workbench.fold.results import FoldResult
+from workbench.fold.vectorised.engine import Engine
+from workbench.fold.vectorised.layout import Layout
+from workbench.fold.vectorised.texts import instants
 from workbench.lake import open_lake
 from workbench.lake.reading import extract
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW
 from workbench.projection.values import instant_of
-from workbench.replay import kernel
-from workbench.replay.fold import fold, stepped
-from workbench.replay.function import Fold, fold_function
-from workbench.replay.kernel.engine import Engine
-from workbench.replay.kernel.layout import Layout
-from workbench.replay.kernel.texts import instants
-from workbench.replay.results import FoldResult
 
 law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=40)
 
@@ -79,8 +79,8 @@ def test_state_history_counts_and_failures_are_those_of_the_event_by_event_engin
     timeline = timeline_of(log, runs=runs, seed=seed)
     expected = fold(plan, log, history=True, errors="collect")
     with _chunks_of(chunks[0], apart=chunks[1]):
-        _assert_same(expected, kernel.history(plan, timeline, errors="collect").result)
-        _assert_same(expected, kernel.state(plan, timeline, errors="collect").result)
+        _assert_same(expected, vectorised.history(plan, timeline, errors="collect").result)
+        _assert_same(expected, vectorised.state(plan, timeline, errors="collect").result)
 
 
 @law
@@ -100,7 +100,7 @@ def test_entities_whose_values_all_fit_are_the_same(data: st.DataObject, history
     ]
     log = frame([replace(one, data=data.draw(st.sampled_from(payloads))) for one in history])
     with _chunks_of(1):
-        actual = kernel.history(plan, timeline_of(log, runs=runs), errors="collect").result
+        actual = vectorised.history(plan, timeline_of(log, runs=runs), errors="collect").result
     _assert_same(fold(plan, log, history=True, errors="collect"), actual)
 
 
@@ -113,7 +113,7 @@ def test_marks_are_the_states_around_the_first_applied_event_that_is_pointed_at(
     places = [(one.position, one.prepare_position) for one in history]
     pointed = data.draw(st.sets(st.sampled_from(places))) if places else set()
     layout = Layout.of(plan, key=None)
-    engine = Engine(plan, layout, key=None, keeps_history=False, errors="collect", timings=kernel.Timings())
+    engine = Engine(plan, layout, key=None, keeps_history=False, errors="collect", timings=vectorised.Timings())
     marks = engine.mark()
     with _chunks_of(chunks[0], apart=chunks[1]):
         timeline = timeline_of(log, runs=runs)
@@ -153,7 +153,7 @@ def test_the_first_value_that_does_not_fit_is_named_as_by_the_other_engine(
     plan, log = plan_of(projection), frame(history)
     timeline = timeline_of(log, runs=runs)
     with _chunks_of(chunks[0], apart=chunks[1]):
-        assert _said(lambda: fold(plan, log)) == _said(lambda: kernel.state(plan, timeline))
+        assert _said(lambda: fold(plan, log)) == _said(lambda: vectorised.state(plan, timeline))
 
 
 @law
@@ -163,17 +163,17 @@ def test_a_replay_goes_on_from_an_earlier_one(projection: type[Projection], hist
     first = fold(plan, frame(history[:cut]), errors="collect")
     later = frame(history[cut:])
     expected = fold(plan, later, initial=first.state, errors="collect")
-    _assert_same(expected, kernel.state(plan, timeline_of(later), initial=first.state, errors="collect").result)
+    _assert_same(expected, vectorised.state(plan, timeline_of(later), initial=first.state, errors="collect").result)
 
 
 @law
 @given(projections(), histories())
 def test_the_replay_of_one_entity_is_its_part_of_the_replay_of_all(projection: type[Projection], history: list[Recorded]) -> None:
     plan, timeline = plan_of(projection), timeline_of(frame(history))
-    whole = kernel.history(plan, timeline, errors="collect").result
+    whole = vectorised.history(plan, timeline, errors="collect").result
     assert whole.history is not None
     for key in ["1", "2", "x-y", "nobody"]:
-        one = kernel.history(plan, timeline, key=key, errors="collect").result
+        one = vectorised.history(plan, timeline, key=key, errors="collect").result
         assert one.history is not None
         assert _bits(whole.state.filter(pl.col("key") == key)) == _bits(one.state)
         assert _bits(whole.history.filter(pl.col("key") == key)) == _bits(one.history)
@@ -233,7 +233,7 @@ def test_plain_values_need_no_other_engine() -> None:
     log = _events(_accounts(1_000))
     plan = plan_of(Account)
     with _no_other_engine(), _chunks_of(1):
-        actual = kernel.history(plan, timeline_of(log, runs=7)).result
+        actual = vectorised.history(plan, timeline_of(log, runs=7)).result
     _assert_same(fold(plan, log, history=True), actual)
 
 
@@ -250,7 +250,7 @@ def test_a_lake_gives_the_same_at_any_position(tmp_path: Path, *, clustered: boo
     for position in [0, 5_000, 29_950, 60_000]:
         past = lake.timeline.upto(position=position, stale=True)
         with _chunks_of(100):
-            actual = kernel.history(plan, past).result
+            actual = vectorised.history(plan, past).result
         _assert_same(fold(plan, past.events().collect(), history=True), actual)
 
 
@@ -262,7 +262,7 @@ def test_an_epoch_is_read_in_ranges_of_streams(tmp_path: Path) -> None:
     with mock.patch.object(extract, "APART_ROWS", 100):
         layout = Layout.of(plan, key=None)
         chunks = list(timeline.log.extract(timeline, layout.extraction).chunks())
-        actual = kernel.history(plan, timeline).result
+        actual = vectorised.history(plan, timeline).result
     assert [False] * (len(chunks) - 1) + [True] == [chunk.ends for chunk in chunks]
     assert len(chunks) > 3
     assert sum(chunk.rows.num_rows for chunk in chunks) == 600
@@ -307,7 +307,7 @@ class Odd(Projection, category="odd"):
 def test_what_the_extraction_cannot_tell_is_read_from_the_payload(kind: str, payloads: list[str]) -> None:
     rows = [row(number * 10, "odd-1", revision=number, type=kind, data=data) for number, data in enumerate(payloads)]
     plan, log = plan_of(Odd), _events(rows)
-    actual = kernel.history(plan, timeline_of(log), errors="collect").result
+    actual = vectorised.history(plan, timeline_of(log), errors="collect").result
     _assert_same(fold(plan, log, history=True, errors="collect"), actual)
 
 
@@ -329,9 +329,9 @@ def test_a_payload_that_is_nested_too_deeply_to_be_read_is_an_error(projection: 
     ]
     log = _events(rows)
     with pytest.raises(ValueDoesNotFit, match="nested too deeply; in event 1 of stream 'odd-1'"):
-        kernel.state(plan_of(projection), timeline_of(log))
+        vectorised.state(plan_of(projection), timeline_of(log))
     for key in (None, "1"):
-        actual = kernel.history(plan_of(projection), timeline_of(log), key=key, errors="collect").result
+        actual = vectorised.history(plan_of(projection), timeline_of(log), key=key, errors="collect").result
         assert actual.state["total"].to_list() == [5]
         _assert_same(fold(plan_of(projection), log, history=True, errors="collect"), actual)
 
@@ -343,7 +343,7 @@ def test_what_is_retyped_may_be_nested_deeply() -> None:
         handlers = (on("added").where(event.data["n"] == 1).add(total=event.data["n"]),)
 
     log = _events([row(10, "odd-1", type="added", data='{"n":"1"}'), row(20, "odd-1", revision=1, type="added", data=f'{{"n":{DEEP}}}')])
-    assert kernel.state(plan_of(Retyped), timeline_of(log)).result.state["total"].to_list() == [1]
+    assert vectorised.state(plan_of(Retyped), timeline_of(log)).result.state["total"].to_list() == [1]
 
 
 def test_only_what_is_read_of_an_event_has_to_be_readable() -> None:
@@ -352,7 +352,7 @@ def test_only_what_is_read_of_an_event_has_to_be_readable() -> None:
         handlers = (on("noted").add(total=event.metadata["n"]),)
 
     log = _events([row(10, "odd-1", type="noted", data=f'{{"half":"\\ud800","deep":{DEEP}}}', metadata='{"n":3,"half":"\\ud800"}')])
-    actual = kernel.history(plan_of(Noted), timeline_of(log)).result
+    actual = vectorised.history(plan_of(Noted), timeline_of(log)).result
     assert actual.state["total"].to_list() == [3]
     _assert_same(fold(plan_of(Noted), log, history=True), actual)
 
@@ -361,8 +361,8 @@ def test_a_sum_that_leaves_int64_is_an_error() -> None:
     rows = [row(number * 10, "odd-1", revision=number, type="added", data=f'{{"n":{2**62}}}') for number in range(3)]
     log = _events(rows)
     with pytest.raises(ValueDoesNotFit, match="leaves int64; in event 1 of stream 'odd-1'"):
-        kernel.state(plan_of(Odd), timeline_of(log))
-    collected = kernel.state(plan_of(Odd), timeline_of(log), errors="collect").result
+        vectorised.state(plan_of(Odd), timeline_of(log))
+    collected = vectorised.state(plan_of(Odd), timeline_of(log), errors="collect").result
     assert collected.state["total"].to_list() == [2**62]
     assert collected.counts.failed == 2
 
@@ -406,8 +406,8 @@ def test_sets_and_lists_with_hundreds_of_elements_are_the_same(seed: int) -> Non
     assert (expected.history["members"].list.len() > 150).any()
     for rows in (100, 1_000_000):
         with _no_other_engine(), _chunks_of(rows):
-            _assert_same(expected, kernel.history(plan, timeline_of(log, runs=5)).result)
-            _assert_same(expected, kernel.state(plan, timeline_of(log, runs=5)).result)
+            _assert_same(expected, vectorised.history(plan, timeline_of(log, runs=5)).result)
+            _assert_same(expected, vectorised.state(plan, timeline_of(log, runs=5)).result)
 
 
 @pytest.mark.parametrize("people", ["different", "few"])
@@ -434,7 +434,7 @@ def test_a_set_and_a_list_that_grow_cost_no_more_than_their_events(people: str) 
     ]
     log = _events([first, *joins])
     began = time.process_time()
-    state = kernel.state(plan_of(Room), timeline_of(log)).result.state
+    state = vectorised.state(plan_of(Room), timeline_of(log)).result.state
     assert time.process_time() - began < 60
     members = {f"q{number}" for number in range(count)}
     for kind, name in zip(kinds, names, strict=True):
@@ -448,7 +448,7 @@ def test_the_first_failure_of_the_log_is_named_whatever_its_stream() -> None:
     streams = ["odd-1", "odd-2", "odd-1"]
     rows = [row(number * 10, streams[number], revision=number, type="added", data=data) for number, data in enumerate(payloads)]
     with _chunks_of(1_000_000), pytest.raises(ValueDoesNotFit, match="early in the log"):
-        kernel.state(plan_of(Odd), timeline_of(_events(rows)))
+        vectorised.state(plan_of(Odd), timeline_of(_events(rows)))
 
 
 def test_a_stream_without_a_key_is_an_error_and_hurts_no_other_if_collected() -> None:
@@ -459,8 +459,8 @@ def test_a_stream_without_a_key_is_an_error_and_hurts_no_other_if_collected() ->
     ]
     plan, log = plan_of(Odd), _events(rows)
     with pytest.raises(ValueDoesNotFit, match="declare key="):
-        kernel.state(plan, timeline_of(log))
-    collected = kernel.state(plan, timeline_of(log), errors="collect").result
+        vectorised.state(plan, timeline_of(log))
+    collected = vectorised.state(plan, timeline_of(log), errors="collect").result
     assert collected.state["key"].to_list() == ["1", "2"]
     _assert_same(fold(plan, log, errors="collect"), collected)
 
@@ -480,10 +480,10 @@ def test_a_key_that_is_a_list_or_an_object_is_an_error_and_hurts_no_other_if_col
     plan, log = plan_of(Tagged), _events(rows)
     said = f"it is {what}, and the key of an entity is a text or a whole number"
     timeline = timeline_of(log)
-    for ask in (lambda: kernel.state(plan, timeline), lambda: fold(plan, log)):
+    for ask in (lambda: vectorised.state(plan, timeline), lambda: fold(plan, log)):
         with pytest.raises(ValueDoesNotFit, match=f"{said}; in event 0 of stream 'odd-2'"):
             ask()
-    collected = kernel.history(plan, timeline, errors="collect").result
+    collected = vectorised.history(plan, timeline, errors="collect").result
     assert collected.state["key"].to_list() == ["7", "a"]
     assert (collected.counts.keyless, collected.counts.failed) == (1, 2)
     _assert_same(fold(plan, log, history=True, errors="collect"), collected)
@@ -498,14 +498,14 @@ def test_function_upcasters_are_left_to_the_other_engine() -> None:
         handlers = (on("changed").set(text=event.data["text"]),)
         upcasters = (upcast("changed").apply(lambda data, metadata: data),)
 
-    assert not kernel.supports(plan_of(Lifted))
-    assert kernel.supports(plan_of(Odd))
+    assert not vectorised.supports(plan_of(Lifted))
+    assert vectorised.supports(plan_of(Odd))
 
 
 def test_nothing_at_all_gives_empty_results() -> None:
     plan: Plan = plan_of(Account)
     log = _events([])
-    result = kernel.history(plan, timeline_of(log)).result
+    result = vectorised.history(plan, timeline_of(log)).result
     _assert_same(fold(plan, log, history=True), result)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tests.strategies import CATEGORY, Recorded, declared, frame, histories, projections
+from workbench.fold.event_by_event.plan_fold import fold
+from workbench.fold.results import FoldResult, history_schema, state_schema
 from workbench.projection import Projection, event, fingerprint, plan_of, upcast
-from workbench.replay.fold import fold
-from workbench.replay.results import FoldResult, history_schema, state_schema
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 

@@ -20,15 +20,15 @@ from tests.replay.told import Told, log
 from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import InvalidProjection, UsageError, ValueDoesNotFit
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.fold.dispatch import replay
+from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent
+from workbench.fold.event_by_event.plan_fold import fold
+from workbench.fold.event_columns import with_witness
 from workbench.lake import Lake, LakeWriter, open_lake
+from workbench.materialised import fold_point
+from workbench.materialised import histories as kept
+from workbench.materialised.histories import kept_answer, kept_versions, materialise, materialised
 from workbench.projection import Projection, event, on, plan_of, upcast
-from workbench.replay import materialised as kept
-from workbench.replay import shelf
-from workbench.replay.engine import replay
-from workbench.replay.fold import fold
-from workbench.replay.function import Fold, RecordedEvent
-from workbench.replay.materialised import kept_answer, kept_versions, materialise, materialised
-from workbench.replay.witness import with_witness
 from workbench.timeline import Timeline
 
 UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_what_is_kept_answers_as_a_replay_does_at_every_position_before_and_afte
     cuts = sorted({min(first, len(events)), min(second, len(events)), len(events)} - {0})
     table = frame(events)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shelf, "WORTH_KEEPING", worth)
+        patch.setattr(fold_point, "WORTH_KEEPING", worth)
         patch.setattr(kept, "_SMALL", 4)
         path, start, parted = Path(folder) / "lake", 0, False
         for cut in cuts:
@@ -175,7 +175,7 @@ def test_a_function_among_the_upcasters_is_run_for_new_events_alone(tmp_path: Pa
     lake = write(tmp_path, events.tail(-first))
     agree(Lifted, lake)
     SHOUTED.clear()
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     wb.history(Lifted, lake.timeline.after(position=30))
     materialise(Lifted, lake)
     assert set(SHOUTED) == {"Bo"}
@@ -215,7 +215,7 @@ def test_what_came_after_is_folded_and_kept_once_it_is_much(tmp_path: Path, monk
     lake = write(tmp_path, events.tail(-3))
     wb.state(User, lake.timeline)
     assert materialised(lake) == [made]
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 5)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     wb.state(User, lake.timeline.upto(position=70))
     wb.state(User, lake.timeline, key="1")
     assert materialised(lake) == [made]
@@ -243,7 +243,7 @@ def test_other_engines_and_other_categories_read_nothing_of_it(tmp_path: Path, m
     lake = write(tmp_path, log(*EVENTS))
     materialise(User, lake)
     assert kept_answer(plan_of(User), open_lake(tmp_path, category="last").timeline) is None
-    monkeypatch.setattr(shelf, "KEPT_VERSION", shelf.KEPT_VERSION + 1)
+    monkeypatch.setattr(fold_point, "KEPT_VERSION", fold_point.KEPT_VERSION + 1)
     assert kept_answer(plan_of(User), lake.timeline) is None
 
 
@@ -326,7 +326,7 @@ def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, mon
         patch.setattr(Path, "replace", fail)
         with pytest.raises(wb.WorkbenchError, match="No room"):
             materialise(User, lake)
-        patch.setattr(shelf, "WORTH_KEEPING", 1)
+        patch.setattr(fold_point, "WORTH_KEEPING", 1)
         agree(User, lake)
     assert before == sorted(folder.iterdir())
     assert materialised(lake) == [made]
@@ -359,7 +359,7 @@ def test_a_reader_without_the_right_to_write_does_without(tmp_path: Path, monkey
     events = log(*EVENTS)
     made = materialise(User, write(tmp_path, events.head(6)))
     lake = write(tmp_path, events.tail(-6))
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     opened = os.open
 
     def denied(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
@@ -378,7 +378,7 @@ def test_while_another_process_writes_a_question_does_not_wait(tmp_path: Path, m
     events = log(*EVENTS)
     made = materialise(User, write(tmp_path, events.head(6)))
     lake = write(tmp_path, events.tail(-6))
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     with made._materials.writing(wait=True):
         agree(User, lake)
     assert materialised(lake) == [made]
@@ -439,7 +439,7 @@ def test_a_fold_goes_on_from_its_snapshots(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(noting, "__qualname__", seen.__qualname__)
     wb.state(again, lake.timeline)
     assert looked_at == [60, 70, 80]
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     wb.state(fold, lake.timeline)
     assert materialised(lake)[0].positions == (20, 80)
     older = open_lake(tmp_path).timeline.upto(position=60)

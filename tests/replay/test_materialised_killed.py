@@ -17,13 +17,13 @@ from tests.replay.processes import killed, side_by_side
 from tests.replay.test_materialised import User, bits, seen, write
 from tests.strategies import Recorded, frame
 from workbench.errors import StorageFull
+from workbench.fold.dispatch import replay
+from workbench.fold.event_by_event.function_fold import Fold
 from workbench.lake import Lake, open_lake
+from workbench.materialised import fold_point
+from workbench.materialised import histories as kept
+from workbench.materialised.histories import kept_answer, materialise, materialised
 from workbench.projection import plan_of
-from workbench.replay import materialised as kept
-from workbench.replay import shelf
-from workbench.replay.engine import replay
-from workbench.replay.function import Fold
-from workbench.replay.materialised import kept_answer, materialise, materialised
 
 FOLD = Fold(seen, category="user", version=1)
 
@@ -81,7 +81,7 @@ def named(path: Path) -> int:
 
 def keep_on(path: str, ready: Any, rounds: int) -> None:
     """Export and materialise in turns, by the command and by questions, rewriting all now and then."""
-    shelf.WORTH_KEEPING = 1
+    fold_point.WORTH_KEEPING = 1
     kept._SMALL = 400
     place, ready_at = Path(path), rounds
     while rounds:
@@ -101,7 +101,7 @@ def keep_on(path: str, ready: Any, rounds: int) -> None:
 
 def look_on(path: str, rounds: int) -> None:
     """Ask, and keep what is new, beside whoever else does."""
-    shelf.WORTH_KEEPING = 1
+    fold_point.WORTH_KEEPING = 1
     kept._SMALL = 400
     for number in range(rounds):
         lake = open_lake(path)
@@ -173,7 +173,7 @@ def test_a_full_disk_is_said_by_who_asked_to_keep_and_not_met_by_who_did_not(
     before, made = files(path), materialised(lake)
     assert len(before) == named(path)
     lake = write(path, events(3001, 3000), first=_id(10))
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     with room_for(size):
         for projection in (User, FOLD):
             with pytest.raises(StorageFull, match="No room is left"):

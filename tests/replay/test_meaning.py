@@ -13,12 +13,12 @@ import pytest
 from tests.projection.declare import declare
 from tests.replay.told import column, folded, log, mixed, one
 from workbench.errors import ReplayError, ValueDoesNotFit
+from workbench.fold.event_by_event.plan_fold import fold
+from workbench.fold.results import FAILURES_SCHEMA, Counts
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast
 from workbench.projection.expressions import Where
 from workbench.projection.plan import Kind
 from workbench.projection.values import Misfit, converted, fitting, instant_of
-from workbench.replay.fold import fold
-from workbench.replay.results import FAILURES_SCHEMA, Counts
 
 Money = Annotated[Decimal, Digits(5, scale=2)]
 

@@ -19,8 +19,8 @@ from tests.replay.asking import engine, entities, lake_of, timeline_in
 from tests.replay.asking import event as recorded
 from tests.strategies import CATEGORY, Recorded, frame, histories, projections
 from workbench.errors import InvalidProjection, ReplayError, UsageError, ValueDoesNotFit
+from workbench.fold.event_by_event.plan_fold import fold
 from workbench.projection import Projection, event, on, plan_of
-from workbench.replay.fold import fold
 from workbench.timeline import Timeline
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -80,7 +80,7 @@ def replayed(projection: type[Projection], history: Sequence[Recorded]) -> pl.Da
 def test_the_state_at_every_position_is_the_replay_of_the_events_up_to_it(
     projection: type[Projection], history: list[Recorded], vectorised: bool
 ) -> None:
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         for position in sorted({one.position for one in history}):
             prefix = replayed(projection, [one for one in history if one.position <= position])
             assert_frame_equal(prefix, wb.state(projection, timeline.upto(position=position), errors="collect"))
@@ -91,7 +91,7 @@ def test_the_state_at_every_position_is_the_replay_of_the_events_up_to_it(
 def test_the_state_and_history_of_one_entity_are_its_rows_of_those_of_all(
     projection: type[Projection], history: list[Recorded], vectorised: bool
 ) -> None:
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         state = wb.state(projection, timeline, errors="collect")
         versions = wb.history(projection, timeline, errors="collect")
         for key in ["1", "2", "x y", "thing-1", "nobody", *state["key"]]:
@@ -141,7 +141,7 @@ def test_one_entity_is_answered_although_another_holds_a_value_that_does_not_fit
     ]
     timeline = timeline_in(tmp_path / "lake", history)
     for vectorised in (True, False):
-        with engine(vectorised=vectorised):
+        with engine(columns=vectorised):
             assert wb.state(ByOwner, timeline, key="b")["size"].to_list() == [2]
             assert wb.state(ByOwner, timeline, key="7")["size"].to_list() == [3]
             with pytest.raises(ValueDoesNotFit, match=r"size = \"much\" does not fit"):
@@ -158,7 +158,7 @@ def test_a_key_with_a_star_is_that_key_only(tmp_path: Path) -> None:
 
     timeline = timeline_in(tmp_path / "lake", history)
     for vectorised in (True, False):
-        with engine(vectorised=vectorised):
+        with engine(columns=vectorised):
             found = wb.rebuild(Any_, timeline, key="*")
             assert (found.state["size"].to_list(), found.counts.events) == ([1], 1)
 
@@ -222,7 +222,7 @@ def test_what_is_no_projection_is_refused(now: Timeline, asked: Any) -> None:
 def test_after_bounds_the_rows_of_a_history_and_changes_none(
     projection: type[Projection], history: list[Recorded], vectorised: bool, index: int
 ) -> None:
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         whole = wb.history(projection, timeline, errors="collect")
         bound = history[index].position if index < len(history) else 0
         bounded = wb.history(projection, timeline.after(position=bound), errors="collect")
@@ -234,7 +234,7 @@ def test_after_bounds_the_rows_of_a_history_and_changes_none(
 def test_first_is_the_first_row_of_an_entitys_history_for_which_the_rule_holds(
     projection: type[Projection], history: list[Recorded], vectorised: bool, count: int
 ) -> None:
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         versions = wb.history(projection, timeline, errors="collect")
         found = wb.first(projection, timeline, pl.col("event_count") >= count, errors="collect")
         expected: dict[str, Any] = {}
@@ -295,7 +295,7 @@ def test_a_diff_is_the_difference_of_two_states_and_names_the_first_event_that_m
     prefixes = [entities(replayed(projection, history[:count]), fields) for count in range(len(history) + 1)]
     counts = [sum(each.position <= cut for each in history) for cut in cuts]
     before, after = (prefixes[count] for count in counts)
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         a, b = (timeline.upto(position=cut) for cut in cuts)
         found = wb.diff(projection, a, b, errors="collect")
         mirrored = wb.diff(projection, b, a, errors="collect")
@@ -415,7 +415,7 @@ def test_lineage_names_exactly_the_events_whose_removal_changes_the_value(
         recorded(10 * number, type_, f'{{"{name}": {2**number if name == "by" else f"{chr(34)}v{number}{chr(34)}"}}}' if name else "{}")
         for number, (type_, name) in enumerate(steps, 1)
     ]
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         found = wb.lineage(Loose, timeline, key="1", field=field)
 
     def value(events: Sequence[Recorded]) -> Any:
@@ -532,7 +532,7 @@ def test_a_bare_category_merges_payloads_and_the_last_write_of_a_key_wins(
     merged: dict[str, dict[str, Any]] = {}
     for stream, _, found in events:
         merged.setdefault(stream[6:], {}).update(found or {})
-    with lake_of(history) as timeline, engine(vectorised=vectorised):
+    with lake_of(history) as timeline, engine(columns=vectorised):
         if not history:
             with pytest.raises(UsageError, match="has no category 'thing'; it has no events"):
                 wb.state("thing", timeline)

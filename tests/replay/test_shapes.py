@@ -15,9 +15,9 @@ from polars.testing import assert_frame_equal
 
 from tests.lake.histories import lake_of, row
 from tests.strategies import payloads
-from workbench.replay import shapes as shapes_module
-from workbench.replay.shapes import shapes
-from workbench.replay.signatures import Signatures
+from workbench.payloads import shapes as shapes_module
+from workbench.payloads.shapes import shapes
+from workbench.payloads.signatures import Signatures
 from workbench.timeline import Timeline
 
 ODD = st.sampled_from([

@@ -27,10 +27,10 @@ from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.lake.reading.snapshot import Snapshot
+from workbench.materialised import fold_point, key_index
+from workbench.materialised.histories import materialise, materialised
+from workbench.materialised.key_index import narrowed, streams_about
 from workbench.projection import Projection, event, on, plan_of, upcast
-from workbench.replay import shelf, whereabouts
-from workbench.replay.materialised import materialise, materialised
-from workbench.replay.whereabouts import narrowed, streams_about
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Extraction
 
@@ -72,13 +72,13 @@ EVENTS = [
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an index be worth it however few events there are."""
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
-    monkeypatch.setattr(whereabouts, "_EVENTS_OF_A_STREAM", 0.01)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(key_index, "_EVENTS_OF_A_STREAM", 0.01)
 
 
 @contextmanager
 def without() -> Iterator[None]:
-    with mock.patch.object(whereabouts._Index, "of", return_value=None):
+    with mock.patch.object(key_index._Index, "of", return_value=None):
         yield
 
 
@@ -180,7 +180,7 @@ def test_every_question_for_every_entity_is_answered_as_without_it_at_every_posi
         agree(projection, lake.timeline, ["1", "", *state["key"].unique().sort().to_list()[:1]])
         assert kinds(lake) == ["keys"]
         if cut < len(events):
-            with mock.patch.object(shelf, "WORTH_KEEPING", worth):
+            with mock.patch.object(fold_point, "WORTH_KEEPING", worth):
                 lake = write(path, table.tail(-cut))
                 found = wb.history(projection, lake.timeline, errors="collect")["key"].unique().sort().to_list()
                 key = data.draw(st.sampled_from([*found, "1"]))
@@ -221,9 +221,9 @@ def test_it_is_made_by_a_question_for_one_entity_that_would_look_through_many_ev
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 11)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 11)
     wb.state(Person, lake.timeline, key="ann")
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 10)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 10)
     wb.state(Person, lake.timeline)
     wb.diff(Person, lake.timeline.upto(position=30), lake.timeline)
     assert kinds(lake) == []
@@ -269,7 +269,7 @@ def test_a_history_that_is_materialised_is_read_instead(tmp_path: Path) -> None:
 def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = mixed(*EVENTS, *(("user-g", "in", said("ann")), ("user-h", "in", said("new"))) * 2)
     wb.state(Person, write(tmp_path, events.head(6)).timeline, key="ann")
-    monkeypatch.setattr(shelf, "WORTH_KEEPING", 5)
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     lake = write(tmp_path, events.slice(6, 4))
     agree(Person, lake.timeline, ["ann", "cy"])
     assert materialised(lake)[0].positions == (60,)
@@ -277,13 +277,13 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
     agree(Person, lake.timeline.upto(position=100), ["ann"])
     assert materialised(lake)[0].positions == (60,)
     looked_at: list[int | None] = []
-    keyed = whereabouts.streams_by_key
+    keyed = key_index.streams_by_key
 
     def looking(plan: Any, timeline: Timeline, **more: Any) -> Any:
         looked_at.append(timeline.beyond)
         return keyed(plan, timeline, **more)
 
-    monkeypatch.setattr(whereabouts, "streams_by_key", looking)
+    monkeypatch.setattr(key_index, "streams_by_key", looking)
     wb.state(Person, lake.timeline, key="ann")
     assert looked_at == [60]
     assert materialised(lake)[0].positions == (140,)
@@ -291,7 +291,7 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
 
 
 def test_files_are_few_however_often_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whereabouts, "_ROWS", 12)
+    monkeypatch.setattr(key_index, "_ROWS", 12)
     told = [(f"user-{number % 41}", "in", said(f"u{number % 29}")) for number in range(60)]
     events = mixed(*told)
     sizes = []
@@ -500,7 +500,7 @@ def test_a_lake_in_an_object_store_keeps_none(monkeypatch: pytest.MonkeyPatch) -
 def test_where_keys_have_nearly_as_many_streams_as_events_none_is_kept_and_that_is_tried_again_when_there_are_twice_as_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whereabouts, "_EVENTS_OF_A_STREAM", 2)
+    monkeypatch.setattr(key_index, "_EVENTS_OF_A_STREAM", 2)
     plan = plan_of(Person)
     lake = write(tmp_path, mixed(*EVENTS))
     assert streams_about(plan, lake.timeline, ["ann"]) is None
@@ -517,14 +517,14 @@ def test_where_keys_have_nearly_as_many_streams_as_events_none_is_kept_and_that_
 
 
 def test_an_entity_in_many_streams_is_looked_for_in_the_payloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whereabouts, "_FEW", 2)
+    monkeypatch.setattr(key_index, "_FEW", 2)
     lake = write(tmp_path, mixed(*EVENTS))
     plan = plan_of(Person)
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     assert streams_about(plan, lake.timeline, ["cy"]) == {"user-e"}
     agree(Person, lake.timeline, ["ann", "cy"], fork=lake.timeline.drop(stream="user-b"))
-    monkeypatch.setattr(whereabouts, "_FEW", 100)
-    monkeypatch.setattr(whereabouts, "_LIKE_A_SEARCH", 2)
+    monkeypatch.setattr(key_index, "_FEW", 100)
+    monkeypatch.setattr(key_index, "_LIKE_A_SEARCH", 2)
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     assert streams_about(plan, lake.timeline, ["cy"]) == {"user-e"}
 

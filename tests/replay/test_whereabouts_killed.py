@@ -17,10 +17,10 @@ from tests.replay.test_materialised import bits, write
 from tests.replay.test_materialised_killed import files, last_number, room_for
 from tests.strategies import Recorded, frame
 from workbench.lake import Lake, open_lake
+from workbench.materialised import fold_point, key_index
+from workbench.materialised.histories import materialised
+from workbench.materialised.key_index import streams_about
 from workbench.projection import Projection, event, on, plan_of
-from workbench.replay import shelf, whereabouts
-from workbench.replay.materialised import materialised
-from workbench.replay.whereabouts import streams_about
 
 _FIRST = "00000000-0000-0000-0000-000000000010"
 
@@ -52,7 +52,7 @@ def events(first: int, count: int) -> pl.DataFrame:
 @contextmanager
 def always() -> Iterator[None]:
     """Let an index be worth it however few events there are, and its files be small."""
-    with mock.patch.object(shelf, "WORTH_KEEPING", 1), mock.patch.object(whereabouts, "_ROWS", 40):
+    with mock.patch.object(fold_point, "WORTH_KEEPING", 1), mock.patch.object(key_index, "_ROWS", 40):
         yield
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from tests.strategies import Recorded, frame
+from workbench.fold.event_by_event.plan_fold import OnError, fold
+from workbench.fold.results import FoldResult
 from workbench.projection import Projection, plan_of
-from workbench.replay.fold import OnError, fold
-from workbench.replay.results import FoldResult
 
 Told = tuple[str, Any] | tuple[str, Any, Any]
 """An event: type, data (None for bytes that are no JSON; text as it is; else what is written as JSON), metadata."""

@@ -6,8 +6,8 @@ import polars as pl
 
 from workbench.analysis.putin import put_in, sequences
 from workbench.errors import UsageError
-from workbench.replay.fold import OnError
-from workbench.replay.subject import Source, folded, subject_of
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source, folded, subject_of
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline, ensure_timelines
 

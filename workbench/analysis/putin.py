@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workbench.replay.fold import OnError
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source
 from workbench.replay.steps import steps
-from workbench.replay.subject import Source
 from workbench.replay.versions import Versions
 from workbench.timeline import Timeline
 

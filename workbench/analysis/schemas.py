@@ -14,9 +14,9 @@ from workbench.analysis.periods import CHANCE, Every, Extent, Periods
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
+from workbench.payloads.shapes import ELEMENT, Known, Path, places, shapes, shown
 from workbench.projection import plan
 from workbench.projection.expressions import Value
-from workbench.replay.shapes import ELEMENT, Known, Path, places, shapes, shown
 from workbench.timeline import Timeline, ensure_timelines
 
 _INSTANT = pl.Datetime("us", "UTC")

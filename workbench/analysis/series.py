@@ -15,14 +15,14 @@ import polars as pl
 from workbench.analysis.periods import check_zone
 from workbench.analysis.putin import put_in, sequences
 from workbench.errors import UsageError
+from workbench.fold import vectorised
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source, folded, subject_of
+from workbench.fold.results import PROVENANCE, history_schema, state_schema
+from workbench.materialised.histories import history_of, kept_versions
 from workbench.projection.plan import Plan
-from workbench.replay import kernel
-from workbench.replay.fold import OnError
-from workbench.replay.function import Fold
-from workbench.replay.materialised import history_of, kept_versions
 from workbench.replay.questions import state
-from workbench.replay.results import PROVENANCE, history_schema, state_schema
-from workbench.replay.subject import Source, folded, subject_of
 from workbench.replay.versions import versions as versions_of
 from workbench.scenarios.language import Measure
 from workbench.scenarios.measures import expression
@@ -266,8 +266,8 @@ def _versions(plan: Plan, timeline: Timeline, *, errors: OnError) -> Iterator[pl
     kept = kept_versions(plan, timeline, errors=errors)
     if kept is not None:
         yield kept
-    elif kernel.supports(plan):
-        yield from kernel.versions(plan, timeline, errors=errors, counted=False)
+    elif vectorised.supports(plan):
+        yield from vectorised.versions(plan, timeline, errors=errors, counted=False)
     else:
         yield history_of(plan, timeline, errors=errors)
 

@@ -13,7 +13,7 @@ from workbench.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.replay.materialised import Materialised
+    from workbench.materialised.histories import Materialised
 
 Projection = Annotated[
     str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="As of state; for --list and --remove, all without it.")
@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
         It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once. An
         index of keys, which questions for one entity keep by themselves, is listed and removed too.
         """
+        from workbench.fold.loading import load_projection
         from workbench.lake import open_lake
-        from workbench.replay import materialised as kept
-        from workbench.replay.loading import load_projection
+        from workbench.materialised import histories as kept
 
         if listed and remove:
             raise UsageError("--list says what is kept and --remove removes it: give one of them.")

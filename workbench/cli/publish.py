@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Publish one typed table for each event type, and states beside them, for other tools. Run it again, and it adds what is new."""
         from workbench.cli.state import user_code
+        from workbench.fold.loading import load_projection
         from workbench.publication import publish as write
-        from workbench.replay.loading import load_projection
 
         if states_only and (types or not projections):
             raise UsageError("--states-only goes with --projection, and without --types.")

@@ -64,8 +64,8 @@ def register(app: typer.Typer) -> None:
 def _broken(name: str, timeline: Timeline) -> pl.DataFrame:
     from workbench.analysis.breaks import breaks
     from workbench.cli.state import user_code
+    from workbench.fold.loading import load_projection
     from workbench.projection import Projection
-    from workbench.replay.loading import load_projection
 
     found = load_projection(name)
     if not (isinstance(found, type) and issubclass(found, Projection)):

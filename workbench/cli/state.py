@@ -16,8 +16,8 @@ from workbench.cli.look import say_where
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.fold.resolve import Source
     from workbench.replay.questions import Rebuilt
-    from workbench.replay.subject import Source
     from workbench.timeline import Timeline
 
 Errors = Annotated[
@@ -49,7 +49,7 @@ class Question(options.History):
 
     def source(self) -> Source:
         """Load the projection."""
-        from workbench.replay.loading import load_projection
+        from workbench.fold.loading import load_projection
 
         return load_projection(self.projection)
 
@@ -98,8 +98,8 @@ def register(app: typer.Typer) -> None:
     @options.command(app, example=f"workbench history {_USER} --key 1")
     def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
         """Show every version of an entity, or of all: its state after each event, and from when to when it was that."""
+        from workbench.replay.history_export import write_history
         from workbench.replay.questions import history as ask
-        from workbench.replay.written import write_history
 
         timeline = asked.chosen(after=after)
         if asked.key is None and output.out is not None and output.out.suffix == ".parquet":
@@ -142,8 +142,8 @@ def register(app: typer.Typer) -> None:
         The exit status is 0, 1 (it failed), 2 (wrong use), and with --fail-on-difference 3 if anything differs.
         """
         from workbench.errors import UsageError
+        from workbench.fold.loading import load_projection
         from workbench.replay.diff import diff as ask
-        from workbench.replay.loading import load_projection
 
         if from_ is None and other is None and asked.scenario is None:
             raise UsageError("diff compares two histories: give --from, --scenario, or --other for two projections of one history.")
@@ -210,7 +210,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Draft a projection from what a lake holds of a category: fields, types, and what creates and deletes."""
         from workbench.lake import open_lake
-        from workbench.replay.infer import infer as draft
+        from workbench.payloads.infer import infer as draft
 
         print(draft(category, open_lake(lake).timeline), end="")
 

@@ -132,7 +132,7 @@ def _workflow(declared: str | None, given: dict[str, tuple[str, ...]], stuck_aft
     if declared is not None:
         if given or stuck_after is not None:
             raise UsageError("The workflow is declared in Python, and by options too: give one of the two.")
-        from workbench.replay.loading import load_object
+        from workbench.fold.loading import load_object
 
         found = load_object(declared, what="workflow")
         if not isinstance(found, Workflow):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.errors import UsageError
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source
 from workbench.jupyter.film import Film
-from workbench.replay.fold import OnError
-from workbench.replay.function import Fold
 from workbench.replay.steps import steps
-from workbench.replay.subject import Source
 from workbench.timeline import Bound, Timeline, ensure_timelines
 
 if TYPE_CHECKING:

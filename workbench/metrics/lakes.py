@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.fold.loading import load_projection
 from workbench.jobs import Export, Job, Metrics, Pipeline
 from workbench.jobs.pipeline import resolved
 from workbench.kurrent import connect
 from workbench.lake import Lake, open_lake
-from workbench.replay.loading import load_projection
 from workbench.replay.questions import state
 from workbench.timeline import Timeline
 

@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError, UsageError
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.loading import load_projection
+from workbench.fold.resolve import subject_of
 from workbench.lake import Lake
 from workbench.lake.files.location import Place
 from workbench.performance import measurement as told
 from workbench.performance.measurement import PARTS, Answer, Machine, Measurement, Rebuild
 from workbench.projection.declaration import Projection
-from workbench.replay.function import Fold
-from workbench.replay.loading import load_projection
-from workbench.replay.subject import subject_of
 
 MOST_BY_HAND = 500_000
 """Events up to which the event-by-event engine is measured: it is there to be compared with, and its rate is the same for more."""

@@ -21,15 +21,15 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from workbench.analysis.distribution import distribution
+from workbench.fold import vectorised
+from workbench.fold.dispatch import events_of
+from workbench.fold.event_by_event.function_fold import Fold, fold_function
+from workbench.fold.event_by_event.plan_fold import fold
+from workbench.fold.loading import load_projection
+from workbench.fold.resolve import Source, Subject, folded, subject_of
 from workbench.lake import Lake, open_lake
-from workbench.replay import kernel
-from workbench.replay.engine import events_of
-from workbench.replay.fold import fold
-from workbench.replay.function import Fold, fold_function
-from workbench.replay.loading import load_projection
-from workbench.replay.materialised import materialise
+from workbench.materialised.histories import materialise
 from workbench.replay.questions import history, state
-from workbench.replay.subject import Source, Subject, folded, subject_of
 from workbench.timeline import Timeline
 
 _STAGES = ("read", "decode", "order", "fold", "write")
@@ -77,10 +77,10 @@ def _rebuild(subject: Subject, timeline: Timeline, engine: str) -> dict[str, flo
     if isinstance(subject, Fold):
         fold_function(subject, events_of(subject, whole).collect(), errors="collect")
         return {}
-    if engine == "event by event" or not kernel.supports(subject):
+    if engine == "event by event" or not vectorised.supports(subject):
         fold(subject, events_of(subject, whole).collect_batches(maintain_order=True), errors="collect")
         return {}
-    found = kernel.state(subject, whole, errors="collect").timings
+    found = vectorised.state(subject, whole, errors="collect").timings
     return {name: value for name, value in asdict(found).items() if name in _STAGES}
 
 
@@ -91,10 +91,10 @@ def versions(lake: str, projection: str) -> dict[str, Any]:
     evict(lake)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
-        if not kernel.supports(subject):
+        if not vectorised.supports(subject):
             history(source, timeline, errors="collect").write_parquet(Path(scratch) / "history.parquet")
             return {"seconds": time.perf_counter() - began, "stages": {}}
-        found = kernel.versions(subject, folded(timeline, subject, question="bench"), errors="collect")
+        found = vectorised.versions(subject, folded(timeline, subject, question="bench"), errors="collect")
         writer = None
         for batch in found:
             with found.timings.stage("write"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from workbench.lake.json_paths import is_reachable
 from workbench.lake.publishing import Column
-from workbench.replay.shapes import Known, Path
+from workbench.payloads.shapes import Known, Path
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
 """The event's own columns, which stand first."""

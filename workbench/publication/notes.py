@@ -10,7 +10,7 @@ import msgspec
 
 from workbench.errors import LakeDamaged
 from workbench.lake.publishing import Layout
-from workbench.replay.shapes import Known
+from workbench.payloads.shapes import Known
 
 VERSION = 1
 """Raised when an older workbench could misread what a newer one publishes."""

@@ -10,16 +10,16 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import LakeMismatch, UsageError
+from workbench.fold.resolve import Source, subject_of
 from workbench.lake.lake import Lake
-from workbench.lake.materials import Moment, moment_at
 from workbench.lake.publishing import Layout, Press, Staged, long_places
 from workbench.lake.reading.snapshot import Snapshot
+from workbench.materialised.stored_file import Moment, moment_at
+from workbench.payloads.shapes import ELEMENT, Known, places, shapes
 from workbench.publication.columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
 from workbench.publication.notes import Format, Notes, Table, TableKind, by_source, noted
 from workbench.publication.target import Change, Target, staging, target_of
 from workbench.replay.questions import state
-from workbench.replay.shapes import ELEMENT, Known, places, shapes
-from workbench.replay.subject import Source, subject_of
 from workbench.timeline import Timeline
 
 _JSON_KINDS = frozenset({"null", "boolean", "integer", "float", "text", "array", "long"})

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.errors import UsageError
+from workbench.fold import vectorised
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.materialised.key_index import narrowed, only, streams_about
 from workbench.projection.evaluation import keying
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, rows_of
 from workbench.projection.values import Misfit
-from workbench.replay import kernel
-from workbench.replay.fold import OnError
-from workbench.replay.function import Fold
-from workbench.replay.parting import PARTED, among, both, parted_at_first
-from workbench.replay.subject import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.replay.divergence import PARTED, among, both, parted_at_first
 from workbench.replay.versions import versions
-from workbench.replay.whereabouts import narrowed, only, streams_about
 from workbench.timeline import Timeline
 
 _POINT = ("key", "_position", "_prepare_position")
@@ -192,7 +192,7 @@ def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: O
 def _parts_early(plan: Plan, a: Timeline, b: Timeline) -> bool:
     """Whether two timelines are what was recorded and a what-if of it that touches much, by streams that are entities."""
     forked = not a.edits and b.edits and replace(b, edits=()) == a and not b.hides
-    return bool(forked) and keyed_by_stream(plan) and len(plan.categories) == 1 and kernel.supports(plan) and not _named_streams(b)
+    return bool(forked) and keyed_by_stream(plan) and len(plan.categories) == 1 and vectorised.supports(plan) and not _named_streams(b)
 
 
 def _named_streams(timeline: Timeline) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import polars as pl
 
 from workbench.errors import UsageError
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.event_columns import free_name, with_handlers
+from workbench.fold.resolve import Source, folded, subject_of
 from workbench.projection import plan as ir
-from workbench.replay.fold import OnError
-from workbench.replay.function import Fold
-from workbench.replay.subject import Source, folded, subject_of
 from workbench.replay.versions import versions
-from workbench.replay.witness import free_name, with_handlers
 from workbench.timeline import Timeline
 
 _EXTREMES = frozenset({"max", "min"})

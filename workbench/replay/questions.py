@@ -10,13 +10,13 @@ import polars as pl
 
 from workbench.display import card
 from workbench.errors import UsageError
-from workbench.replay.engine import events_of, replay
-from workbench.replay.fold import OnError, fold
-from workbench.replay.function import Fold
-from workbench.replay.materialised import history_of, kept_answer, state_of
-from workbench.replay.results import Counts, FoldResult
-from workbench.replay.shelf import Answer
-from workbench.replay.subject import Source, folded, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.fold.dispatch import events_of, replay
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError, fold
+from workbench.fold.resolve import Source, folded, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.fold.results import Counts, FoldResult
+from workbench.materialised.fold_point import Answer
+from workbench.materialised.histories import history_of, kept_answer, state_of
 from workbench.replay.versions import versions
 from workbench.timeline import Provenance, Timeline
 

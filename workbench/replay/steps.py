@@ -10,15 +10,15 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError
+from workbench.fold.dispatch import events_of
+from workbench.fold.entity_scope import may_be_about
+from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent, columns_of, keyed_events
+from workbench.fold.event_by_event.plan_fold import OnError, stepped
+from workbench.fold.resolve import Source, folded, keyed_by_stream, subject_of
+from workbench.fold.results import frame_of, polars_type
+from workbench.materialised.key_index import narrowed
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, Row, event_in_words, rows_of
-from workbench.replay.engine import events_of
-from workbench.replay.fold import OnError, stepped
-from workbench.replay.function import Fold, RecordedEvent, columns_of, keyed_events
-from workbench.replay.mentions import may_be_about
-from workbench.replay.results import frame_of, polars_type
-from workbench.replay.subject import Source, folded, keyed_by_stream, subject_of
-from workbench.replay.whereabouts import narrowed
 from workbench.timeline import Timeline
 
 _EVENT = {

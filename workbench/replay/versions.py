@@ -9,17 +9,17 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError
+from workbench.fold.dispatch import events_of
+from workbench.fold.event_by_event.function_fold import Fold, Folded, RecordedEvent, columns_of, fold_function, keyed_events
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.event_columns import WITNESSED, with_witness
+from workbench.fold.resolve import Subject
+from workbench.fold.results import HISTORY_PROVENANCE, PROVENANCE, polars_type
+from workbench.materialised.histories import history_of
+from workbench.materialised.snapshots import latest
 from workbench.projection import plan as ir
 from workbench.projection.plan import COLUMNS
 from workbench.projection.rows import ROW, event_in_words, rows_of
-from workbench.replay.engine import events_of
-from workbench.replay.fold import OnError
-from workbench.replay.function import Fold, Folded, RecordedEvent, columns_of, fold_function, keyed_events
-from workbench.replay.materialised import history_of
-from workbench.replay.results import HISTORY_PROVENANCE, PROVENANCE, polars_type
-from workbench.replay.snapshots import latest
-from workbench.replay.subject import Subject
-from workbench.replay.witness import WITNESSED, with_witness
 from workbench.timeline import Timeline
 
 _FOLD_WITNESS = {column: f"_{column}" for column in WITNESSED}

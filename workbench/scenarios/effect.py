@@ -14,12 +14,12 @@ import polars as pl
 from workbench.display import card
 from workbench.errors import UsageError
 from workbench.events import format_time
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.loading import load_projection
+from workbench.fold.resolve import Source
+from workbench.fold.results import PROVENANCE
 from workbench.replay.diff import diff
-from workbench.replay.fold import OnError
-from workbench.replay.loading import load_projection
 from workbench.replay.questions import state
-from workbench.replay.results import PROVENANCE
-from workbench.replay.subject import Source
 from workbench.scenarios.measures import measured
 from workbench.scenarios.scenario import Scenario, Watched
 from workbench.timeline import Timeline, ensure_timelines

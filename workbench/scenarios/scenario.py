@@ -29,7 +29,7 @@ import yaml
 
 import workbench
 from workbench.errors import UsageError
-from workbench.replay.subject import Source
+from workbench.fold.resolve import Source
 from workbench.scenarios.events import where
 from workbench.scenarios.language import Measure
 from workbench.strict_yaml import Document

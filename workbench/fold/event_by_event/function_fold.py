@@ -1,0 +1,376 @@
+"""``Fold``: logic that cannot be declared, as a plain function ``(state, event) -> state``, run in several processes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import polars as pl
+
+from workbench.errors import InvalidProjection, ReplayError, ValueDoesNotFit
+from workbench.fold.results import PROVENANCE, Counts, FoldResult, failures_frame
+from workbench.projection import plan as ir
+from workbench.projection.declaration import checked_categories, checked_key
+from workbench.projection.evaluation import keying, places
+from workbench.projection.expressions import Value
+from workbench.projection.fingerprint import function_fingerprint
+from workbench.projection.payloads import ABSENT, decoder
+from workbench.projection.rows import ROW, Row, event_in_words, rows_of
+from workbench.projection.values import Misfit
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WORTH_A_PROCESS = 500_000
+"""Events below which starting a process and handing it its share take longer than folding them here."""
+_decode = decoder((), whole=True, decimals=False)
+
+
+class RecordedEvent:
+    """An event as a fold's function sees it; payloads are decoded when they are first asked for.
+
+    ``data`` and ``metadata`` are decoded JSON, or None where there is no JSON; of duplicate keys the first counts.
+    """
+
+    __slots__ = ("_data", "_metadata", "_row")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._data: Any = ABSENT
+        self._metadata: Any = ABSENT
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return str(self._row[0])
+
+    @property
+    def category(self) -> str:
+        """The stream's category."""
+        return str(self._row[1])
+
+    @property
+    def type(self) -> str:
+        """The event's type."""
+        return str(self._row[2])
+
+    @property
+    def revision(self) -> int:
+        """The event's number in its stream."""
+        return int(self._row[3])
+
+    @property
+    def position(self) -> int:
+        """The event's commit position."""
+        return int(self._row[4])
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the server recorded the event, in UTC."""
+        return _EPOCH + timedelta(microseconds=self._row[5])
+
+    @property
+    def event_id(self) -> str:
+        """The event's id."""
+        return str(self._row[6])
+
+    @property
+    def data(self) -> Any:
+        """The payload."""
+        if self._data is ABSENT:
+            self._data = None if self._row[7] is None else _decode(self._row[7])
+        return self._data
+
+    @property
+    def metadata(self) -> Any:
+        """The metadata."""
+        if self._metadata is ABSENT:
+            self._metadata = None if self._row[8] is None else _decode(self._row[8])
+        return self._metadata
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The metadata's ``$correlationId``."""
+        return None if self._row[10] is None else str(self._row[10])
+
+    @property
+    def causation_id(self) -> str | None:
+        """The metadata's ``$causationId``."""
+        return None if self._row[11] is None else str(self._row[11])
+
+    def __repr__(self) -> str:
+        return f"<{event_in_words(self._row)}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fold:
+    """Logic that cannot be declared: a function that takes an entity's state and an event, and returns the state after it.
+
+    Parameters
+    ----------
+    function
+        ``(state, event) -> state``. None is the state of an entity that is not there; a function that returns it ends the entity.
+        A dict's keys, or a dataclass's fields, become the columns of the result; any other state becomes the one column ``state``.
+        With several processes it must stand in a module that can be imported.
+    category
+        The category whose events are folded, or several (with ``key=``).
+    key
+        Where an event says which entity it is about; without it, the stream's name behind the category's ``-``.
+    initial
+        The state before an entity's first event, copied for each; or a function without parameters that makes it.
+    version
+        The author's name for what the function does at present. Without one nothing of the fold is kept.
+    """
+
+    function: Callable[[Any, RecordedEvent], Any] = field(kw_only=False)
+    category: str | Sequence[str]
+    key: Value | None = None
+    initial: Any = None
+    version: str | int | None = None
+
+    def __post_init__(self) -> None:
+        given: object = self.function
+        if not callable(given):
+            raise InvalidProjection(f"Fold({given!r}) cannot be: it takes a function (state, event) -> state.")
+        checked_key(self.name, self.key)
+        checked_categories(self.name, self.category, self.key)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories whose events are folded."""
+        return (self.category,) if isinstance(self.category, str) else tuple(self.category)
+
+    def fingerprint(self) -> str | None:
+        """Return a text that changes with the fold's version, category and key; None without a version."""
+        named = function_fingerprint(self.function, self.version)
+        initial = function_fingerprint(self.initial, self.version) if callable(self.initial) else repr(self.initial)
+        return None if named is None else f"Fold({named}, {self.categories!r}, {self.key!r}, {initial})"
+
+    def begin(self) -> Any:
+        """Return the state of an entity before its first event."""
+        return self.initial() if callable(self.initial) else copy.deepcopy(self.initial)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """An entity that is there: its state, and the last event that was applied to it."""
+
+    state: Any
+    position: int
+    revision: int
+    recorded_at: int
+    event_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one process folded; of each entity that is there what ``Folded`` has, since to make one for every event takes a while."""
+
+    entities: dict[str, tuple[Any, int, int, int, int]]
+    counts: Counts
+    failures: list[ValueDoesNotFit]
+    failed_at: list[tuple[int, int]]
+
+
+def fold_function(
+    fold: Fold,
+    events: pl.DataFrame | Iterable[pl.DataFrame],
+    *,
+    initial: Mapping[str, Folded] | None = None,
+    errors: Literal["raise", "collect"] = "raise",
+    workers: int | None = None,
+) -> tuple[FoldResult, dict[str, Folded]]:
+    """Fold events by a function.
+
+    Parameters
+    ----------
+    events
+        Rows with the columns of ``EVENT_SCHEMA``, so ordered that the events of each entity are in log order.
+    initial
+        The entities that an earlier fold over earlier events gave: it goes on from there. They are not changed.
+    errors
+        ``"collect"`` leaves out events at which the function raises an error, and gives them as ``failures``.
+    workers
+        How many processes; by default as many as are worth it. A function that other processes cannot import runs in this one.
+
+    Returns
+    -------
+    tuple
+        The result, its history None; and the entities, from which a later fold can go on.
+
+    Raises
+    ------
+    ReplayError
+        The states cannot be the rows of one frame, or the stream has no key.
+    Exception
+        What the function raised, with a note that names the event.
+    """
+    frame = events if isinstance(events, pl.DataFrame) else pl.concat(list(events))
+    ours = frame.filter(pl.col("category").is_in(fold.categories))
+    keyed, keyless = keyed_events(fold, ours)
+    processes = _processes(fold, keyed.height, workers)
+    held = dict(initial or {})
+    if processes == 1:
+        parts = [_fold_part(fold, keyed, held, collects=errors == "collect")]
+    else:
+        parts = _in_processes(fold, keyed, held, processes, collects=errors == "collect")
+    entities = {key: Folded(*entity) for part in parts for key, entity in part.entities.items()}
+    counts = sum((part.counts for part in parts), Counts(keyless=keyless))
+    failures = [failure for part in parts for failure in part.failures]
+    failed_at = [at for part in parts for at in part.failed_at]
+    return FoldResult(_state(fold, entities), None, counts, failures_frame(failures, failed_at)), entities
+
+
+def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return the events that have a key, with it as the column ``_key``, and the number of those that have none."""
+    value = fold.key.value if fold.key is not None else None
+    if value is None:
+        key = pl.col("stream").str.slice(pl.col("category").str.len_chars() + 1)
+        keyed = events.with_columns(_key=key)
+        without = keyed.filter(pl.col("_key") == "").head(1)
+        if without.height:
+            raise ReplayError(f"{fold.name}: stream {without['stream'][0]!r} has nothing behind its category and '-': declare key=.")
+        return keyed, 0
+    steps = [step for path in places(value) for step in path.steps if isinstance(step, str)]
+    decode = decoder(steps, whole=not steps, decimals=False)
+    find = keying(value)
+    data, metadata = (isinstance(value, ir.Path) and value.root == root for root in ("data", "metadata"))
+    keys = []
+    for row in rows_of(events):
+        try:
+            keys.append(find(row, decode(row[7]) if data else ABSENT, decode(row[8]) if metadata else ABSENT))
+        except RecursionError as error:
+            raise ReplayError(f"{fold.name}: the key cannot be read, as it is nested too deeply; in {event_in_words(row)}.") from error
+        except Misfit as error:
+            raise ReplayError(f"{fold.name}: no key can be read, as {error.reason}; in {event_in_words(row)}.") from error
+    keyed = events.with_columns(pl.Series("_key", keys, dtype=pl.String))
+    kept = keyed.filter(pl.col("_key").is_not_null())
+    return kept, keyed.height - kept.height
+
+
+def _fold_part(fold: Fold, events: pl.DataFrame, held: Mapping[str, Folded], *, collects: bool) -> _Part:
+    """Fold events that have keys, one after the other."""
+    # The function may change a state in place; whose state was handed in, and what an event that fails left, must not be changed.
+    there = {key: (copy.deepcopy(one.state), one.position, one.revision, one.recorded_at, one.event_count) for key, one in held.items()}
+    applied = orphans = 0
+    failures: list[ValueDoesNotFit] = []
+    failed_at: list[tuple[int, int]] = []
+    for key, row in zip(events["_key"].to_list(), rows_of(events), strict=True):
+        before = there.get(key)
+        state = fold.begin() if before is None else copy.deepcopy(before[0]) if collects else before[0]
+        try:
+            after = fold.function(state, RecordedEvent(row))
+        except Exception as error:
+            if not collects:
+                error.add_note(f"in {event_in_words(row)}")
+                raise
+            failures.append(_failure(row, fold, error))
+            failed_at.append((row[ROW.index("position")], row[ROW.index("prepare_position")]))
+            continue
+        if after is None:
+            orphans += before is None
+            applied += before is not None
+            there.pop(key, None)
+            continue
+        applied += 1
+        there[key] = (after, row[4], row[3], row[5], 1 if before is None else before[4] + 1)
+    return _Part(there, Counts(applied=applied, orphans=orphans, failed=len(failures)), failures, failed_at)
+
+
+def _in_processes(fold: Fold, keyed: pl.DataFrame, held: dict[str, Folded], processes: int, *, collects: bool) -> list[_Part]:
+    """Fold in several processes, each with a share of the entities."""
+    keys = pl.Series("_key", list(held), dtype=pl.String).to_frame().select(_share(processes)).to_series()
+    shares: list[dict[str, Folded]] = [{} for _ in range(processes)]
+    for share, (key, entity) in zip(keys.to_list(), held.items(), strict=True):
+        shares[share][key] = entity
+    # Events go by a file, which each process maps into memory: pickled through a pipe they take longer than the fold. Spawned, since
+    # after deltalake was used a forked process panics; and all at once, so that they start while the file is written.
+    with TemporaryDirectory() as folder, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for _ in range(processes):
+            pool.submit(_start)
+        file = Path(folder) / "events.arrow"
+        keyed.select(*ROW, "_key").write_ipc(file)
+        futures = [
+            pool.submit(_fold_share, fold, file, share, processes, entities, collects=collects) for share, entities in enumerate(shares)
+        ]
+        return [future.result() for future in futures]
+
+
+def _start() -> None:
+    """Do nothing, in a process that has started and loaded this module."""
+
+
+def _fold_share(fold: Fold, file: Path, share: int, processes: int, held: dict[str, Folded], *, collects: bool) -> _Part:
+    return _fold_part(fold, pl.scan_ipc(file, glob=False).filter(_share(processes) == share).collect(), held, collects=collects)
+
+
+def _share(processes: int) -> pl.Expr:
+    """Which process has the entity of a key."""
+    return pl.col("_key").hash(seed=0) % processes
+
+
+def _processes(fold: Fold, events: int, workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise InvalidProjection(f"workers={workers} cannot be: at least one process folds.")
+    wanted = workers if workers is not None else min(os.cpu_count() or 1, max(1, events // _WORTH_A_PROCESS))
+    if wanted == 1 or getattr(fold.function, "__module__", None) in (None, "__main__"):
+        return 1
+    try:
+        pickle.dumps(fold)
+    except (pickle.PicklingError, AttributeError, TypeError):  # a lambda, a function inside a function
+        return 1
+    return wanted
+
+
+def _state(fold: Fold, entities: dict[str, Folded]) -> pl.DataFrame:
+    rows = []
+    for key, entity in sorted(entities.items()):
+        columns = columns_of(entity.state)
+        taken = {"key", *PROVENANCE} & columns.keys()
+        if taken:
+            raise ReplayError(f"{fold.name}: a state names {', '.join(sorted(taken))}, which every result has: choose another name.")
+        provenance = (entity.position, entity.revision, entity.recorded_at, entity.event_count)
+        rows.append({"key": key, **columns, **dict(zip(PROVENANCE, provenance, strict=True))})
+    try:
+        frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"key": pl.String})
+    except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
+        raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+    if not rows:
+        return pl.DataFrame(schema={"key": pl.String, **PROVENANCE})
+    named = [name for name in frame.columns if name not in PROVENANCE]
+    return frame.select(*named, *(pl.col(name).cast(dtype) for name, dtype in PROVENANCE.items()))
+
+
+def columns_of(state: Any) -> dict[str, Any]:
+    if isinstance(state, dict):
+        return {str(name): value for name, value in state.items()}
+    if dataclasses.is_dataclass(state) and not isinstance(state, type):
+        return {one.name: getattr(state, one.name) for one in dataclasses.fields(state)}
+    return {"state": state}
+
+
+def _failure(row: Row, fold: Fold, error: Exception) -> ValueDoesNotFit:
+    stream, _, event_type, revision, position, _, event_id, *_ = row
+    return ValueDoesNotFit(
+        f"{type(error).__name__}: {error}",
+        stream=stream,
+        revision=revision,
+        position=position,
+        type=event_type,
+        event_id=event_id,
+        field="state",
+        value=f"{fold.name}(...)",
+    )

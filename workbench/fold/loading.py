@@ -1,0 +1,166 @@
+"""Projections by name: ``user.py:User``, ``shop.projections:User``, or the bare name of a category."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from workbench.errors import InvalidProjection, UsageError
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.resolve import Source
+from workbench.projection.declaration import Projection
+
+_OURS = "__workbench_projections__"
+"""Marks modules that were loaded here: such a one may be loaded again, from this file or another of its name."""
+
+
+def load_projection(text: str) -> Source:
+    """Return what a text names: ``FILE.py:NAME``, ``MODULE:NAME``, or a category. Runs the file or module that it names.
+
+    A file is run anew each time, unless the program has imported it as a module: that one is taken as it is, so that its classes stay the
+    same; reload it after an edit. Files and modules find what stands beside them: the file's directory, or the current one, is put
+    into Python's path.
+
+    Raises
+    ------
+    InvalidProjection
+        There is no such file or module, it fails, or it has no projection or fold of that name.
+    """
+    place, colon, name = text.rpartition(":")
+    if not colon:
+        if text.endswith(".py"):
+            module = _from_file(Path(text))
+            raise InvalidProjection(f"{text} alone does not say which projection: write {text}:NAME; it has {_known(module)}.")
+        if not text:
+            raise InvalidProjection("An empty name is no projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
+        return text
+    if not place or not name:
+        raise InvalidProjection(f"{text!r} is no projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
+    module = _from_file(Path(place)) if place.endswith(".py") or "/" in place or "\\" in place else _from_module(place)
+    found = vars(module).get(name)
+    if isinstance(found, Fold) or (isinstance(found, type) and issubclass(found, Projection) and found is not Projection):
+        return found
+    what = f"has no {name}" if found is None else f"has {name}, but it is no projection"
+    raise InvalidProjection(f"{place} {what}; it has {_known(module)}.")
+
+
+def load_object(text: str, *, what: str) -> object:
+    """Return whatever a text names, ``FILE.py:NAME`` or ``MODULE:NAME``; runs the file or module as ``load_projection`` does.
+
+    Parameters
+    ----------
+    what
+        What is wanted, for messages.
+
+    Raises
+    ------
+    UsageError
+        There is no such file, module or name.
+    InvalidProjection
+        The file or module fails.
+    """
+    place, colon, name = text.rpartition(":")
+    if not (colon and place and name):
+        raise UsageError(f"{text!r} names no {what}: write FILE.py:NAME or MODULE:NAME.")
+    is_file = place.endswith(".py") or "/" in place or "\\" in place
+    if is_file and not Path(place).is_file():
+        raise UsageError(f"There is no file {place} with a {what}: write FILE.py:NAME or MODULE:NAME.")
+    module = _from_file(Path(place)) if is_file else _from_module(place)
+    if name not in vars(module):
+        raise UsageError(f"{place} has no {name}; name the {what} that stands there.")
+    found: object = vars(module)[name]
+    return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InvalidProjection(f"There is no file {path}: --projection takes FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
+    path, name = path.resolve(), path.stem
+    imported = sys.modules.get(name)
+    if imported is not None and not hasattr(imported, _OURS) and _is_of(imported, path):
+        return imported
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not name.isidentifier() or spec is None or _is_taken(name):
+        # Under its own name the processes that share the work of a fold could not find it.
+        raise InvalidProjection(f"{path} has the name of another module, or one that no module can have: rename it.")
+    _reach(path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    vars(module)[_OURS] = True
+    try:
+        # Not by the spec's loader, which may take a cached copy for a file that was edited within the second.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102  # the user named it to be run
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, SyntaxError):
+            raise InvalidProjection(f"{error.filename}, line {error.lineno}: {error.msg}.") from error
+        if isinstance(error, Exception):
+            raise _failed(error, str(path)) from error
+        raise
+    return module
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    """Whether a module was imported from a file."""
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(file).resolve() == path
+
+
+def _is_taken(name: str) -> bool:
+    """Whether a module of this name belongs to Python, to an installed package, or to the program that runs."""
+    if name in sys.modules:
+        return not hasattr(sys.modules[name], _OURS)
+    found = PathFinder.find_spec(name)
+    origin = Path(found.origin) if found is not None and found.origin is not None else None
+    return name in sys.stdlib_module_names or (origin is not None and not {"site-packages", "dist-packages"}.isdisjoint(origin.parts))
+
+
+def _reach(path: Path) -> None:
+    """Let a file be imported by its name, and what stands beside it."""
+    importlib.invalidate_caches()
+    found = PathFinder.find_spec(path.stem)
+    if found is not None and found.origin == str(path):
+        return
+    if str(path.parent) in sys.path:
+        sys.path.remove(str(path.parent))
+    before = str(Path(found.origin).parent) if found is not None and found.origin is not None else None
+    sys.path.insert(sys.path.index(before) if before in sys.path else len(sys.path), str(path.parent))
+
+
+def _from_module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except SyntaxError as error:
+        raise InvalidProjection(f"{error.filename}, line {error.lineno}: {error.msg}.") from error
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise InvalidProjection(
+                f"There is no module {error.name}: --projection takes FILE.py:CLASS, MODULE:CLASS, or the name of a category."
+            ) from error
+        raise _failed(error, name) from error
+    except Exception as error:
+        raise _failed(error, name) from error
+
+
+def _failed(error: Exception, shown: str) -> InvalidProjection:
+    """Say where a user's file failed: at the innermost of its lines that is not in a library."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in frames if Path(frame.filename).stem == Path(shown).stem or frame.filename.endswith(shown.replace(".", "/"))]
+    last = (own or [frame for frame in frames if "workbench" not in Path(frame.filename).parts] or frames)[-1]
+    what = str(error) if isinstance(error, InvalidProjection) else f"{type(error).__name__}: {error}."
+    return InvalidProjection(f"{last.filename}, line {last.lineno}: {what}")
+
+
+def _known(module: ModuleType) -> str:
+    found = sorted(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, Fold) or (isinstance(value, type) and issubclass(value, Projection) and value is not Projection)
+    )
+    return ", ".join(found) or "none"

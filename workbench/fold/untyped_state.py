@@ -1,0 +1,63 @@
+"""No declaration at all: the payloads of a category, merged.
+
+For each stream of the category, every event's payload that is a JSON object lays its top-level keys over what was there: the last one to
+have a key wins, a key that is absent changes nothing, and null makes it null. Every event counts, and none ends an entity. The columns
+are all the keys that the lake holds in this category, whatever the cutoff, so that states at different times have the same ones, sorted
+by name. A column is text, integer, float or boolean if all its values are, and canonical JSON text otherwise; a float column's integers
+are those that a double holds exactly. A key that is also the name of a column of every result, such as ``revision``, becomes
+``data.revision``. The name of a column cannot hold U+0000, so a key has it written out there, as ``\\u0000``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.errors import UsageError
+from workbench.fold.results import HISTORY_PROVENANCE, PROVENANCE
+from workbench.payloads.profile import Found, top_level
+from workbench.projection.plan import Branch, Field, HandledType, Handler, Operation, Path, Plan
+from workbench.timeline import Timeline
+
+_TAKEN = frozenset({"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE})
+
+
+def merging_plan(category: str, *timelines: Timeline) -> Plan:
+    """Return the plan that merges the payloads of a category, of all that several histories hold: a what-if may have keys of its own.
+
+    Raises
+    ------
+    UsageError
+        None of them has such a category.
+    """
+    keys: dict[str, Found] = {}
+    types: dict[str, set[str]] = {}
+    for found in _found(category, timelines):
+        for type_, seen in found.items():
+            types.setdefault(type_, set()).update(seen)
+            for name, one in seen.items():
+                keys[name] = keys[name] + one if name in keys else one
+    names: dict[str, str] = {}
+    for key in sorted(keys):
+        name = key.replace("\0", "\\u0000")
+        while name in _TAKEN or (name != key and name in keys):
+            name = f"data.{name}"
+        names[key] = name
+    fields = tuple(Field(names[key], keys[key].scalar()) for key in sorted(keys))
+    handled = []
+    for type_, its in sorted(types.items()):
+        operations = tuple(Operation("set", names[key], Path("data", (key,))) for key in sorted(its))
+        handled.append(HandledType(type_, (Branch(None, type_, None, (Handler(None, operations, creates=True),)),)))
+    return Plan(category, (category,), fields, tuple(handled), creates=True)
+
+
+def _found(category: str, timelines: Sequence[Timeline]) -> list[dict[str, dict[str, Found]]]:
+    """Look through what each history holds of a category, which one of them at least must have."""
+    found, missing = [], None
+    for timeline in timelines:
+        try:
+            found.append(top_level(category, timeline))
+        except UsageError as error:
+            missing = error
+    if missing is not None and not found:
+        raise missing
+    return found

@@ -1,0 +1,192 @@
+"""A plan's values and conditions, evaluated for many events of one type at once."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from workbench.fold.vectorised.texts import DECODE, Mask, doubles, instants, integers, mapped, mask, quoted, unquoted
+from workbench.projection import plan as ir
+from workbench.projection.evaluation import part
+from workbench.projection.fields import microseconds_of
+from workbench.projection.payloads import ABSENT
+from workbench.projection.values import Number, converted
+from workbench.timeline.extraction import Root
+
+Rows = npt.NDArray[np.int64]
+
+_COMPARE: dict[ir.Comparator, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The extracted lists of one root: all their elements, and where each row's begin; rows without a list have none."""
+
+    elements: pl.Series
+    starts: npt.NDArray[np.int64]
+    there: Mask
+    escapes: bool
+    """Whether there is any escape in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a condition is, event by event, by Kleene's logic: true, false, or neither."""
+
+    true: Mask
+    false: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Some events of one type, by their rows in a chunk."""
+
+    rows: Rows
+    slots: Mapping[ir.Path, tuple[Root, int]]
+    lists: Mapping[Root, Lists]
+    columns: Mapping[str, pl.Series]
+
+    def at(self, rows: Rows) -> Scope:
+        """Return the same for other events of the type."""
+        return Scope(rows, self.slots, self.lists, self.columns)
+
+    def column(self, name: str) -> pl.Series:
+        """Return one of the events' own columns."""
+        return self.columns[name].gather(self.rows)
+
+    def texts(self, value: ir.Value) -> pl.Series:
+        """Return a value as JSON text."""
+        match value:
+            case ir.Path():
+                return self._path(value)
+            case ir.Column(name):
+                column = self.column(name)
+                return quoted(column) if column.dtype == pl.String else column.cast(pl.String)
+            case ir.Constant(constant) | ir.Scalar(constant):
+                return self._repeated(json.dumps(constant, ensure_ascii=False))
+            case ir.Absent():
+                return self._repeated(None)
+            case ir.Choice(alternatives, otherwise):
+                chosen = self.texts(otherwise)
+                for condition, then in reversed(alternatives):
+                    holds = pl.Series(self.answer(condition).true)
+                    chosen = self.texts(then).zip_with(holds, chosen)
+                return chosen
+            case ir.Converted(inner, to):
+                return mapped(self.texts(inner), lambda text: _written(converted(_outline(text), to), text))
+            case ir.Part(inner, separator, index, count):
+                return mapped(self.texts(inner), lambda text: _written(part(_outline(text), separator, index, count), text))
+
+    def escapes(self, value: ir.Value) -> bool:
+        """Whether there may be escapes in a value's JSON text."""
+        return not isinstance(value, ir.Path) or self.lists[value.root].escapes
+
+    def answer(self, condition: ir.Condition) -> Answer:
+        """Decide a condition."""
+        match condition:
+            case ir.Comparison(value, comparator, constant):
+                return self._comparison(value, comparator, constant)
+            case ir.IsIn(value, constants):
+                return self._any([self._comparison(value, "==", constant) for constant in constants])
+            case ir.IsNull(value):
+                true = np.zeros(len(self.rows), dtype=np.bool_) if isinstance(value, ir.Column) else mask(self.texts(value) == "null")
+                return Answer(true, ~true)
+            case ir.Exists(value):
+                there = self.column(value.name) if isinstance(value, ir.Column) else self.texts(value)
+                true = there.is_not_null().to_numpy()
+                return Answer(true, ~true)
+            case ir.AllOf(conditions):
+                answers = [self.answer(one) for one in conditions]
+                return Answer(
+                    np.logical_and.reduce([one.true for one in answers], axis=0),
+                    np.logical_or.reduce([one.false for one in answers], axis=0),
+                )
+            case ir.AnyOf(conditions):
+                return self._any([self.answer(one) for one in conditions])
+            case ir.Not(inner):
+                answer = self.answer(inner)
+                return Answer(answer.false, answer.true)
+            case ir.Holds(inner):
+                true = self.answer(inner).true
+                return Answer(true, ~true)
+
+    def _path(self, path: ir.Path) -> pl.Series:
+        root, slot = self.slots[path]
+        lists = self.lists[root]
+        there = lists.there[self.rows]
+        if there.all():
+            return lists.elements.gather(lists.starts[self.rows] + slot)
+        found = pa.array(lists.starts[self.rows] + slot, mask=~there)
+        return lists.elements.gather(pl.Series(found))
+
+    def _repeated(self, text: str | None) -> pl.Series:
+        return pl.repeat(text, len(self.rows), dtype=pl.String, eager=True)
+
+    def _any(self, answers: list[Answer]) -> Answer:
+        return Answer(
+            np.logical_or.reduce([one.true for one in answers], axis=0),
+            np.logical_and.reduce([one.false for one in answers], axis=0),
+        )
+
+    def _comparison(self, value: ir.Value, comparator: ir.Comparator, constant: ir.Comparand) -> Answer:
+        compare = _COMPARE[comparator]
+        if isinstance(value, ir.Column):
+            column = self.column(value.name)
+            there = column.is_not_null().to_numpy()
+            if isinstance(constant, float):
+                held = mask(compare(column.cast(pl.Float64), constant))
+            else:
+                held = mask(compare(column, microseconds_of(constant) if isinstance(constant, datetime) else constant))
+            return Answer(there & held, there & ~held)
+        texts = self.texts(value)
+        if isinstance(constant, bool):
+            true, false = mask(texts == "true"), mask(texts == "false")
+            held = compare(true, constant)
+            return Answer((true | false) & held, (true | false) & ~held)
+        if isinstance(constant, str):
+            strings = mask(texts.str.starts_with('"'))
+            held = mask(compare(unquoted(texts, escapes=self.escapes(value)), constant))
+            return Answer(strings & held, strings & ~held)
+        if isinstance(constant, datetime):
+            moments, known = instants(texts)
+            held = compare(moments, microseconds_of(constant))
+            return Answer(known & held, known & ~held)
+        numbers, known = doubles(texts)
+        held = compare(numbers, float(constant))
+        if isinstance(constant, int):
+            whole, exact = integers(texts)
+            held = np.where(exact, compare(whole, constant), held)
+            # A whole number outside of int64 is never equal to one inside, as which its double may look.
+            beyond = known & ~exact & (np.abs(numbers) >= 2.0**63) & ~mask(texts.str.contains(r"[.eE]"))
+            held = np.where(beyond, compare(np.where(numbers > 0, np.inf, -np.inf), float(constant)), held)
+        return Answer(known & held, known & ~held)
+
+
+def _outline(text: str) -> Any:
+    """Return the value of JSON text; of an array or object, however deep, an empty one."""
+    return [] if text[0] == "[" else {} if text[0] == "{" else DECODE(text)
+
+
+def _written(value: Any, text: str) -> str | None:
+    """Return what a text became as JSON text; null if it is absent, and the text itself if nothing became of it."""
+    if value is ABSENT:
+        return None
+    if isinstance(value, Number):
+        return value.text
+    return text if isinstance(value, (list, dict, float)) else json.dumps(value, ensure_ascii=False)

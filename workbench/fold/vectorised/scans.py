@@ -1,0 +1,45 @@
+"""Segmented scans: sums and extremes within segments of an array, in order, bit for bit as one after the other gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.fold.vectorised.texts import Mask, Numbers
+
+_LONG = 64
+"""Segments up to this long are scanned side by side, longer ones one by one."""
+
+
+def running(ufunc: np.ufunc, values: Numbers, first: Mask) -> Numbers:
+    """Return the running result of an operation within each segment.
+
+    Sums of whole numbers wrap around: the caller sees to it that none leaves int64.
+    """
+    if not len(values):
+        return values
+    starts = np.flatnonzero(first)
+    if ufunc is np.add and values.dtype == np.int64:
+        sums = np.cumsum(values)
+        lengths = np.diff(np.append(starts, len(values)))
+        totals: Numbers = sums - np.repeat(sums[starts] - values[starts], lengths)
+        return totals
+    result = values.copy()
+    lengths = np.diff(np.append(starts, len(values)))
+    for start, length in zip(starts[lengths > _LONG], lengths[lengths > _LONG], strict=True):
+        ufunc.accumulate(values[start : start + length], out=result[start : start + length])
+    short = lengths <= _LONG
+    starts, lengths = starts[short], lengths[short]
+    step = 1
+    while len(starts := starts[keep := lengths > step]):
+        lengths = lengths[keep]
+        at = starts + step
+        result[at] = ufunc(result[at - 1], values[at])
+        step += 1
+    return result
+
+
+def last_before(marks: Mask) -> npt.NDArray[np.int64]:
+    """Return for each element the index of the last marked one at or before it; -1 where there is none."""
+    at = np.flatnonzero(marks)
+    return np.repeat(np.append(-1, at), np.diff(at, prepend=0, append=len(marks)))

@@ -1,0 +1,441 @@
+"""Materialised histories of projections and snapshots of folds: kept in the lake, used without being asked for, removable.
+
+``materialise`` makes them, and nothing else does; ``state``, ``rebuild``, ``history``, ``first`` and ``diff`` then read them, fold only
+what came after, and bring them up to date when that has become much. The state of a fold goes on from its last snapshot before the end, its
+history from the last one before ``after``. They stand for one lake, one meaning of a projection with its upcasters, and one version of the
+engines; whatever else is asked is replayed, as if they were not there. Answers are the same bit for bit.
+
+Indexes of keys (``workbench.materialised.key_index``), which questions for one entity make by themselves, are kept beside them; they are
+listed and removed here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.display import card, in_bytes
+from workbench.errors import LakeError, UsageError
+from workbench.events import Cutoff
+from workbench.fold import vectorised
+from workbench.fold.dispatch import replay
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.event_columns import with_witness
+from workbench.fold.resolve import Source, Subject, folded_from_the_start, subject_of
+from workbench.fold.results import history_schema, state_of_versions
+from workbench.lake.lake import Lake
+from workbench.lake.reading.snapshot import Snapshot
+from workbench.materialised.fold_point import Answer, Shelf, is_plain, may_be_kept
+from workbench.materialised.key_index import shelf_of
+from workbench.materialised.snapshots import continued, kept_snapshot
+from workbench.materialised.stored_file import Kind, Manifest, Materials, Moment, Part, Unusable
+from workbench.projection.fields import storable
+from workbench.projection.plan import Plan
+from workbench.timeline import Timeline
+
+_ROWS: dict[Kind, str] = {"history": "Versions", "snapshots": "States", "keys": "Keys and streams"}
+_SMALL = 250_000
+"""Versions below which a file is written anew, together with those that came after, so that there are never many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """Something that is kept in a lake.
+
+    Attributes
+    ----------
+    name
+        Of the projection or fold.
+    kind
+        ``"history"``: every version of every entity; ``"snapshots"``: the states of a fold at some moments; ``"keys"``: an index of the
+        streams in which events with a key stand, which the first question for one entity makes where it saves looking through many.
+    positions
+        Up to which events of the log: one position of a history or an index, of snapshots each.
+    rows, bytes
+        Versions, states, or keys with a stream each, and what they take on the disk.
+    """
+
+    name: str
+    kind: Kind
+    positions: tuple[int, ...]
+    rows: int
+    bytes: int
+    made_at: datetime
+    folder: str
+    _materials: Materials = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        values = {
+            _ROWS[self.kind]: self.rows,
+            "Position": str(self.positions[-1]) if self.positions else None,
+            "On disk": in_bytes(self.bytes),
+            "Made (UTC)": self.made_at,
+        }
+        return card(f"Materialised {self.kind}", values, place=self.name)._repr_html_()
+
+    def remove(self) -> None:
+        """Delete it. Who is reading it falls back to a replay."""
+        with self._materials.writing(wait=True):
+            self._materials.remove(self.folder)
+
+
+def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = "raise") -> Materialised:
+    """Keep the whole history of a projection, or a snapshot of a fold, in the lake.
+
+    From then on questions about the same projection read it. One that is there already is brought up to date, and made anew where it was
+    damaged. Waits for another process that is writing.
+
+    Parameters
+    ----------
+    lake
+        A lake, or its timeline up to some moment. A snapshot of a fold at such a moment stays; the one at the end of the log gives way to
+        that at a later end.
+    errors
+        ``"collect"`` keeps what is there without the events with a value that does not fit; a question that does not say the same, and
+        looks at such an event, is then replayed.
+
+    Raises
+    ------
+    UsageError
+        The timeline is a part of the history, or lies in an object store; or a Python function without ``version=`` takes part.
+    LakeError
+        There is no right or no room to write.
+    ValueDoesNotFit, UsageError
+        As ``rebuild`` does.
+    """
+    timeline = lake.timeline if isinstance(lake, Lake) else lake
+    subject = subject_of(projection, timeline)
+    whole = folded_from_the_start(timeline, subject, question="materialise")
+    shelf = Shelf.of(subject, whole)
+    if shelf is None:
+        where = f"{whole.log.path}, an object store" if is_plain(whole) else f"a part of the history ({whole})"
+        raise UsageError(f"materialise() keeps whole histories in a lake on this machine's file system, and this is {where}.")
+    if shelf.key is None:
+        raise UsageError(f"{subject.name} has a Python function, whose meaning nobody can tell: name it with version= to materialise it.")
+    if whole.position is None:
+        raise UsageError(f"There is nothing to materialise: the lake {whole.log.path} holds no events up to there.")
+    with shelf.materials.writing(wait=True):
+        if isinstance(subject, Fold):
+            manifest = kept_snapshot(shelf, subject, whole, errors=errors)
+        else:
+            manifest = _kept_history(shelf, subject, whole, errors=errors, checks=True)
+    return _described(manifest, shelf.materials)
+
+
+def materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
+    """Return what is kept in a lake, or of one projection, by name; each can be removed.
+
+    An index of keys bears the name of the projection that made it, and belongs to all that find their keys in the same way.
+    """
+    timeline = lake.timeline if isinstance(lake, Lake) else lake
+    snapshot = timeline.log
+    materials = Materials.of(snapshot) if isinstance(snapshot, Snapshot) else None
+    if materials is None:
+        return []
+    found = materials.all()
+    if projection is not None:
+        subject = subject_of(projection, timeline)
+        plain = Timeline(log=timeline.log)
+        shelves = [Shelf.of(subject, plain), None if isinstance(subject, Fold) else shelf_of(subject, plain)]
+        found = [one for one in found if one.key in {shelf.key for shelf in shelves if shelf is not None}]
+    return [_described(one, materials) for one in found]
+
+
+def state_of(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
+    """Return the state at the end of a timeline, as ``subject.folded`` gives it: from what is kept, or by a replay."""
+    found = kept_answer(subject, timeline, key=key, errors=errors)
+    return replay(subject, timeline, key=key, errors=errors, counted=False).state if found is None else found.state
+
+
+def history_of(
+    plan: Plan, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+) -> pl.DataFrame:
+    """Return every version up to the end of a timeline in the same way; what had ended by the position ``since`` may be left out."""
+    found = kept_versions(plan, timeline, key=key, since=since, errors=errors)
+    if found is None:
+        found = replay(plan, timeline, key=key, history=True, errors=errors, counted=False).history
+        assert found is not None
+    return found
+
+
+def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Answer | None:
+    """Return the state at the end of a timeline from what is kept; None if nothing is that could answer.
+
+    With it comes what became of the events, if that is kept: for all entities, at the moment up to which they are kept and after it. Of a
+    what-if, what lies before the first event that edits touch is read, and the rest is folded; nothing of it is kept.
+    """
+    if timeline.edits:
+        return _forked(subject, timeline, key=key, errors=errors)
+    if isinstance(subject, Fold):
+        return continued(subject, timeline, key=key, errors=errors)
+    with suppress(Unusable):
+        found = _History.of(subject, timeline, key=key, errors=errors)
+        return None if found is None else found.answer(key)
+    return None
+
+
+def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> Answer | None:
+    plain = replace(timeline, edits=())
+    if not _is_kept(subject, plain):  # before it is worked out what the edits touch
+        return None
+    touched = timeline.log.first_touched(timeline)
+    if touched is None:  # no edit is about an event of this timeline
+        return kept_answer(subject, plain, key=key, errors=errors)
+    last = touched - 1
+    before = replace(plain, cutoff=Cutoff(position=max(last, 0)), last=last)
+    if isinstance(subject, Fold):
+        return continued(subject, timeline, upto=last, key=key, errors=errors)
+    found = kept_answer(subject, before, key=key, errors=errors) if last >= 0 else None
+    if found is None:
+        return None
+    result = replay(subject, replace(timeline, beyond=last), key=key, initial=found.state, errors=errors)
+    counts = None if found.counts is None else found.counts + result.counts
+    failures = None if found.failures is None else pl.concat([found.failures, result.failures])
+    return Answer(result.state, counts, failures)
+
+
+def _is_kept(subject: Subject, timeline: Timeline) -> bool:
+    """Whether anything is kept of a subject."""
+    if not may_be_kept(timeline):
+        return False
+    shelves = [Shelf.of(subject, timeline), None if isinstance(subject, Fold) else Shelf.of(subject, timeline, traced=True)]
+    return any(shelf is not None and shelf.find() is not None for shelf in shelves)
+
+
+def kept_versions(
+    plan: Plan, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+) -> pl.DataFrame | None:
+    """Return every version from what is kept, as a replay's ``history``; None if nothing is that could answer.
+
+    Parameters
+    ----------
+    since
+        What had ended by this position is left out.
+    """
+    with suppress(Unusable):
+        found = _History.of(plan, timeline, key=key, errors=errors)
+        return None if found is None else found.versions(key, since=-1 if since is None else since)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """A history that is kept, and what is asked of it: versions of ``plan`` up to ``end``, the last event of a timeline's cut."""
+
+    shelf: Shelf
+    manifest: Manifest
+    plan: Plan
+    traced: Plan
+    timeline: Timeline
+    end: int
+    errors: OnError
+
+    @classmethod
+    def of(cls, plan: Plan, timeline: Timeline, *, key: str | None, errors: OnError) -> _History | None:
+        snapshot, end = timeline.log, timeline.position
+        if end is None or not isinstance(snapshot, Snapshot) or not may_be_kept(timeline):
+            return None
+        # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without witness.
+        for traced, is_traced in ((with_witness(plan)[0], False), (plan, True)):
+            shelf = Shelf.of(plan, timeline, traced=is_traced)
+            manifest = None if shelf is None else shelf.find()
+            if shelf is None or manifest is None:
+                continue
+            last = snapshot.last_position()
+            assert last is not None
+            [moment] = manifest.moments
+            if end == last > moment.position and key is None and shelf.is_far_behind(moment):
+                # Without the right, the room or the quiet to write, what is new is folded for this question only.
+                with suppress(LakeError, OSError), shelf.materials.writing(wait=False):
+                    manifest = _kept_history(shelf, plan, timeline, errors=errors, traced=traced)
+            if end == last < manifest.moments[0].position:
+                return None  # whether this older view of the lake ends inside a transaction cannot be told
+            found = cls(shelf, manifest, plan, traced, timeline, end, errors)
+            return None if found._fails else found
+        return None
+
+    @property
+    def _fails(self) -> bool:
+        """Whether the question is to stop at an event that was left out."""
+        failure = self._moment.first_failure
+        return self.errors == "raise" and failure is not None and failure <= self.end
+
+    @property
+    def _moment(self) -> Moment:
+        return self.manifest.moments[0]
+
+    @property
+    def _tail(self) -> Timeline | None:
+        """What came after, if the question goes that far."""
+        return replace(self.timeline, beyond=self._moment.position) if self.end > self._moment.position else None
+
+    def answer(self, key: str | None) -> Answer:
+        now = min(self.end, self._moment.position)
+        parts = [one for one in self._about(key) if one.first_from <= now and (one.last_to is None or one.last_to > now)]
+        ends = pc.field("valid_to_position")
+        where = (pc.field("valid_from_position") <= now) & (ends.is_null() | (ends > now))
+        own = ("key", *(one.name for one in self.plan.fields), "revision", "event_count", "valid_from_position", "valid_from")
+        state, result = state_of_versions(self._read(parts, key, where, columns=own), self.plan), None
+        if self._tail is not None:
+            result = replay(self.plan, self._tail, key=key, initial=state, errors=self.errors)
+            state = result.state
+        return self.shelf.answer(self._moment, result, state=state, end=self.end, key=key)
+
+    def versions(self, key: str | None, *, since: int) -> pl.DataFrame:
+        parts = [one for one in self._about(key) if one.first_from <= self.end and (one.last_to is None or one.last_to > since)]
+        ends = pc.field("valid_to_position")
+        where = None if since < 0 else ends.is_null() | (ends > since)
+        if self._tail is None:
+            begun = pc.field("valid_from_position") <= self.end
+            rows = self._read(parts, key, begun if where is None else begun & where)
+            later = pl.col("valid_to_position") > self.end
+            found = rows.with_columns(pl.when(~later).then(pl.col(name)).alias(name) for name in ("valid_to_position", "valid_to"))
+        else:
+            ended = self._read([one for one in parts if not one.is_open], key, where)
+            going_on = self._read([one for one in parts if one.is_open], key, None)
+            rest = replay(self.traced, self._tail, key=key, initial=going_on, history=True, errors=self.errors).history
+            assert rest is not None
+            found = pl.concat([ended, rest])
+        ordered = found.sort("key", "valid_from_position", self.traced.fields[-1].name)
+        return ordered.select(history_schema(self.plan).names())
+
+    def _about(self, key: str | None) -> list[Part]:
+        parts = self._moment.parts
+        return [one for one in parts if key is None or (storable(key) and one.least_key <= key <= one.greatest_key)]
+
+    def _read(
+        self, parts: list[Part], key: str | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
+    ) -> pl.DataFrame:
+        schema = history_schema(self.traced)
+        if key is not None and parts:
+            mine = pc.field("key") == pa.scalar(key, pa.large_string())
+            where = mine if where is None else mine & where
+        return self.shelf.materials.read_rows(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
+
+
+def _kept_history(
+    shelf: Shelf, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
+) -> Manifest:
+    """Write the history up to the end of a timeline, or what of it is not there yet; needs the right to write."""
+    assert shelf.key is not None
+    assert timeline.position is not None
+    traced = with_witness(plan)[0] if traced is None else traced
+    manifest = shelf.find()
+    if manifest is not None:
+        try:
+            if checks:
+                shelf.materials.check(shelf.key, manifest.files)
+            [moment] = manifest.moments
+            if errors == "collect" or moment.first_failure is None:
+                if moment.position >= timeline.position:
+                    return manifest
+                return _written(shelf, traced, timeline, before=moment, name=plan.name, errors=errors)
+        except Unusable:
+            pass
+    return _written(shelf, traced, timeline, before=None, name=plan.name, errors=errors)
+
+
+def _written(shelf: Shelf, traced: Plan, timeline: Timeline, *, before: Moment | None, name: str, errors: OnError) -> Manifest:
+    assert shelf.key is not None
+    schema, materials, key = history_schema(traced), shelf.materials, shelf.key
+    kept = () if before is None else before.parts
+    large = [one for one in kept if not one.is_open and one.rows >= _SMALL]
+    small = [one for one in kept if not one.is_open and one.rows < _SMALL]
+    with _Writing.into(materials, key) as writing:
+        writing.take(materials.read_rows(key, small, columns=schema.names(), schema=schema))
+        tail, initial = timeline, None
+        if before is not None:
+            going_on = [one for one in kept if one.is_open]
+            tail = replace(timeline, beyond=before.position)
+            initial = materials.read_rows(key, going_on, columns=schema.names(), schema=schema)
+        if vectorised.supports(traced):
+            found = vectorised.versions(traced, tail, initial=initial, errors=errors)
+            for batch in found:
+                writing.take(batch)
+            result = found.result
+        else:
+            result = replay(traced, tail, initial=initial, history=True, errors=errors)
+            assert result.history is not None
+            writing.take(result.history)
+        assert result is not None
+        moment = shelf.moment(timeline, before=before, result=result, parts=(*large, *writing.finish()))
+        writing.count(moment.files, besides=() if before is None else before.files)
+        return materials.swap(key, name=name, kind="history", moments=(moment,))
+
+
+class _Writing:
+    """Versions on their way into files, those that have ended apart from those that have not."""
+
+    def __init__(self, materials: Materials, key: str) -> None:
+        self._materials = materials
+        self._key = key
+        self._parts: list[Part] = []
+        self._ended: list[pl.DataFrame] = []
+        self._open: list[pl.DataFrame] = []
+
+    @classmethod
+    @contextmanager
+    def into(cls, materials: Materials, key: str) -> Iterator[_Writing]:
+        """Begin, and leave no files behind if something fails before a manifest names them."""
+        writing = cls(materials, key)
+        try:
+            yield writing
+        except BaseException:
+            materials.discard(key, writing._parts)
+            raise
+
+    def take(self, rows: pl.DataFrame) -> None:
+        """Write versions, those of an entity in log order."""
+        ended = pl.col("valid_to_position").is_not_null()
+        self._ended.append(rows.filter(ended))
+        self._open.append(rows.filter(~ended))
+        if sum(one.height for one in self._ended) >= _SMALL:
+            self._flush()
+
+    def count(self, files: tuple[Part, ...], *, besides: tuple[Part, ...]) -> None:
+        """Take files that others wrote as written here, but for those that were there before."""
+        self._parts = [one for one in files if one not in besides]
+
+    def finish(self) -> tuple[Part, ...]:
+        """Write what is left, and return the files."""
+        self._flush()
+        if self._open:
+            self._write(pl.concat(self._open))
+        return tuple(self._parts)
+
+    def _flush(self) -> None:
+        """Write versions that have ended; apart those, few, that began before any of them ended: of the rest a moment needs one file."""
+        if not self._ended:
+            return
+        rows = pl.concat(self._ended)
+        self._ended.clear()
+        if rows.height < _SMALL:
+            self._write(rows)
+            return
+        early = pl.col("valid_from_position") < rows["valid_to_position"].min()
+        self._write(rows.filter(early))
+        self._write(rows.filter(~early))
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        if rows.height:
+            self._parts.append(self._materials.write_versions(self._key, rows.sort("key", maintain_order=True)))
+
+
+def _described(manifest: Manifest, materials: Materials) -> Materialised:
+    return Materialised(
+        name=manifest.name,
+        kind=manifest.kind,
+        positions=tuple(moment.position for moment in manifest.moments),
+        rows=sum(part.rows for moment in manifest.moments for part in moment.parts),
+        bytes=sum(part.bytes for part in manifest.files),
+        made_at=manifest.made_at,
+        folder=manifest.key,
+        _materials=materials,
+    )

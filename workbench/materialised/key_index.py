@@ -1,0 +1,328 @@
+"""Where in a log the events about an entity stand, if its key stands in the events: an index of keys, which is kept in the lake.
+
+For what decides the keys of a projection, and nothing else of it, the index says which streams hold events with which key. So a question
+for one entity reads these streams alone, wherever their events lie, and not the payloads of all. The first question that would look through
+many events makes it; whatever came after it is looked through by each question, until that is much again, and then added. Like a
+materialised history it is bound to the lake, and as good as absent where it is damaged; without the right or the room to write nothing is
+kept. It may name too many streams, as edits and cutoffs take events away, but never too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.errors import LakeError, UsageError
+from workbench.events import Selection
+from workbench.fold.entity_scope import may_be_about
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import keyed
+from workbench.fold.resolve import Subject
+from workbench.fold.vectorised.decisions import Decider, Decisions, Rows, keys_of
+from workbench.fold.vectorised.layout import Layout, key_roots, keyed_by_stream
+from workbench.lake.files.file_writer import ROW_GROUP_ROWS
+from workbench.lake.files.format import DataFile
+from workbench.lake.json_paths import is_reachable
+from workbench.lake.reading.snapshot import Snapshot
+from workbench.materialised import fold_point as shelves
+from workbench.materialised.fold_point import Shelf
+from workbench.materialised.stored_file import Moment, Part, Unusable
+from workbench.projection import plan as ir
+from workbench.projection.evaluation import places
+from workbench.projection.fields import storable
+from workbench.projection.fingerprint import fingerprint
+from workbench.projection.rows import ROW
+from workbench.timeline import Timeline
+from workbench.timeline.extraction import Chunk
+
+_FEW = 100
+"""So many streams are looked up by themselves at most."""
+
+_LIKE_A_SEARCH = 30
+"""To look up so many streams takes as long as to search the same rows' payloads for a text: each row is compared with each name."""
+
+_EVENTS_OF_A_STREAM = 2.0
+"""How many events there are at least for each key and stream, for an index to be worth its room."""
+
+_ROWS = 1_000_000
+"""About how many rows a file has at most."""
+
+_UNDECIDED = ""
+"""What stands for the key of events that do not say it, as they cannot be lifted or read: they may be about any entity. No key is empty."""
+
+_SCHEMA = pl.Schema({"key": pl.String(), "stream": pl.String()})
+
+
+def narrowed(subject: Subject, timeline: Timeline, key: str) -> Timeline:
+    """Return a timeline with all events about an entity and, as far as it is known where these stand, few others; else the same.
+
+    Raises
+    ------
+    UsageError
+        The key is no text.
+    """
+    if isinstance(subject, Fold) or keyed_by_stream(subject) or any(selection.streams for selection in timeline.selections):
+        return timeline  # of a projection with such keys streams are chosen here alone, and were
+    given: object = key
+    if not isinstance(given, str):
+        raise UsageError(f"key={key!r} is no text, and keys are, those that are numbers in the events too: write key={str(key)!r}.")
+    # No key has half a surrogate pair, and no text that is looked for can have one.
+    streams = streams_about(subject, timeline, [key]) if storable(key) else set()
+    return timeline if streams is None else only(timeline, streams)
+
+
+def only(timeline: Timeline, streams: set[str]) -> Timeline:
+    """Return a timeline that looks at these streams alone, or at nothing."""
+    if not streams:
+        return replace(timeline, cutoff=None, last=-1, beyond=None)
+    return replace(timeline, selections=(*timeline.selections, Selection(streams=tuple(sorted(streams)))))
+
+
+def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, searches: bool = False) -> set[str] | None:
+    """Return streams among which are all those with events about some entities; None where that is not known, or they are not few.
+
+    May write the index, or bring it up to date.
+
+    Parameters
+    ----------
+    timeline
+        Any history; of one that goes on beyond some position only what comes after it counts.
+    searches
+        Whether to look through the events, once for each key, where there is no index.
+    """
+    index = _Index.of(plan, timeline)
+    found = None if index is None else index.streams(timeline, keys)
+    if found is None and searches and _says_keys(plan):
+        recorded = Timeline(log=timeline.log, last=timeline.last, beyond=timeline.beyond)
+        asked = ((key, batch) for key in keys for batch in streams_by_key(_keys_alone(plan), recorded, key=key))
+        found = {stream for key, batch in asked for stream in batch.filter(pl.col("key").is_in([key, _UNDECIDED]))["stream"]}
+    if found is None:
+        return None
+    if timeline.edits:
+        assert isinstance(timeline.log, Snapshot)
+        put = timeline.log.added(timeline).filter(pl.col("category").is_in(plan.categories))
+        conditions = [may_be_about(plan, key) for key in keys]
+        known = [condition for condition in conditions if condition is not None]
+        found |= set((put.filter(pl.any_horizontal(known)) if len(known) == len(conditions) else put)["stream"])
+    return found if len(found) <= _FEW else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """An index of keys, whether it is there or not; ``keys`` is the plan that has no more than decides them."""
+
+    shelf: Shelf
+    keys: ir.Plan
+    name: str
+
+    @classmethod
+    def of(cls, plan: ir.Plan, timeline: Timeline) -> _Index | None:
+        """Return the index for a plan; None where none is kept."""
+        shelf = shelf_of(plan, timeline)
+        return None if shelf is None or shelf.key is None else cls(shelf, _keys_alone(plan), plan.name)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.shelf.snapshot
+
+    def streams(self, timeline: Timeline, keys: Sequence[str]) -> set[str] | None:
+        """Return the streams in which events about some entities were recorded; None if there is no index that saves looking for them."""
+        end = self.snapshot.last_position() if timeline.last is None else timeline.last
+        recorded = Timeline(log=self.snapshot, last=end, beyond=timeline.beyond)
+        if end is None or self._looked_through(recorded) < shelves.WORTH_KEEPING:
+            return None
+        moment = self._there()
+        if self._is_behind(moment, recorded):
+            moment = self._brought_up_to_date(anew=False) or moment
+        found = self._read(moment, keys)
+        if found is None and moment is not None and moment.parts:  # damaged
+            moment = self._brought_up_to_date(anew=True)
+            found = self._read(moment, keys)
+        if moment is None or found is None:
+            return None
+        rest = _since(moment, recorded)
+        if self._looked_through(rest):
+            wanted = pl.col("key").is_in([*keys, _UNDECIDED])
+            for batch in streams_by_key(self.keys, rest, key=keys[0] if len(keys) == 1 else None):
+                found.update(batch.filter(wanted)["stream"])
+        return found if self._saves(found, recorded) else None
+
+    def _saves(self, streams: set[str], recorded: Timeline) -> bool:
+        """Whether to look up streams is quicker than to search the payloads of all for a text, as far as that would help."""
+        if len(streams) > _FEW or not key_roots(self.keys):
+            return len(streams) <= _FEW
+        read = 0
+        for file in self._files(recorded):
+            here = sum(file.least_stream <= stream <= file.greatest_stream for stream in streams)
+            read += min(file.rows, here * ROW_GROUP_ROWS)
+        return read * len(streams) <= _LIKE_A_SEARCH * self._looked_through(recorded)
+
+    def _is_behind(self, moment: Moment | None, recorded: Timeline) -> bool:
+        """Whether to write the index, or what came after it, is better than to look that through."""
+        if moment is not None and not moment.parts:  # it did not pay
+            return sum(file.rows for file in self.snapshot.files) >= 2 * moment.events
+        return moment is None or self._looked_through(_since(moment, recorded)) >= shelves.WORTH_KEEPING
+
+    def _looked_through(self, timeline: Timeline) -> int:
+        """Return about how many events a search for keys in a part of what was recorded looks at."""
+        return sum(file.rows for file in self._files(timeline))
+
+    def _files(self, timeline: Timeline) -> list[DataFile]:
+        after, last = -1 if timeline.beyond is None else timeline.beyond, timeline.last
+        assert last is not None
+        return [file for file in self.snapshot.files if last > after and file.last_position > after and file.first_position <= last]
+
+    def _there(self) -> Moment | None:
+        manifest = self.shelf.find()
+        return None if manifest is None else manifest.moments[0]
+
+    def _read(self, moment: Moment | None, keys: Sequence[str]) -> set[str] | None:
+        """Return the streams in which events about some entities stand up to a moment; None if nothing is kept that says it."""
+        if moment is None or not moment.parts:
+            return None
+        assert self.shelf.key is not None
+        asked = sorted({*keys, _UNDECIDED})
+        parts = [part for part in moment.parts if any(part.least_key <= key <= part.greatest_key for key in asked)]
+        where = pc.field("key").isin(pa.array(asked, pa.large_string()))
+        with suppress(Unusable):
+            return set(self.shelf.materials.read_rows(self.shelf.key, parts, columns=["stream"], schema=_SCHEMA, where=where)["stream"])
+        return None
+
+    def _brought_up_to_date(self, *, anew: bool) -> Moment | None:
+        """Write the index, or what it lacks, as far as there are the right, the room and the quiet to write."""
+        with suppress(LakeError, OSError), self.shelf.materials.writing(wait=False):
+            last = self.snapshot.last_position()
+            assert last is not None
+            before = None if anew else self._there()  # another process may have written meanwhile
+            if before is not None and before.position >= last:
+                return before
+            with suppress(Unusable):
+                return self._write(last, before=before if before is not None and before.parts else None)
+            return self._write(last, before=None)
+        return None
+
+    def _write(self, last: int, *, before: Moment | None) -> Moment:
+        """Write the index up to the end of the log; one that would not pay is kept without files, so that nobody tries at once again."""
+        materials, key, moment = self.shelf.materials, self.shelf.key, self.shelf.moment_at(last)
+        assert key is not None
+        assert moment is not None
+        kept = sorted(() if before is None else before.parts, key=lambda part: part.rows)
+        written: list[Part] = []
+        pays = True
+        try:
+            since = Timeline(log=self.snapshot, beyond=None if before is None else before.position)
+            for fresh in _gathered(streams_by_key(self.keys, since)):
+                rows = fresh
+                # A file is written anew with what came after it as long as it is not much larger, so that there are never many.
+                while kept and kept[0].rows <= min(2 * rows.height, _ROWS):
+                    more = materials.read_rows(key, [kept.pop(0)], columns=_SCHEMA.names(), schema=_SCHEMA)
+                    rows = pl.concat([rows, more]).unique()
+                written.append(materials.write_keys(key, rows.sort("key")))
+                pays = sum(part.rows for part in (*kept, *written)) * _EVENTS_OF_A_STREAM <= moment.events
+                if not pays:
+                    break
+            moment = replace(moment, parts=(*kept, *written) if pays else ())
+            materials.swap(key, name=self.name, kind="keys", moments=(moment,))
+        except BaseException:
+            materials.discard(key, written)
+            raise
+        return moment
+
+
+def _gathered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Put rows of batches together until they are many, each once; none that are empty."""
+    rows = pl.DataFrame(schema=_SCHEMA)
+    for batch in batches:
+        rows = pl.concat([rows, batch])
+        if rows.height >= _ROWS:
+            rows = rows.unique()
+            if rows.height >= _ROWS // 2:
+                yield rows
+                rows = rows.clear()
+    if rows.height:
+        yield rows.unique()
+
+
+def _since(moment: Moment, recorded: Timeline) -> Timeline:
+    """Return what came after a moment in a part of what was recorded."""
+    return replace(recorded, beyond=moment.position if recorded.beyond is None else max(moment.position, recorded.beyond))
+
+
+def shelf_of(plan: ir.Plan, timeline: Timeline) -> Shelf | None:
+    """Return where the index stands that a plan shares with those that have the same keys; None if there can be none."""
+    if not isinstance(timeline.log, Snapshot) or not _says_keys(plan):
+        return None
+    meaning = fingerprint(_keys_alone(plan))
+    return Shelf.named(None if meaning is None else f"keys {meaning}", timeline.log)
+
+
+def _says_keys(plan: ir.Plan) -> bool:
+    """Whether all keys stand in events, where an extraction finds them, and none is that of a stream."""
+    if any(branch.key is None for handled in plan.types for branch in handled.branches):
+        return False
+    # Where a path cannot be named, each event is decided by itself, which takes too long for all of them.
+    return plan.python_only or all(is_reachable(path.steps) for path in places(_keys_alone(plan).types))
+
+
+def _keys_alone(plan: ir.Plan) -> ir.Plan:
+    """Return a plan whose events have the same keys, or more of them a key, and which does nothing else."""
+
+    def alone(handled: ir.HandledType) -> ir.HandledType:
+        anything = (ir.Handler(None, ()),)
+        branches = tuple(replace(branch, handlers=anything) for branch in handled.branches)
+        if not handled.lifts:
+            branches = tuple(replace(branch, type=handled.type) for branch in branches)
+            if len({branch.key for branch in branches}) == 1:  # which branch an event takes says nothing then
+                branches = (replace(branches[0], condition=None),)
+        return replace(handled, branches=branches)
+
+    # Upcasters that are Python functions are given numbers with their text where any field is decimal.
+    exact = any("decimal" in (field.kind.name, field.kind.element and field.kind.element.name) for field in plan.fields)
+    fields = (ir.Field("number", ir.Kind("decimal", precision=1)),) if exact and plan.python_only else ()
+    return ir.Plan("keys", tuple(sorted(plan.categories)), fields, tuple(map(alone, plan.types)), creates=False)
+
+
+def streams_by_key(plan: ir.Plan, timeline: Timeline, *, key: str | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the keys that events have, each with the stream, some of them more than once; at least those of one entity, if it is given.
+
+    The key is empty where it cannot be told. The plan is one that has keys alone.
+    """
+    if plan.python_only:
+        batches = timeline.categories(*plan.categories).events().select(ROW).collect_batches(maintain_order=True)
+        yield from (batch.select(_SCHEMA.names()).unique() for batch in keyed(plan, batches))
+        return
+    layout = Layout.of(plan, key=key)
+    asked = replace(layout.extraction, columns=tuple(sorted({"stream", *layout.columns})))
+    decider = Decider(plan, layout)
+    with closing(timeline.log.extract(timeline, asked).chunks()) as chunks:
+        for chunk in chunks:
+            decisions, _ = decider.decide(chunk)
+            yield _decided(chunk, decisions)
+
+
+def _decided(chunk: Chunk, decisions: Decisions) -> pl.DataFrame:
+    streams = pl.Series("stream", chunk.rows.column("stream"))
+    texts = _distinct(streams, decisions.json_keys)
+    named = texts.with_columns(keys_of(texts["key"]).alias("key"))
+    unread = pl.DataFrame({"stream": streams.gather(decisions.unreadable)}).select(pl.lit(_UNDECIDED).alias("key"), "stream")
+    return pl.concat([named, _distinct(streams, decisions.keys), unread]).drop_nulls()
+
+
+def _distinct(streams: pl.Series, found: list[tuple[Rows, pl.Series]]) -> pl.DataFrame:
+    """Return keys that rows have, each with the row's stream, once."""
+    if not found:
+        return pl.DataFrame(schema=_SCHEMA)
+    keys = pl.concat([keys for _, keys in found])
+    at = np.full(len(streams), -1, dtype=np.int64)
+    at[np.concatenate([rows for rows, _ in found])] = np.arange(len(keys))
+    # Neighbours are mostly of one stream and one key: few are left when they were compared, which is quicker than to look all of them up.
+    rows = np.flatnonzero(at >= 0)
+    frame = pl.DataFrame({"key": keys.gather(at[rows]), "stream": streams.gather(rows)}, schema=_SCHEMA).drop_nulls()
+    again = pl.all_horizontal(pl.all() == pl.all().shift(1)).fill_null(value=False)
+    return frame.filter(~again).unique()

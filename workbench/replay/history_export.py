@@ -1,0 +1,141 @@
+"""``write_history``: every version of every entity into one Parquet file, in the memory of a part of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from workbench.errors import UsageError, WorkbenchError
+from workbench.fold import vectorised
+from workbench.fold.event_by_event.function_fold import Fold
+from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.resolve import Source, folded, subject_of
+from workbench.fold.results import history_schema
+from workbench.replay.questions import history
+from workbench.timeline import Timeline
+
+_TYPE = "event_type"
+_RISING = ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to")
+"""Columns of which neighbours differ little. These and the key have statistics: by fields of many entities nothing can be left out."""
+_VIEWS = pl.CompatLevel.newest()
+"""Texts go to Arrow as Polars holds them, without a copy; the file does not say so, since not all of its readers know such columns."""
+_LOOK, _FEW = 20_000, 500
+"""A column has a dictionary if there are no more different values than these in so many rows: a large one costs more than it saves."""
+
+
+def write_history(
+    projection: Source, timeline: Timeline, file: str | Path, *, fields: Sequence[str] | None = None, errors: OnError = "raise"
+) -> int:
+    """Write every version of every entity to a Parquet file, and return how many there are.
+
+    The file has the columns of ``history``. The versions of an entity are in log order; entities are in no order. Memory is bounded by a
+    part of the log and one version of every entity, but for a ``Fold`` and for upcasters that are Python functions, whose history is held
+    whole. The file is built aside and moved into place when it is whole: whatever stood there stays until then, and after every failure.
+
+    Parameters
+    ----------
+    fields
+        Of the columns only ``key``, these, ``event_type``, ``valid_from_position`` and ``valid_from``.
+
+    Raises
+    ------
+    UsageError
+        A field is not there, the file cannot be made, or as ``rebuild`` does.
+    ValueDoesNotFit
+        As ``rebuild`` does.
+
+    Examples
+    --------
+    >>> write_history(User, lake.timeline, "users.parquet")  # doctest: +SKIP
+    """
+    target = Path(file)
+    if target.is_dir() or not target.parent.is_dir():
+        raise UsageError(f"{target} cannot be written: name a file in a directory that is there.")
+    subject = subject_of(projection, timeline)
+    whole = folded(timeline, subject, question="history")
+    batches: Iterable[pl.DataFrame]
+    if isinstance(subject, Fold) or not vectorised.supports(subject):
+        batches = [history(projection, timeline, errors=errors)]
+        schema = batches[0].schema
+    else:
+        batches = vectorised.versions(subject, whole, errors=errors, counted=False)
+        schema = history_schema(subject)
+    names = _columns(schema, fields)
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        rows = write_versions(batches, aside, schema=schema, names=names, after=timeline.beyond)
+        aside.replace(target)
+    except OSError as error:
+        raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return rows
+
+
+def _columns(schema: pl.Schema, fields: Sequence[str] | None) -> list[str]:
+    if fields is None:
+        return schema.names()
+    unknown = [name for name in fields if name not in schema]
+    if unknown:
+        raise UsageError(f"There is no {unknown[0]!r} in a history; there are {', '.join(schema.names())}.")
+    return list(dict.fromkeys(["key", *fields, _TYPE, "valid_from_position", "valid_from"]))
+
+
+def write_versions(
+    batches: Iterable[pl.DataFrame], file: Path, *, schema: pl.Schema, names: Sequence[str] | None = None, after: int | None = None
+) -> int:
+    """Write batches; a thread of its own compresses one while the next one is folded."""
+    names = schema.names() if names is None else names
+    nothing = pl.DataFrame(schema={name: schema[name] for name in names})
+    arrow = nothing.to_arrow(compat_level=_VIEWS).schema
+    rising = {name: "DELTA_BINARY_PACKED" for name in _RISING if name in names}
+    rows = 0
+    with ExitStack() as held:
+        writer: pq.ParquetWriter | None = None
+
+        def put(batch: pl.DataFrame) -> None:
+            nonlocal writer
+            if writer is None:
+                repeating = _repeating(batch.drop(rising))
+                writer = held.enter_context(
+                    pq.ParquetWriter(
+                        file,
+                        arrow,
+                        use_dictionary=repeating,
+                        column_encoding=rising,
+                        write_statistics=["key", *rising],
+                        store_schema=False,
+                    )
+                )
+            writer.write_table(batch.to_arrow(compat_level=_VIEWS))
+
+        with ThreadPoolExecutor(1, thread_name_prefix="write") as beside:
+            written = None
+            for batch in batches:
+                wanted = batch if after is None else batch.filter(pl.col("valid_from_position") > after)
+                rows += wanted.height
+                if written is not None:
+                    written.result()  # no more than one batch waits
+                written = beside.submit(put, wanted.select(names))
+            if written is not None:
+                written.result()
+        if writer is None:
+            put(nothing)
+    return rows
+
+
+def _repeating(batch: pl.DataFrame) -> list[str]:
+    """Return the columns that are worth a dictionary, as Parquet names them: of few different values, by a batch of them."""
+    found = []
+    for column in batch.gather_every(max(batch.height // _LOOK, 1)).iter_columns():
+        nested = isinstance(column.dtype, pl.List)
+        values = column.explode(empty_as_null=False) if nested else column
+        if values.n_unique() <= _FEW:
+            found.append(f"{column.name}.list.element" if nested else column.name)
+    return found
