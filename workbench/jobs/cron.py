@@ -41,6 +41,13 @@ _ANY = datetime(2026, 1, 1, tzinfo=UTC)
 class CronTimes:
     """The instants that a cron text names in a time zone.
 
+    Attributes
+    ----------
+    text
+        Minute, hour, day of month, month and day of week.
+    zone
+        The time zone of the schedule, such as ``Europe/Berlin``; ``UTC`` by default.
+
     >>> times = CronTimes.parse("30 8 * * 1", zone="Europe/Berlin")
     >>> next(times.after(datetime(2026, 3, 25, tzinfo=UTC)))
     datetime.datetime(2026, 3, 30, 6, 30, tzinfo=datetime.timezone.utc)

@@ -28,14 +28,18 @@ _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is new in an event store is copied into a lake.
+    """A job that copies what is new in an event store into a lake.
 
     Attributes
     ----------
-    source, lake
-        As written: an address, a path as seen from the pipeline's file, or ``$NAME``, a variable of the environment.
+    source
+        The address of the event store, or ``$NAME`` for an environment variable that holds it. It never contains a user or a password.
+    lake
+        The lake: a path relative to the pipeline's file, a URL, or ``$NAME`` for an environment variable that holds either.
+    selection
+        ``everything``, or what to keep: ``{categories: [user, order]}``, ``{system: true}``.
     accept_scavenged
-        Whether to go on where the event at which the last export ended was scavenged, and nothing proves that the log is the same.
+        Whether to continue if the last exported event was scavenged and nothing else proves that the log is the same.
     """
 
     source: str
@@ -46,17 +50,23 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A notebook is run over a lake.
+    """A job that runs a notebook over a lake and keeps the page.
 
     Attributes
     ----------
     notebook
-        A name that comes along, or a path.
+        The name of a notebook that the workbench ships, or a path relative to the pipeline's file.
+    lake
+        The lake, as for an export.
+    parameters
+        Values for the parameters that the notebook declares.
+    scenario
+        A scenario whose edits apply to the history: its name, or a path relative to the pipeline's file.
     as_of
-        Until when the lake is looked at: the scheduled time itself, or the beginning of its hour, day, week (Monday) or month in the
+        The end of the history: the ``scheduled`` time, or the beginning of its ``hour``, ``day``, ``week`` (Monday) or ``month`` in the
         zone of the schedule.
     environment
-        Names of the environment variables that the notebook is given, beyond those that every program needs.
+        Names of environment variables to pass to the notebook, in addition to the few that every program needs.
     """
 
     notebook: str
@@ -69,7 +79,19 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an attempt and one cell of a notebook may take, and how many bytes all processes may hold and all cells put out."""
+    """The limits of one attempt.
+
+    Attributes
+    ----------
+    time
+        How long the attempt may take.
+    cell
+        How long one cell of a notebook may take.
+    memory
+        How many bytes the attempt's processes may hold together: ``4 GB``, ``500 MiB``.
+    output
+        How many bytes all cells together may print or draw.
+    """
 
     time: timedelta = timedelta(hours=2)
     cell: timedelta = timedelta(minutes=10)
@@ -79,7 +101,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a run that failed is begun again, and after how long: each wait is ``factor`` times the one before, up to ``longest``."""
+    """When a failed run is tried again.
+
+    Attributes
+    ----------
+    times
+        How many further attempts are made. Failures that would repeat, such as a wrong password, are not tried again.
+    wait
+        How long to wait before the first of them.
+    factor
+        How much longer each wait is than the one before it.
+    longest
+        The longest wait.
+    """
 
     times: int = 0
     wait: timedelta = timedelta(minutes=1)
@@ -102,9 +136,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept: the files of the last so many runs, those no older than ``age``, and for how long a run stands in the ledger.
+    """Which files and records of past runs are kept. The last run that succeeded is always kept.
 
-    The last run that succeeded is always kept.
+    Attributes
+    ----------
+    runs
+        Keep the files of this many runs.
+    age
+        Keep files up to this age.
+    history
+        Keep the records of runs in the ledger up to this age.
     """
 
     runs: int | None = None
@@ -119,17 +160,31 @@ class Job:
     Attributes
     ----------
     name
-        ``pipeline/job``, which names it in the ledger and in metrics.
+        ``pipeline/job``: its name in the ledger and in metrics.
+    work
+        The export or the report.
+    times
+        When the job runs, as a line of cron: ``15 0 * * 1-5``. Fields have Debian's meaning: ``1`` is Monday.
+    folder
+        The folder of the pipeline's file.
     needs
-        Jobs, by their full names, that must have succeeded for their last time up to this job's, or for a later one.
+        Jobs that must have succeeded first, for their last time up to this job's time or for a later one.
     catch_up
-        What becomes of times at which no scheduler ran: all are made up for, the latest only, or none.
+        Which times to make up for if no scheduler ran: ``all``, the ``latest`` or ``none``.
     since
-        From when on its times count; None from when it is first seen.
+        The instant from which its times count. Without it: from when a scheduler first sees the job.
+    limits
+        What an attempt may use.
+    retry
+        When a failed run is tried again.
+    retention
+        Which files and records of past runs are kept.
+    formats
+        What is written: ``html`` for a report, ``duckdb`` for an export, which then also writes one DuckDB file.
     out
-        Where files go, with ``{job}``, ``{date}``, ``{time}`` and ``{format}`` in it; None where there are none.
+        Where files go: a path with ``{job}``, ``{date}``, ``{time}`` and ``{format}``, or ``$NAME`` at its beginning.
     written
-        Where ``out`` stands: the pipeline's file, with line and column.
+        Where ``out`` stands: file, line and column.
     """
 
     name: str
@@ -181,18 +236,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What is measured of a pipeline's lakes, beyond what every lake has.
+    """What ``workbench metrics`` measures of a pipeline's lakes, in addition to what it measures of every lake.
 
     Attributes
     ----------
     actor
-        The place in an event where the one who acted stands, as its steps: ``("metadata", "userId")``; None: user actions are not counted.
+        The path in an event that names the user who acted: ``metadata.userId``. Without it, user actions are not counted.
     snapshots
         Event types that are snapshots, with ``*`` for any run of characters.
     types
         How many event types are counted by name; the others are counted together.
     replay
-        Projections whose state is rebuilt to see how long that takes.
+        Projections that are rebuilt to measure how long that takes.
     """
 
     actor: tuple[str | int, ...] | None = None
@@ -203,7 +258,19 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The jobs of one file, each behind those that it needs."""
+    """The jobs of one file, each after those that it needs.
+
+    Attributes
+    ----------
+    file
+        The pipeline's file.
+    name
+        The pipeline's name; by default that of the file.
+    jobs
+        Exports and reports by name.
+    metrics
+        What is measured of the lakes.
+    """
 
     file: Path
     name: str
