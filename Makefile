@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench notebooks wheel clean
+.PHONY: help demo test conformance check format bench notebooks docs wheel clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,6 +25,11 @@ $(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
 $(VENV)/dev: $(VENV)/run
 	@echo "Installing what the tests need …"
 	@$(PIP) install --constraint constraints.txt --group dev
+	@touch $@
+
+$(VENV)/docs: $(VENV)/run
+	@echo "Installing what the documentation needs …"
+	@$(PIP) install --constraint constraints.txt --group docs
 	@touch $@
 
 demo: $(VENV)/run ## Fill an embedded store, export it into data/demo, look at it, write data/report.html
@@ -55,8 +60,12 @@ bench: $(VENV)/dev ## Measure it all against what else one would use, for an hou
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab
 
+docs: $(VENV)/docs ## Build the documentation into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet docs build/docs
+	@echo "Open build/docs/index.html"
+
 wheel: $(VENV)/dev ## Build the wheel and try it with the newest and the lowest versions that it allows, on each Python at hand
 	@bash .ci/wheel $(PYTHON)
 
 clean: ## Remove what the commands made: the environment, lakes, reports, caches
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis data/demo data/store data/report.html
+	rm -rf $(VENV) build dist docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis data/demo data/store data/report.html
