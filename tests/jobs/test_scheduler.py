@@ -123,6 +123,16 @@ def test_retries_wait_longer_each_time_and_end(tmp_path: Path) -> None:
     assert len(work.requests) == 3
 
 
+def test_no_retry_waits_longer_than_declared(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    text = "retry: {times: 3, wait: 2m, factor: 4, longest: 5m}\n" + HOURLY
+    scheduler = scheduler_of(tmp_path, text, clock, Work(fails()))
+    for minutes in (2, 5, 5):
+        [done] = scheduler.due()
+        assert done.not_before == clock.now + timedelta(minutes=minutes)
+        clock.on(minutes=minutes)
+
+
 def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
     clock, work = SetClock.at("2026-03-01T10:00:00Z"), Work(fails("There is no notebook.", permanent=True))
     [done] = scheduler_of(tmp_path, "retry: {times: 5}\n" + HOURLY, clock, work).due()
@@ -290,6 +300,96 @@ def test_a_scheduler_that_was_thought_dead_and_wakes_up_changes_nothing(tmp_path
     assert all(state == "succeeded" for state in states(tmp_path).values())
 
 
+def two_ledgers(place: Path, clock: SetClock) -> tuple[Ledger, Ledger]:
+    """Return the ledger as two schedulers on two other machines have it."""
+    first, second = (Ledger(place / "ledger.sqlite", clock=clock, holder=Process(machine, 1, 1.0)) for machine in ("one", "two"))
+    first.consider("p/copy", after=None, upto=clock.now, due=[clock.now], missed=[])
+    return first, second
+
+
+def test_of_two_that_saw_a_run_due_one_claims_it(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    [seen] = second.unfinished(["p/copy"])
+    attempt = first.claim(seen)
+    assert attempt is not None
+    assert second.claim(seen) is None
+    later = clock.now + timedelta(minutes=5)
+    assert first.end(attempt, "failed", state="due", not_before=later)
+    assert second.claim(seen) is None  # what it saw was not yet one that waits for its retry
+    assert len(first.attempts()) == 1
+    assert [(run.state, run.not_before) for run in second.unfinished(["p/copy"])] == [("due", later)]
+
+
+def test_a_run_for_which_a_later_time_stands_meanwhile_is_not_claimed(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    [seen] = second.unfinished(["p/copy"])
+    first.supersede("p/copy", before=clock.now + timedelta(hours=1))
+    assert second.claim(seen) is None
+    assert [run.state for run in first.runs()] == ["missed"]
+
+
+def test_a_job_is_claimed_for_one_time_at_once(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    begun, clock.now = clock.now, clock.now + timedelta(hours=1)
+    assert first.consider("p/copy", after=begun, upto=clock.now, due=[clock.now], missed=[])
+    earlier, later = second.unfinished(["p/copy"])
+    attempt = first.claim(earlier)
+    assert attempt is not None
+    assert second.claim(later) is None
+    assert first.end(attempt, "succeeded", state="succeeded")
+    assert second.claim(later) is not None
+
+
+def test_times_that_another_scheduler_has_considered_meanwhile_are_not_considered_again(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    assert not second.consider("p/copy", after=None, upto=clock.now - timedelta(hours=1), due=[], missed=[clock.now - timedelta(hours=2)])
+    assert second.considered_until("p/copy") == clock.now
+    assert len(first.runs()) == 1
+
+
+def test_a_holder_that_wakes_up_before_its_run_is_adopted_keeps_it(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    [run] = first.unfinished(["p/copy"])
+    attempt = first.claim(run)
+    assert attempt is not None
+    clock.on(minutes=10)
+    [seen] = second.unfinished(["p/copy"])
+    assert second.lost(seen)
+    assert first.heartbeat(attempt)
+    assert second.adopt(seen) is None
+    assert first.end(attempt, "succeeded", state="succeeded")
+
+
+def test_of_two_that_saw_a_run_lost_one_adopts_it(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    dead = Ledger(tmp_path / "ledger.sqlite", clock=clock, holder=OTHER_MACHINE)
+    [run] = dead.unfinished(["p/copy"])
+    assert dead.claim(run) is not None
+    [seen] = first.unfinished(["p/copy"])
+    adopted = first.adopt(seen)
+    assert adopted is not None
+    assert second.adopt(seen) is None
+    assert not dead.heartbeat(adopted)
+    assert first.end(adopted, "lost", state="due")
+
+
+def test_a_run_is_lost_only_when_all_who_hold_it_are_gone(tmp_path: Path) -> None:
+    """A worker that outlives its scheduler may still write: until it has stopped, nobody begins anew."""
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    dead = replace(Process.current(), started=1.0)
+    ledger = claimed(tmp_path, clock, dead)
+    [run] = ledger.unfinished(["p/copy"])
+    assert ledger.lost(run)
+    assert not ledger.lost(replace(run, holders=(dead, Process.current())))
+    assert ledger.lost(replace(run, holders=(dead, dead)))
+
+
 def test_a_run_that_takes_every_scheduler_down_is_given_up(tmp_path: Path) -> None:
     clock = SetClock.at("2026-03-01T10:00:00Z")
     dead = replace(Process.current(), started=1.0)
@@ -341,6 +441,25 @@ def test_a_crash_between_run_and_ledger_makes_no_second_run(tmp_path: Path, monk
     assert len(after.requests) == (1 if where == "place" else 0)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["2026-03-01T0015Z.html"]
     assert states(tmp_path) == {("p/report", "03-01 00:15"): "succeeded"}
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_file_that_another_put_in_place_is_not_taken_for_one_of_the_run(tmp_path: Path, foreign: bool) -> None:
+    clock = SetClock.at("2026-03-01T00:15:00Z")
+    text = NIGHTLY.replace("needs: copy, ", "").replace("  copy: {export: everything}\n", "")
+    dying = Ledger(tmp_path / "ledger.sqlite", clock=clock, holder=replace(Process.current(), started=1.0))
+    scheduler = Scheduler([pipeline_of(tmp_path, text)], ledger=dying, clock=clock, perform=Work())
+    dying.end = crash  # type: ignore[method-assign]  # who is dead writes nothing
+    with pytest.raises(Crash):
+        list(scheduler.due())
+    page = tmp_path / "out" / "2026-03-01T0015Z.html"
+    if foreign:  # the run's own is gone, with the folder in which it was made
+        page.write_text("from elsewhere", encoding="utf-8")
+    after = Work()
+    done = list(scheduler_of(tmp_path, text, clock, after).due())
+    assert [one.outcome for one in done] == (["lost", "succeeded"] if foreign else ["succeeded"])
+    assert len(after.requests) == foreign
+    assert page.read_text(encoding="utf-8") == "2026-03-01T00:15:00Z 1"
 
 
 def test_a_scheduler_that_is_stopped_leaves_its_run_due_and_no_failure(tmp_path: Path) -> None:

@@ -179,6 +179,19 @@ def test_verify_holds_what_the_log_says_of_a_file_against_its_rows(tmp_path: Pat
     open_lake(tmp_path).verify()
 
 
+def test_a_count_of_rows_in_the_log_is_held_against_the_file(tmp_path: Path) -> None:
+    """As in lakes up to format 2, whose log proves nothing of itself."""
+    _, file = one_file(tmp_path)
+    DeltaTable(str(tmp_path / "events")).alter.set_table_properties({"workbench.format": "2"}, raise_if_not_exists=False)
+    commit = tmp_path / "events" / "_delta_log" / f"{1:020}.json"
+    whole = commit.read_text()
+    assert whole.count(r"\"numRecords\": 300") == 1
+    commit.write_text(whole.replace(r"\"numRecords\": 300", r"\"numRecords\": 299"))
+    for ask in (by_polars, by_duckdb, Lake.verify):
+        with pytest.raises(LakeDamaged, match=rf"{file.name}.*rows.*299|{file.name}.*299 rows"):
+            ask(open_lake(tmp_path))
+
+
 def test_verify_finds_a_file_of_another_size_and_one_that_is_missing(tmp_path: Path) -> None:
     lake, file = one_file(tmp_path)
     whole = file.read_bytes()

@@ -28,6 +28,7 @@ from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.materialised import fold_point
 from workbench.materialised import histories as kept
 from workbench.materialised.histories import kept_answer, kept_versions, materialise, materialised
+from workbench.materialised.stored_file import Unusable
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.timeline import Timeline
 
@@ -223,6 +224,23 @@ def test_what_came_after_is_folded_and_kept_once_it_is_much(tmp_path: Path, monk
     [found] = materialised(lake)
     assert found.positions == (80,)
     agree(User, lake)
+
+
+def test_whoever_reads_by_the_manifest_before_finds_its_files_until_the_next_one(tmp_path: Path) -> None:
+    events = log(*EVENTS)
+    made = materialise(User, write(tmp_path, events.head(4)))
+    materials, manifests = made._materials, []
+    for part in (None, events.slice(4, 2), events.tail(2)):
+        if part is not None:
+            materialise(User, write(tmp_path, part))
+        manifest = materials.find(made.folder)
+        assert manifest is not None
+        manifests.append(manifest)
+        for held in manifests[-2:]:
+            materials.check(made.folder, held.files)
+    assert {part.path for part in manifests[0].files} - {part.path for part in manifests[-1].files}
+    with pytest.raises(Unusable):
+        materials.check(made.folder, manifests[0].files)
 
 
 def test_a_changed_projection_reads_nothing_of_the_old_one(tmp_path: Path) -> None:

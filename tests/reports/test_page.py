@@ -86,7 +86,9 @@ def test_a_page_loads_nothing_and_lets_only_its_own_scripts_run() -> None:
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert len(scripts) == 2
     digests = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
-    assert f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'" in policy
+    assert policy == (
+        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
     assert not [name for _, name, _ in elements.attributes if name.startswith("on")]
 
 
