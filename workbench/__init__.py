@@ -1,8 +1,9 @@
 """Ask questions of the history that your systems keep in KurrentDB.
 
 >>> import workbench as wb
->>> lake = wb.open("data/demo")                                          # doctest: +SKIP
->>> lake.timeline.upto("2026-03-01T09:00:00Z").sql("select count(*) from events")   # doctest: +SKIP
+>>> lake = wb.open("data/demo")
+>>> lake.timeline.upto("2026-03-01T09:00:00Z").sql("select count(*) from events").fetchall()
+[(20348,)]
 
 Nothing is loaded before it is used: DuckDB, Polars, gRPC and Plotly come in with the first name that needs them.
 """

@@ -103,8 +103,9 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> Timeline:
 
 
 def test_a_result_of_sql_is_enriched_and_keeps_its_order(now: Timeline) -> None:
-    asked = now.sql("select position, data ->> 'thing' as about from events where category = 'other' order by position desc").pl()
+    asked = now.sql("select position, data ->> 'thing' as about from events where category = 'other' order by position desc")
     found = enrich(asked, Thing, timeline=now, on="about", prefix="its_")
+    assert_frame_equal(enrich(asked.pl(), Thing, timeline=now, on="about", prefix="its_"), found)
     assert found.select("position", "about", "its_name", "its_size", "its_position").rows() == [
         (50, "1", None, None, None),
         (20, "1", "a", 0, 10),
@@ -153,6 +154,12 @@ def test_a_frame_or_a_history_without_rows_gives_none(now: Timeline, tmp_path: P
 def test_a_frame_that_does_not_fit_is_refused(now: Timeline, columns: dict[str, list[object]], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         enrich(pl.DataFrame(columns), Thing, timeline=now, on="about")
+
+
+@pytest.mark.parametrize("frame", [None, 7])
+def test_what_is_no_frame_is_refused(now: Timeline, frame: object) -> None:
+    with pytest.raises(UsageError, match=r"The first argument of enrich\(\) is no table: give a data frame, not"):
+        enrich(frame, Thing, timeline=now, on="about")
 
 
 def test_what_the_store_hid_at_each_event_is_not_known(now: Timeline) -> None:

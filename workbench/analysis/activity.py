@@ -129,7 +129,19 @@ def activity(
 
     Examples
     --------
-    >>> activity(lake.timeline, actor=event.metadata["userId"], tz="Europe/Berlin").days  # doctest: +SKIP
+    >>> now = wb.open("data/demo").timeline
+    >>> found = wb.activity(now, actor=wb.event.metadata["userId"], tz="Europe/Berlin")
+    >>> found.days.select("day", "actions", "daily", "new_actors").head(3)
+    shape: (3, 4)
+    ┌────────────┬─────────┬───────┬────────────┐
+    │ day        ┆ actions ┆ daily ┆ new_actors │
+    │ ---        ┆ ---     ┆ ---   ┆ ---        │
+    │ date       ┆ i64     ┆ i64   ┆ i64        │
+    ╞════════════╪═════════╪═══════╪════════════╡
+    │ 2026-01-01 ┆ 232     ┆ 8     ┆ 8          │
+    │ 2026-01-02 ┆ 171     ┆ 8     ┆ 3          │
+    │ 2026-01-03 ┆ 138     ┆ 7     ┆ 0          │
+    └────────────┴─────────┴───────┴────────────┘
     """
     ensure_timelines(timeline)
     periods.check_every(every, among=_DAYS)

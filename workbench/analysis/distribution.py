@@ -72,7 +72,18 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
 
     Examples
     --------
-    >>> distribution(lake.timeline, by="category", every="1mo", tz="Europe/Berlin")  # doctest: +SKIP
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.distribution(now, by="category", every="1mo", tz="Europe/Berlin").select("period", "category", "count", "share").head(3)
+    shape: (3, 4)
+    ┌─────────────────────────────┬──────────┬───────┬──────────┐
+    │ period                      ┆ category ┆ count ┆ share    │
+    │ ---                         ┆ ---      ┆ ---   ┆ ---      │
+    │ datetime[μs, Europe/Berlin] ┆ str      ┆ i64   ┆ f64      │
+    ╞═════════════════════════════╪══════════╪═══════╪══════════╡
+    │ 2026-01-01 00:00:00 CET     ┆ room     ┆ 4483  ┆ 0.560866 │
+    │ 2026-01-01 00:00:00 CET     ┆ user     ┆ 1638  ┆ 0.204929 │
+    │ 2026-01-01 00:00:00 CET     ┆ post     ┆ 832   ┆ 0.104091 │
+    └─────────────────────────────┴──────────┴───────┴──────────┘
     """
     ensure_timelines(timeline)
     _check(by, every, tz)
@@ -118,7 +129,20 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
 
     Examples
     --------
-    >>> lifespans(lake.timeline, every="1mo").filter("is_vanished")  # doctest: +SKIP
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.lifespans(now, every="1mo").filter("is_vanished").select("type", "last_period", "count")
+    shape: (5, 3)
+    ┌───────────────────┬─────────────────────────┬───────┐
+    │ type              ┆ last_period             ┆ count │
+    │ ---               ┆ ---                     ┆ ---   │
+    │ str               ┆ datetime[μs, UTC]       ┆ i64   │
+    ╞═══════════════════╪═════════════════════════╪═══════╡
+    │ chat.room_created ┆ 2026-01-01 00:00:00 UTC ┆ 33    │
+    │ UserAdded         ┆ 2026-02-01 00:00:00 UTC ┆ 72    │
+    │ UserLoggedIn      ┆ 2026-02-01 00:00:00 UTC ┆ 391   │
+    │ UserRemoved       ┆ 2026-02-01 00:00:00 UTC ┆ 12    │
+    │ UserRenamed       ┆ 2026-02-01 00:00:00 UTC ┆ 36    │
+    └───────────────────┴─────────────────────────┴───────┘
     """
     ensure_timelines(timeline)
     _check(by, every, tz)

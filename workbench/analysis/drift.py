@@ -80,7 +80,18 @@ def drift(before: Timeline, after: Timeline, *, by: By = "type") -> Drift:
 
     Examples
     --------
-    >>> drift(now.upto("2026-02-01"), now.after("2026-02-01")).terms.head(3)  # doctest: +SKIP
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.drift(now.upto("2026-02-01"), now.after("2026-02-01")).terms.select("type", "before", "after", "fate").head(3)
+    shape: (3, 4)
+    ┌──────────────────┬────────┬───────┬────────┐
+    │ type             ┆ before ┆ after ┆ fate   │
+    │ ---              ┆ ---    ┆ ---   ┆ ---    │
+    │ str              ┆ i64    ┆ i64   ┆ enum   │
+    ╞══════════════════╪════════╪═══════╪════════╡
+    │ UserLoggedIn     ┆ 305    ┆ 86    ┆ shrunk │
+    │ UserAdded        ┆ 62     ┆ 10    ┆ shrunk │
+    │ chat.room_opened ┆ 0      ┆ 153   ┆ new    │
+    └──────────────────┴────────┴───────┴────────┘
     """
     ensure_timelines(before, after)
     check_by(by)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from workbench.analysis.putin import put_in, sequences
 from workbench.errors import UsageError
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.resolve import Source, folded, subject_of
+from workbench.frames import as_frame
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline, ensure_timelines
 
@@ -23,7 +26,7 @@ _OF_A_STATE = {
 
 
 def enrich(
-    frame: pl.DataFrame | pl.LazyFrame,
+    frame: Any,
     projection: Source,
     *,
     timeline: Timeline,
@@ -37,7 +40,7 @@ def enrich(
     Parameters
     ----------
     frame
-        Events, or anything with a column ``position``: ``timeline.events()``, or a result of SQL.
+        Events, or another table with a column ``position``: ``timeline.events()``, a result of SQL, anything that Polars makes a frame of.
     projection
         How the other entities' events become their state.
     timeline
@@ -65,17 +68,32 @@ def enrich(
     Raises
     ------
     UsageError
-        The frame lacks a column, or has one already that would be added; a position lies beyond the timeline's end; the timeline is one
-        of ``visible()``; or as ``history`` does.
+        The first argument is no frame, lacks a column, or has one already that would be added; a position lies beyond the end of the
+        timeline; the timeline is one of ``visible()``; or as ``history`` does.
 
     Examples
     --------
-    >>> enrich(payments, User, timeline=now, on="user_id")  # doctest: +SKIP
+    The city from which each message was sent:
+
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> sent = now.types("chat.message_sent").sql("select position, stream, data->>'userId' as user_id from events")
+    >>> wb.enrich(sent, User, timeline=now, on="user_id").select("stream", "user_id", "user_city").head(3)
+    shape: (3, 3)
+    ┌────────┬─────────┬───────────┐
+    │ stream ┆ user_id ┆ user_city │
+    │ ---    ┆ ---     ┆ ---       │
+    │ str    ┆ str     ┆ str       │
+    ╞════════╪═════════╪═══════════╡
+    │ room-1 ┆ 1       ┆ London    │
+    │ room-1 ┆ 1       ┆ London    │
+    │ room-1 ┆ 1       ┆ London    │
+    └────────┴─────────┴───────────┘
     """
     ensure_timelines(timeline)
     if timeline.hides:
         raise UsageError("enrich() cannot say what the store hid at each event: leave visible() out; state() takes it, at one moment.")
-    given = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    given = as_frame(frame, name="The first argument of enrich()")
     subject = subject_of(projection, timeline)
     asked = _asked(given, on, timeline)
     whole = folded(timeline, subject, question="enrich")

@@ -91,7 +91,19 @@ def series(
 
     Examples
     --------
-    >>> series(User, now, pl.len(), paid=pl.col("paid").sum(), every="1w", tz="Europe/Berlin")  # doctest: +SKIP
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.series(User, now, users=pl.len(), paid=pl.col("paid").sum(), every="1mo").drop("position")
+    shape: (3, 3)
+    ┌────────────────────────────────┬───────┬───────────────┐
+    │ at                             ┆ users ┆ paid          │
+    │ ---                            ┆ ---   ┆ ---           │
+    │ datetime[μs, UTC]              ┆ u32   ┆ decimal[38,2] │
+    ╞════════════════════════════════╪═══════╪═══════════════╡
+    │ 2026-02-01 00:00:00 UTC        ┆ 78    ┆ 14183.28      │
+    │ 2026-03-01 00:00:00 UTC        ┆ 344   ┆ 35531.91      │
+    │ 2026-03-31 23:57:18.285669 UTC ┆ 535   ┆ 68118.56      │
+    └────────────────────────────────┴───────┴───────────────┘
     """
     if every not in get_args(Every):
         raise UsageError(f"every={every!r} is unknown: steps are {', '.join(map(repr, get_args(Every)[:-1]))} or {get_args(Every)[-1]!r}.")

@@ -123,7 +123,18 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
 
     Examples
     --------
-    >>> store(lake.timeline, snapshots="*.snapshot").lengths  # doctest: +SKIP
+    >>> found = wb.store(wb.open("data/demo").timeline, snapshots="*.snapshot")
+    >>> found.lengths.select("category", "streams", "events", "median", "longest").head(3)
+    shape: (3, 5)
+    ┌──────────┬─────────┬────────┬────────┬─────────┐
+    │ category ┆ streams ┆ events ┆ median ┆ longest │
+    │ ---      ┆ ---     ┆ ---    ┆ ---    ┆ ---     │
+    │ str      ┆ i64     ┆ i64    ┆ i64    ┆ i64     │
+    ╞══════════╪═════════╪════════╪════════╪═════════╡
+    │ room     ┆ 186     ┆ 23215  ┆ 17     ┆ 5670    │
+    │ user     ┆ 612     ┆ 8400   ┆ 3      ┆ 551     │
+    │ post     ┆ 684     ┆ 3987   ┆ 2      ┆ 134     │
+    └──────────┴─────────┴────────┴────────┴─────────┘
     """
     ensure_timelines(timeline)
     periods.check_every(every)

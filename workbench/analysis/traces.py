@@ -84,7 +84,16 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
 
     Examples
     --------
-    >>> print(trace(lake.timeline, "c45af724-b3fa-416e-ac31-1940a8b1bb5e"))  # doctest: +SKIP
+    >>> print(wb.trace(wb.open("data/demo").timeline, "c45af724-b3fa-416e-ac31-1940a8abf26a"))
+    c45af724-b3fa-416e-ac31-1940a8abf26a: 8 events since 2026-01-01T00:00:53.731224Z
+    registration.started  registration-1@0  +0 s
+    └─ user.created  user-2@0  +210 ms
+       └─ registration.step_completed  registration-1@1  +347 ms
+          └─ chat.member_joined  room-1@3  +539 ms
+             └─ registration.step_completed  registration-1@2  +940 ms
+                └─ community.member_welcomed  member-2@0  +1.07 s
+                   ├─ registration.step_completed  registration-1@3  +1.21 s
+                   └─ registration.completed  registration-1@4  +1.21 s
     """
     ensure_timelines(timeline)
     timeline = unlinked(timeline)

@@ -175,8 +175,26 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
 
     Examples
     --------
-    >>> registration = Workflow(start="registration.started", done="registration.completed", stuck_after="1h")
-    >>> workflows(registration, lake.timeline).outcomes  # doctest: +SKIP
+    >>> registration = wb.Workflow(
+    ...     start="registration.started",
+    ...     done="registration.completed",
+    ...     compensated="registration.compensated",
+    ...     failed="registration.failed",
+    ...     stuck_after="1h",
+    ... )
+    >>> wb.workflows(registration, wb.open("data/demo").timeline).outcomes.select("outcome", "traces", "share")
+    shape: (5, 3)
+    ┌─────────────┬────────┬──────────┐
+    │ outcome     ┆ traces ┆ share    │
+    │ ---         ┆ ---    ┆ ---      │
+    │ enum        ┆ i64    ┆ f64      │
+    ╞═════════════╪════════╪══════════╡
+    │ completed   ┆ 494    ┆ 0.88057  │
+    │ compensated ┆ 29     ┆ 0.051693 │
+    │ failed      ┆ 20     ┆ 0.035651 │
+    │ stuck       ┆ 18     ┆ 0.032086 │
+    │ running     ┆ 0      ┆ 0.0      │
+    └─────────────┴────────┴──────────┘
     """
     ensure_timelines(timeline)
     timeline = unlinked(timeline)

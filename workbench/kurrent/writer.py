@@ -134,7 +134,7 @@ class Writer:
 
     Examples
     --------
-    >>> with source.writer() as writer:  # doctest: +SKIP
+    >>> with wb.EmbeddedStore() as store, wb.connect(store.uri) as source, source.writer() as writer:
     ...     pending = writer.append("user-1", [NewEvent("user.created", b'{"name": "Ada"}')], expected=NO_STREAM)
     ...     pending.result().revision
     0

@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench.errors import LakeMismatch, UsageError
 from workbench.fold.resolve import Source, subject_of
+from workbench.frames import as_frame
 from workbench.lake.lake import Lake
 from workbench.lake.publishing import Layout, Press, Staged, long_places
 from workbench.lake.reading.snapshot import Snapshot
@@ -105,7 +106,19 @@ def publish(
 
     Examples
     --------
-    >>> publish(lake.timeline, "out/orders", types=["order.*"])  # doctest: +SKIP
+    >>> now = wb.open("data/demo").timeline
+    >>> published = wb.publish(now, "data/registrations", types=["registration.step_*"])
+    >>> published.tables.select("table", "columns", "rows")
+    shape: (3, 3)
+    ┌───────────────────────────────┬─────────┬──────┐
+    │ table                         ┆ columns ┆ rows │
+    │ ---                           ┆ ---     ┆ ---  │
+    │ str                           ┆ i64     ┆ i64  │
+    ╞═══════════════════════════════╪═════════╪══════╡
+    │ registration_step_compensated ┆ 8       ┆ 71   │
+    │ registration_step_completed   ┆ 8       ┆ 1581 │
+    │ registration_step_failed      ┆ 9       ┆ 42   │
+    └───────────────────────────────┴─────────┴──────┘
     """
     timeline = history.timeline if isinstance(history, Lake) else history
     snapshot = timeline.log
@@ -142,7 +155,7 @@ def publish(
             for name, source in states.items():
                 changes.append(_frame(state(source, timeline), "state", name, press, names.of("state", name, f"{name}_state")))
             for name, found in (results or {}).items():
-                changes.append(_frame(_as_frame(name, found), "result", name, press, names.of("result", name, name)))
+                changes.append(_frame(as_frame(found, name=f"results[{name!r}]"), "result", name, press, names.of("result", name, name)))
             done = target.commit(notes, changes, before=before, press=press)
     return Published(str(target.path), settled, done.position, _told(done, changes))
 
@@ -229,15 +242,6 @@ def _narrowed(timeline: Timeline, names: set[str]) -> Timeline:
 def _frame(frame: pl.DataFrame, kind: TableKind, source: str, press: Press, name: str) -> Change:
     staged = press.stage_frame(frame)
     return Change(Table(name, kind, source, frame.height, frame.width), staged, is_anew=True)
-
-
-def _as_frame(name: str, found: Any) -> pl.DataFrame:
-    if isinstance(found, pl.LazyFrame):
-        return found.collect()
-    try:
-        return pl.DataFrame(found)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"results[{name!r}] is no table: give a data frame, not {type(found).__name__}.") from error
 
 
 def _described(timeline: Timeline, *, is_none: bool) -> str:

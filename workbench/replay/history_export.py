@@ -52,7 +52,10 @@ def write_history(
 
     Examples
     --------
-    >>> write_history(User, lake.timeline, "users.parquet")  # doctest: +SKIP
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.write_history(User, now, "data/users.parquet")
+    8139
     """
     target = Path(file)
     if target.is_dir() or not target.parent.is_dir():
