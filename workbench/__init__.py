@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from workbench.payloads.infer import infer
     from workbench.performance import bench, measurements
     from workbench.projection import Digits, Json, Projection, event, on, upcast
-    from workbench.publication import publish
+    from workbench.publish import publish
     from workbench.replay.diff import diff
     from workbench.replay.history_export import write_history
     from workbench.replay.lineage import lineage
@@ -111,7 +111,7 @@ _HOMES = {
     "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
     "place": "workbench.scenarios.events:value",
-    "publish": "workbench.publication",
+    "publish": "workbench.publish",
     "read_runs": "workbench.reports",
     "rebuild": "workbench.replay.questions",
     "run_report": "workbench.reports",

@@ -12,7 +12,7 @@ from esdbclient.protos.Grpc import gossip_pb2, gossip_pb2_grpc, shared_pb2, stre
 
 from tests.embedded.wire import events, proposed, read_all, read_stream, recorded
 from workbench.embedded import EmbeddedStore, Member
-from workbench.embedded.cluster import STATES
+from workbench.embedded.membership import STATES
 from workbench.errors import UsageError
 
 ANYONE, LEADER = [("requires-leader", "false")], [("requires-leader", "true")]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InvalidAddress, WorkbenchWarning
 from workbench.kurrent.address import Address, Host
-from workbench.kurrent.options import KNOWN, NodePreference, Options
+from workbench.kurrent.connection_options import KNOWN, NodePreference, Options
 
 NUMBERS = ("maxDiscoverAttempts", "discoveryInterval", "gossipTimeout", "keepAliveInterval", "keepAliveTimeout", "defaultDeadline")
 

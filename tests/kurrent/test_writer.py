@@ -28,8 +28,8 @@ from workbench.errors import (
     WrongExpectedRevision,
 )
 from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS, Appended, Connection, NewEvent, Writer, connect
+from workbench.kurrent.bulk_writer import WINDOW_REQUESTS
 from workbench.kurrent.errors import Login, Peer
-from workbench.kurrent.writer import WINDOW_REQUESTS
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import workbench as wb
 from tests.lakes import START, Recorded, write_lake
 from tests.notebooks.cells import show
 from tests.sample.lake import write_sample
-from workbench.performance.measurement import Answer, Machine, Measurement, Rebuild, keep
+from workbench.performance.result import Answer, Machine, Measurement, Rebuild, keep
 from workbench.reports.notebook_files import read_cells, shipped_notebooks
 from workbench.reports.parameters import declared_parameters
 from workbench.sample import generate

@@ -15,8 +15,9 @@ from tests.cli.test_failures import run, says
 from tests.lake.histories import lake_of, row
 from workbench.errors import LakeError, ReplayError, UsageError
 from workbench.lake import Lake, open_lake
-from workbench.performance import Measurement, bench, measurements, measuring, trend
-from workbench.performance.measurement import Answer, Machine, Rebuild, fitted
+from workbench.performance import Measurement, bench, measurements, trend
+from workbench.performance import run as run_module
+from workbench.performance.result import Answer, Machine, Rebuild, fitted
 from workbench.projection import Projection, on
 
 NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -35,7 +36,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Measuremen
     wb.materialise("user", lake)
     before = {entry for entry in Path(lake.path).rglob("*") if entry.is_file()}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(measuring, "MOST_TYPES", 1)
+        patched.setattr(run_module, "MOST_TYPES", 1)
         found = bench("user", lake, now=NOW)
     after = {entry for entry in Path(lake.path).rglob("*") if entry.is_file()}
     assert [entry.parent.name for entry in after - before] == ["measurements"]

@@ -29,8 +29,8 @@ from workbench.fold.event_by_event.function_fold import Fold, fold_function
 from workbench.fold.event_by_event.plan_fold import fold, stepped
 from workbench.fold.results import FoldResult
 from workbench.fold.vectorised.engine import Engine
-from workbench.fold.vectorised.layout import Layout
-from workbench.fold.vectorised.texts import instants
+from workbench.fold.vectorised.extraction_layout import Layout
+from workbench.fold.vectorised.json_columns import instants
 from workbench.lake import open_lake
 from workbench.lake.reading import extract
 from workbench.projection import Digits, Json, Projection, event, on, plan_of, upcast

@@ -23,7 +23,7 @@ from workbench.errors import UsageError
 from workbench.events import category_of
 from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS
 from workbench.sample import SampleSystem, generate
-from workbench.sample.clock import UNTIL, Clock, Versions, to_datetime, to_ticks
+from workbench.sample.calendar import UNTIL, Clock, Versions, to_datetime, to_ticks
 from workbench.sample.journal import SOFT_DELETED, TOMBSTONE_REVISION, Append, Draft, Event, Journal
 
 SIZE = 12_000

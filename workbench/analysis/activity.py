@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from workbench.analysis import periods
-from workbench.analysis.links import NO_LINK_SQL, unlinked
 from workbench.analysis.periods import PERIOD, Extent, Periods
+from workbench.analysis.without_links import NO_LINK_SQL, unlinked
 from workbench.errors import UsageError
 from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path

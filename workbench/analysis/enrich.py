@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from workbench.analysis.putin import put_in, sequences
+from workbench.analysis.fork_sequence import put_in, sequences
 from workbench.errors import UsageError
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.resolve import Source, folded, subject_of

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from workbench.analysis.fork_sequence import put_in, sequences
 from workbench.analysis.periods import check_zone
-from workbench.analysis.putin import put_in, sequences
 from workbench.errors import UsageError
 from workbench.fold import vectorised
 from workbench.fold.event_by_event.function_fold import Fold

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from workbench.analysis.links import NO_LINK, unlinked
+from workbench.analysis.without_links import NO_LINK, unlinked
 from workbench.display import spelled
 from workbench.errors import UsageError
 from workbench.events import format_time

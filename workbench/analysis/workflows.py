@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from workbench.analysis.links import NO_LINK_SQL, unlinked
+from workbench.analysis.without_links import NO_LINK_SQL, unlinked
 from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.timeline import Some, Timeline, ensure_timelines

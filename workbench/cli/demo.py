@@ -252,7 +252,7 @@ def print_workflows(lake: Lake) -> None:
 
 def print_what_if(lake: Lake) -> None:
     """Show what one of the scenarios that come along comes to."""
-    from workbench.cli.effect import print_effect
+    from workbench.cli.whatif_output import print_effect
     from workbench.scenarios import Scenario, find_scenario, whatif
 
     file = find_scenario("no-failed-steps")

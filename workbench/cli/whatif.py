@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         """
         import polars as pl
 
-        from workbench.cli import effect
+        from workbench.cli import whatif_output
         from workbench.cli.output import check_place, json_text, show
         from workbench.scenarios import Scenario
         from workbench.scenarios import whatif as ask
@@ -63,13 +63,13 @@ def register(app: typer.Typer) -> None:
         with user_code():
             found = [ask(one, timeline, errors=errors) for one in scenarios]
         if json:
-            print(json_text([effect.as_json(one) for one in found]))
+            print(json_text([whatif_output.as_json(one) for one in found]))
         elif csv:
             show(pl.concat(one.summary for one in found), csv=True, guard_formulas=guard_formulas)
         elif len(found) == 1:
-            effect.print_effect(found[0])
+            whatif_output.print_effect(found[0])
         else:
-            effect.print_side_by_side(found)
+            whatif_output.print_side_by_side(found)
         if out is not None:
-            show(effect.differences(found), out=out, guard_formulas=guard_formulas)
+            show(whatif_output.differences(found), out=out, guard_formulas=guard_formulas)
         say(timeline, error=True)

@@ -3,8 +3,8 @@
 from workbench.embedded.accounts import Account
 from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
 from workbench.embedded.clock import Clock
-from workbench.embedded.cluster import Member
 from workbench.embedded.faults import Faults
+from workbench.embedded.membership import Member
 from workbench.embedded.records import NewEvent
 from workbench.embedded.store import NOTICE, EmbeddedStore
 

@@ -11,10 +11,10 @@ from itertools import islice
 from grpc import StatusCode
 
 from workbench.embedded.appends import Appended
-from workbench.embedded.cluster import LEADER, Member, check_state
 from workbench.embedded.failures import Failure, not_ready
 from workbench.embedded.layout import CHUNK
 from workbench.embedded.log import Log
+from workbench.embedded.membership import LEADER, Member, check_state
 from workbench.embedded.records import NewEvent, Record, redacted
 from workbench.errors import UsageError
 

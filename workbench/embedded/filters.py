@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from grpc import StatusCode
 
-from workbench.embedded.expressions import UnreadableExpression, compiled
 from workbench.embedded.failures import Failure, invalid_argument
+from workbench.embedded.filter_expressions import UnreadableExpression, compiled
 from workbench.embedded.log import Log
 from workbench.protocol import streams_pb2
 

@@ -16,11 +16,11 @@ from grpc import StatusCode
 
 from workbench.embedded.access import READ, Right
 from workbench.embedded.accounts import Accounts
-from workbench.embedded.cluster import LEADER, Member, refusal
 from workbench.embedded.failures import Failure
 from workbench.embedded.faults import FaultPlan
 from workbench.embedded.log import Log
-from workbench.embedded.projections import Projections
+from workbench.embedded.membership import LEADER, Member, refusal
+from workbench.embedded.system_projections import Projections
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -9,10 +9,10 @@ from google.protobuf.message import Message
 
 from workbench.embedded.access import READ
 from workbench.embedded.batches import BatchAppender
-from workbench.embedded.cluster import cluster_info
 from workbench.embedded.failures import Failure, unimplemented
+from workbench.embedded.membership import cluster_info
 from workbench.embedded.node import Context, Node
-from workbench.embedded.reading import Reader
+from workbench.embedded.read_requests import Reader
 from workbench.embedded.records import field
 from workbench.embedded.requests import only_request
 from workbench.embedded.writing import Writer

@@ -25,11 +25,11 @@ from workbench.embedded.faults import FaultPlan, Faults
 from workbench.embedded.headers import DateHeader
 from workbench.embedded.log import Log
 from workbench.embedded.node import Node
-from workbench.embedded.projections import Projections
 from workbench.embedded.records import NewEvent
 from workbench.embedded.services import handlers
 from workbench.embedded.storage import MemoryStorage, SqliteStorage, Storage
-from workbench.embedded.tls import credentials
+from workbench.embedded.store_certificate import credentials
+from workbench.embedded.system_projections import Projections
 from workbench.errors import EmbeddedStoreError, UsageError
 from workbench.host_port import join_host_port
 

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 
-from workbench.fold.vectorised.layout import key_roots
+from workbench.fold.vectorised.extraction_layout import key_roots
 from workbench.projection.plan import Plan
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from workbench.errors import InvalidProjection, UsageError
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.untyped_state import merging_plan
-from workbench.fold.vectorised import layout
+from workbench.fold.vectorised import extraction_layout
 from workbench.projection.declaration import Projection, plan_of
 from workbench.projection.plan import Plan
 from workbench.server_streams import ensure_not_system
@@ -49,7 +49,7 @@ def keyed_by_stream(subject: Subject) -> bool:
     """Whether the name of its stream says which entity an event is about."""
     if isinstance(subject, Fold):
         return subject.key is None
-    return layout.keyed_by_stream(subject)
+    return extraction_layout.keyed_by_stream(subject)
 
 
 def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:

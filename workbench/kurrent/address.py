@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from workbench.errors import InvalidAddress
 from workbench.host_port import join_host_port
-from workbench.kurrent.options import Options
+from workbench.kurrent.connection_options import Options
 
 _SCHEMES: Final = ("esdb", "kurrentdb", "kurrent", "kdb")
 _DISCOVER: Final = "+discover"

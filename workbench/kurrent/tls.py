@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from workbench.errors import InvalidAddress
 from workbench.events import format_time
 from workbench.kurrent.address import Host
-from workbench.kurrent.options import Options
+from workbench.kurrent.connection_options import Options
 
 _PROBE_SECONDS: Final = 3.0
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # and empty SETTINGS: a server answers

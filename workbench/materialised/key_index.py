@@ -24,8 +24,8 @@ from workbench.fold.entity_scope import may_be_about
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import keyed
 from workbench.fold.resolve import Subject
-from workbench.fold.vectorised.decisions import Decider, Decisions, Rows, keys_of
-from workbench.fold.vectorised.layout import Layout, key_roots, keyed_by_stream
+from workbench.fold.vectorised.extraction_layout import Layout, key_roots, keyed_by_stream
+from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of
 from workbench.lake.files.file_writer import ROW_GROUP_ROWS
 from workbench.lake.files.format import DataFile
 from workbench.lake.json_paths import is_reachable

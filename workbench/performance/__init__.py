@@ -1,6 +1,12 @@
-"""How long replays take on one's own data: measured, kept in the lake, and forecast."""
+"""Measures how long replays take on a user's own data.
 
-from workbench.performance.measurement import Advice, Measurement
-from workbench.performance.measuring import bench, measurements, trend
+A lake and a projection come in; measurements go out, and with them forecasts and advice on snapshots.
+Every measurement runs in a process of its own, so that one does not warm the caches of the next.
+Measurements are kept in the lake, so that a trend over months can be shown.
+Begin reading with `run`.
+"""
+
+from workbench.performance.result import Advice, Measurement
+from workbench.performance.run import bench, measurements, trend
 
 __all__ = ["Advice", "Measurement", "bench", "measurements", "trend"]

@@ -10,7 +10,7 @@ from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.projection.fields import constant_of, elements_of
 from workbench.projection.handlers import Change, On
-from workbench.projection.lifting import Lifted, NotExpressibleError, lifts_of, recorded_types, rewrite, rewrite_condition, ways
+from workbench.projection.upcast_compile import Lifted, NotExpressibleError, lifts_of, recorded_types, rewrite, rewrite_condition, ways
 from workbench.projection.upcasters import Upcast
 
 _NUMBERS: frozenset[plan.KindName] = frozenset({"integer", "float", "decimal"})

@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from workbench.kurrent.writer import StreamState
-from workbench.sample.clock import to_text
+from workbench.kurrent.bulk_writer import StreamState
+from workbench.sample.calendar import to_text
 from workbench.sample.journal import Append, Cause, Draft, Event, Journal, Tombstone
 from workbench.sample.views import UserView
 

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from functools import partial
 from typing import Any
 
-from workbench.kurrent.writer import StreamState
+from workbench.kurrent.bulk_writer import StreamState
 from workbench.sample.journal import Append, Cause, Draft, Event, Journal
 from workbench.sample.views import RoomView
 

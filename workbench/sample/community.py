@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from workbench.kurrent.writer import StreamState
+from workbench.kurrent.bulk_writer import StreamState
 from workbench.sample.journal import Append, Cause, Draft, Event, Journal
 from workbench.sample.views import MemberView, PostView
 

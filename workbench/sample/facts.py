@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 
-from workbench.sample.clock import DAY, to_datetime
+from workbench.sample.calendar import DAY, to_datetime
 from workbench.sample.journal import SOFT_DELETED, Event
 
 _SERVICES = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from workbench.kurrent.writer import Expected, StreamState
-from workbench.sample.clock import SECOND, Clock, Versions, to_text
+from workbench.kurrent.bulk_writer import Expected, StreamState
+from workbench.sample.calendar import SECOND, Clock, Versions, to_text
 
 TOMBSTONE_REVISION = 2**63 - 1
 SOFT_DELETED = 2**63 - 1

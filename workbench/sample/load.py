@@ -10,8 +10,8 @@ from datetime import datetime
 
 from workbench.errors import SourceError, WrongExpectedRevision
 from workbench.kurrent import Connection, ReadFilter
-from workbench.kurrent.writer import NewEvent, Pending
-from workbench.sample.clock import to_datetime
+from workbench.kurrent.bulk_writer import NewEvent, Pending
+from workbench.sample.calendar import to_datetime
 from workbench.sample.journal import Append, Event, Tombstone
 from workbench.sample.system import SampleSystem
 from workbench.server_streams import NOT_EXPRESSION

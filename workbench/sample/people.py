@@ -8,9 +8,9 @@ from functools import partial
 from typing import Final
 
 from workbench.sample.auth import Auth
+from workbench.sample.calendar import SECOND
 from workbench.sample.chance import Choice, Habits, Urn, chosen_then
 from workbench.sample.chat import Chat
-from workbench.sample.clock import SECOND
 from workbench.sample.community import Community
 from workbench.sample.journal import Cause, Command, Event, Journal
 from workbench.sample.legacy import CUT_OVER, Accounts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from workbench.kurrent.writer import StreamState
+from workbench.kurrent.bulk_writer import StreamState
 from workbench.sample.auth import Auth
 from workbench.sample.chat import Chat
 from workbench.sample.community import Community

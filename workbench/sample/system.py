@@ -12,9 +12,9 @@ from workbench.errors import UsageError
 from workbench.events import category_of, parse_time
 from workbench.sample.auth import SCHEMA_CHANGES as AUTH_CHANGES
 from workbench.sample.auth import Auth
+from workbench.sample.calendar import UNTIL, Clock, Versions
 from workbench.sample.chat import SCHEMA_CHANGES as CHAT_CHANGES
 from workbench.sample.chat import Chat
-from workbench.sample.clock import UNTIL, Clock, Versions
 from workbench.sample.community import Community
 from workbench.sample.facts import Facts
 from workbench.sample.journal import Append, Command, Event, Journal, Request

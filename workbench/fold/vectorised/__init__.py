@@ -17,7 +17,7 @@ import polars as pl
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.results import FoldResult, history_schema, state_of_versions
 from workbench.fold.vectorised.engine import Engine, Timings
-from workbench.fold.vectorised.layout import Layout
+from workbench.fold.vectorised.extraction_layout import Layout
 from workbench.projection.plan import Plan
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Extracted

@@ -18,17 +18,17 @@ import pyarrow as pa
 
 from workbench.fold.event_by_event.plan_fold import OnError, fold
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
-from workbench.fold.vectorised.carry import Carry, version_frame
-from workbench.fold.vectorised.columns import Entities
-from workbench.fold.vectorised.decisions import Decider, Decisions, Rows, keys_of, streams_of
-from workbench.fold.vectorised.expressions import Scope
-from workbench.fold.vectorised.layout import Layout, keyed_by_stream
-from workbench.fold.vectorised.lives import lives_of
-from workbench.fold.vectorised.marks import Marks
-from workbench.fold.vectorised.numbering import Numbering
+from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps, Versions, base_of, in_order
+from workbench.fold.vectorised.column_expressions import Scope
+from workbench.fold.vectorised.entity_table import Carry, version_frame
+from workbench.fold.vectorised.extraction_layout import Layout, keyed_by_stream
+from workbench.fold.vectorised.field_columns import Entities
+from workbench.fold.vectorised.first_edit_states import Marks
+from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of, streams_of
+from workbench.fold.vectorised.json_columns import Mask, mask
+from workbench.fold.vectorised.key_ids import Numbering
+from workbench.fold.vectorised.lifetimes import lives_of
 from workbench.fold.vectorised.operations import Outcome, Use, outcome
-from workbench.fold.vectorised.steps import Held, Ordered, Steps, Versions, base_of, in_order
-from workbench.fold.vectorised.texts import Mask, mask
 from workbench.projection import plan as ir
 from workbench.timeline.extraction import Chunk
 

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.fold.vectorised import texts
-from workbench.fold.vectorised.columns import SMALL, CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
-from workbench.fold.vectorised.deeds import Deed, done
-from workbench.fold.vectorised.expressions import Scope
-from workbench.fold.vectorised.scans import running
-from workbench.fold.vectorised.texts import DECODE, Fitted, Mask, Numbers, fitted, unquoted
+from workbench.fold.vectorised import json_columns
+from workbench.fold.vectorised.column_expressions import Scope
+from workbench.fold.vectorised.field_columns import SMALL, CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
+from workbench.fold.vectorised.json_columns import DECODE, Fitted, Mask, Numbers, fitted, unquoted
+from workbench.fold.vectorised.segmented_scans import running
+from workbench.fold.vectorised.set_operations import Deed, done
 from workbench.projection import plan as ir
 from workbench.projection.plan import Kind
 from workbench.projection.values import Misfit, fitting, fitting_elements
@@ -310,10 +310,10 @@ def _numbers(use: Use, column: NumberColumn) -> tuple[Any, Mask, Mask, Mask]:
         fit, absent = Fitted(found, null, nothing), nothing
     elif isinstance(value, ir.Column) and ir.COLUMNS[value.name] == column.field.kind.name:
         own = use.scope.column(value.name)
-        fit, absent = Fitted(own.fill_null(0).to_numpy(), nothing, nothing), texts.absent(own)
+        fit, absent = Fitted(own.fill_null(0).to_numpy(), nothing, nothing), json_columns.absent(own)
     else:
         series = use.scope.texts(value)
-        fit, absent = fitted(series, column.field.kind, recorded=isinstance(value, ir.Path)), texts.absent(series)
+        fit, absent = fitted(series, column.field.kind, recorded=isinstance(value, ir.Path)), json_columns.absent(series)
     values, doubt = fit.values, fit.doubt
     assert isinstance(values, np.ndarray)
     if use.operation.verb == "subtract":
@@ -332,7 +332,7 @@ def _own_texts(use: Use) -> tuple[Any, Mask, Mask, Mask]:
     assert isinstance(use.operation.value, ir.Column)
     found = use.scope.column(use.operation.value.name)
     nothing = np.zeros(len(found), dtype=np.bool_)
-    return found, texts.absent(found), nothing, nothing
+    return found, json_columns.absent(found), nothing, nothing
 
 
 def _texts(use: Use, kind: Kind) -> tuple[Any, Mask, Mask, Mask]:
@@ -346,7 +346,7 @@ def _texts(use: Use, kind: Kind) -> tuple[Any, Mask, Mask, Mask]:
     series = use.scope.texts(value)
     fit = fitted(series, kind, recorded=isinstance(value, ir.Path))
     assert isinstance(fit.values, pl.Series)
-    return fit.values, texts.absent(series), fit.null, fit.doubt
+    return fit.values, json_columns.absent(series), fit.null, fit.doubt
 
 
 def _deeds(use: Use, column: CodedColumn, deeds: list[Deed]) -> tuple[Any, Mask, Mask, Mask]:
@@ -379,7 +379,7 @@ def _deeds(use: Use, column: CodedColumn, deeds: list[Deed]) -> tuple[Any, Mask,
             continue
         codes.append(len(deeds))
         deeds.append((operation.verb, operation.keep, operand))
-    absent = texts.absent(series)
+    absent = json_columns.absent(series)
     found = series.replace_strict(known, codes, default=None, return_dtype=pl.Int64) if len(known) else series.cast(pl.Int64)
     indices = found.fill_null(null_deed).to_numpy()
     return indices, absent, (indices == null_deed) & ~absent, indices < 0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.fold.vectorised.texts import DECODE, Mask, doubles, instants, integers, mapped, mask, quoted, unquoted
+from workbench.fold.vectorised.json_columns import DECODE, Mask, doubles, instants, integers, mapped, mask, quoted, unquoted
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import part
 from workbench.projection.fields import microseconds_of

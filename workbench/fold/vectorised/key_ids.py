@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from workbench.fold.vectorised.columns import Entities
+from workbench.fold.vectorised.field_columns import Entities
 
 
 class Numbering:

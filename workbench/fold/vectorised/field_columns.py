@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.fold.results import polars_type
-from workbench.fold.vectorised.deeds import Deed, done, grown
-from workbench.fold.vectorised.texts import Mask, Numbers
+from workbench.fold.vectorised.json_columns import Mask, Numbers
+from workbench.fold.vectorised.set_operations import Deed, done, grown
 from workbench.projection.plan import Field, Kind
 
 Entities = npt.NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.fold.vectorised.carry import Carry, instants
-from workbench.fold.vectorised.steps import Held, Ordered, Steps
-from workbench.fold.vectorised.texts import Mask
+from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps
+from workbench.fold.vectorised.entity_table import Carry, instants
+from workbench.fold.vectorised.json_columns import Mask
 
 Indices = npt.NDArray[np.int64]
 

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from workbench.errors import LakeBusy, LakeError, UsageError
 from workbench.lake.files.location import translated
-from workbench.lake.publishing import DatabaseFile, FileFormat, Press, Staged
-from workbench.publication.notes import File, Format, Notes, Table
+from workbench.publish.catalogue import File, Format, Notes, Table
+from workbench.publish.typed_tables import DatabaseFile, FileFormat, Press, Staged
 
 MANIFEST = "manifest.json"
 _SUFFIXES: dict[FileFormat, str] = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow"}

@@ -26,13 +26,13 @@ from workbench.events import FORMULA
 from workbench.lake.aside import built_aside
 from workbench.lake.conditions import Conditions, identifier, quoted
 from workbench.lake.database import connect, literal_path
-from workbench.lake.exact_texts import FUNCTION as EXACT_TEXT
-from workbench.lake.exact_texts import exact_columns, exact_text
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import translated, translation
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.reading.query import query_error
 from workbench.lake.reading.snapshot import Snapshot
+from workbench.publish.exact_texts import FUNCTION as EXACT_TEXT
+from workbench.publish.exact_texts import exact_columns, exact_text
 from workbench.timeline import Timeline
 
 FileFormat = Literal["parquet", "csv", "arrow"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from workbench.fold.vectorised.texts import Mask, Numbers
+from workbench.fold.vectorised.json_columns import Mask, Numbers
 
 _LONG = 64
 """Segments up to this long are scanned side by side, longer ones one by one."""

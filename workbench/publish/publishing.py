@@ -13,13 +13,13 @@ from workbench.errors import LakeMismatch, UsageError
 from workbench.fold.resolve import Source, subject_of
 from workbench.frames import as_frame
 from workbench.lake.lake import Lake
-from workbench.lake.publishing import Layout, Press, Staged, long_places
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.stored_file import Moment, moment_at
 from workbench.payloads.shapes import ELEMENT, Known, places, shapes
-from workbench.publication.columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
-from workbench.publication.notes import Format, Notes, Table, TableKind, by_source, noted
-from workbench.publication.target import Change, Target, staging, target_of
+from workbench.publish.catalogue import Format, Notes, Table, TableKind, by_source, noted
+from workbench.publish.table_columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
+from workbench.publish.target import Change, Target, staging, target_of
+from workbench.publish.typed_tables import Layout, Press, Staged, long_places
 from workbench.replay.questions import state
 from workbench.timeline import Timeline
 

@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from workbench.errors import LakeDamaged
-from workbench.lake.publishing import Layout
 from workbench.payloads.shapes import Known
+from workbench.publish.typed_tables import Layout
 
 VERSION = 1
 """Raised when an older workbench could misread what a newer one publishes."""

@@ -8,7 +8,7 @@ import polars as pl
 
 from workbench.charts.figure import PALETTES, Chart, finish, plain
 from workbench.errors import UsageError
-from workbench.performance.measurement import Measurement, trend
+from workbench.performance.result import Measurement, trend
 from workbench.tables import table
 
 _STAGES = ("read", "decode", "order", "fold", "write")

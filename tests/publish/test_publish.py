@@ -24,9 +24,9 @@ from tests.replay.test_materialised_killed import room_for
 from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, UsageError
 from workbench.lake import open_lake
 from workbench.payloads.shapes import MOST_KEYS
-from workbench.publication import publish
-from workbench.publication.notes import Notes, Table
-from workbench.publication.target import MANIFEST, Directory, staging
+from workbench.publish import publish
+from workbench.publish.catalogue import Notes, Table
+from workbench.publish.target import MANIFEST, Directory, staging
 
 KEYS = ["a", "A", "b c", "order", "position", "payload", "n", "a_b", "é", "", 'q"', "x*", "2"]
 SCALARS = st.one_of(

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from workbench.fold.results import history_schema, state_schema
-from workbench.fold.vectorised.columns import Column, Entities, column_of
-from workbench.fold.vectorised.numbering import Numbering
-from workbench.fold.vectorised.texts import Mask
+from workbench.fold.vectorised.field_columns import Column, Entities, column_of
+from workbench.fold.vectorised.json_columns import Mask
+from workbench.fold.vectorised.key_ids import Numbering
 from workbench.projection.plan import Plan
 
 INSTANT = pl.Datetime("us", "UTC")

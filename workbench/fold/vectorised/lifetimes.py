@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workbench.fold.vectorised.scans import last_before
-from workbench.fold.vectorised.texts import Mask
+from workbench.fold.vectorised.json_columns import Mask
+from workbench.fold.vectorised.segmented_scans import last_before
 
 
 @dataclass(frozen=True, slots=True)

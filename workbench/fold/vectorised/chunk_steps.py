@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from workbench.fold.vectorised.carry import Carry
-from workbench.fold.vectorised.columns import Column, Entities, TextColumn
-from workbench.fold.vectorised.decisions import Rows
-from workbench.fold.vectorised.lives import Lives
+from workbench.fold.vectorised.entity_table import Carry
+from workbench.fold.vectorised.field_columns import Column, Entities, TextColumn
+from workbench.fold.vectorised.handler_matching import Rows
+from workbench.fold.vectorised.json_columns import Mask
+from workbench.fold.vectorised.lifetimes import Lives
 from workbench.fold.vectorised.operations import Outcome
-from workbench.fold.vectorised.texts import Mask
 
 _FEW = 4
 """One of how many points is few enough to search for each."""

@@ -19,8 +19,8 @@ from workbench.fold.loading import load_projection
 from workbench.fold.resolve import subject_of
 from workbench.lake import Lake
 from workbench.lake.files.location import Place
-from workbench.performance import measurement as told
-from workbench.performance.measurement import PARTS, Answer, Machine, Measurement, Rebuild
+from workbench.performance import result as told
+from workbench.performance.result import PARTS, Answer, Machine, Measurement, Rebuild
 from workbench.projection.declaration import Projection
 
 MOST_BY_HAND = 500_000

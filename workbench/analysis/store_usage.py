@@ -8,8 +8,8 @@ from typing import Literal
 import polars as pl
 
 from workbench.analysis import periods
-from workbench.analysis.hidden import hidden_of
 from workbench.analysis.periods import PERIOD, Every
+from workbench.analysis.stream_visibility import hidden_of
 from workbench.analysis.times import Times, edges_of, rates
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION

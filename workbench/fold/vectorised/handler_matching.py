@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.fold.vectorised.expressions import Lists, Scope
-from workbench.fold.vectorised.layout import Layout
-from workbench.fold.vectorised.texts import DECODE, Mask, integers, mask, unquoted
+from workbench.fold.vectorised.column_expressions import Lists, Scope
+from workbench.fold.vectorised.extraction_layout import Layout
+from workbench.fold.vectorised.json_columns import DECODE, Mask, integers, mask, unquoted
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import Read, asking, keying
 from workbench.projection.payloads import ABSENT
