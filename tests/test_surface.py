@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
-from tests.replay.test_materialised import write
+from tests.materialised.test_materialised import write
 from tests.replay.told import mixed
 from workbench import errors
 from workbench.errors import UsageError

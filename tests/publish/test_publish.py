@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 
 import workbench as wb
 from tests.lake.histories import Row, lake_of, row, write
-from tests.replay.test_materialised_killed import room_for
+from tests.materialised.test_materialised_killed import room_for
 from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, UsageError
 from workbench.lake import open_lake
 from workbench.payloads.shapes import MOST_KEYS

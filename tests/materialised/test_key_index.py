@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests.forks import edited, edits
 from tests.lake.s3 import object_store
-from tests.replay.test_materialised import UNTIL, bits, write
+from tests.materialised.test_materialised import UNTIL, bits, write
 from tests.replay.told import mixed
 from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError

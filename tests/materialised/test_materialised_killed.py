@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.materialised.test_materialised import User, bits, seen, write
 from tests.replay.processes import killed, side_by_side
-from tests.replay.test_materialised import User, bits, seen, write
 from tests.strategies import Recorded, frame
 from workbench.errors import StorageFull
 from workbench.fold.dispatch import replay

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.materialised.test_materialised import bits, write
+from tests.materialised.test_materialised_killed import files, last_number, room_for
 from tests.replay.processes import killed, side_by_side
-from tests.replay.test_materialised import bits, write
-from tests.replay.test_materialised_killed import files, last_number, room_for
 from tests.strategies import Recorded, frame
 from workbench.lake import Lake, open_lake
 from workbench.materialised import fold_point, key_index
