@@ -193,7 +193,7 @@ class _Foreign:
 
     def append(self, stream: str, events: Sequence[NewEvent], /) -> None:
         proposed = [
-            kurrent.NewEvent(event.type, event.data, event.metadata, event_id=str(event.id), is_json=event.is_json, ticks=event.created)
+            kurrent.EventToWrite(event.type, event.data, event.metadata, event_id=str(event.id), is_json=event.is_json, ticks=event.created)
             for event in events
         ]
         with self._writing:

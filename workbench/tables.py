@@ -29,7 +29,7 @@ from workbench.zones import moments
 
 __all__ = [
     "STYLE",
-    "Column",
+    "TableColumn",
     "Facts",
     "Table",
     "distinct_labels",
@@ -45,7 +45,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of a table: its heading, whether its cells are numbers, and the length of a bar behind each cell, 0 to 1."""
 
     label: str
@@ -57,7 +57,7 @@ class Column:
 class Table:
     """A table ready to be read. The first column names the rows. Shows itself in a notebook."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     note: str = ""
@@ -85,7 +85,7 @@ class Table:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the table that :meth:`to_json` wrote."""
         columns = tuple(
-            Column(column["label"], numeric=column["numeric"], bars=None if column["bars"] is None else tuple(column["bars"]))
+            TableColumn(column["label"], numeric=column["numeric"], bars=None if column["bars"] is None else tuple(column["bars"]))
             for column in values["columns"]
         )
         return cls(columns, tuple(tuple(row) for row in values["rows"]), values["caption"], values["note"])
@@ -120,7 +120,7 @@ def _breakable(text: str) -> str:
     return re.sub(r"([._])(?=\w)", r"\1<wbr>", text)
 
 
-def _number(column: Column) -> str:
+def _number(column: TableColumn) -> str:
     return ' class="number"' if column.numeric else ""
 
 
@@ -149,7 +149,7 @@ def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, ro
     """
     shown = frame.head(rows)
     columns = tuple(
-        Column(
+        TableColumn(
             _label(name, dtype),
             numeric=dtype.is_numeric(),
             bars=tuple(_fractions(shown[name])) if name == bars else None,

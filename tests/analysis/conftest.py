@@ -9,7 +9,7 @@ import pytest
 from tests.sample.lake import write_sample
 from workbench.lake import open_lake
 from workbench.sample import generate
-from workbench.sample.facts import Facts
+from workbench.sample.facts import RunningCounts
 from workbench.timeline import Timeline
 
 
@@ -18,7 +18,7 @@ class Sample:
     """A history and its truth."""
 
     timeline: Timeline
-    facts: Facts
+    facts: RunningCounts
 
 
 @pytest.fixture(scope="session")

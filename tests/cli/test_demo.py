@@ -15,7 +15,7 @@ import workbench as wb
 from tests.stores import Server, Store
 from workbench.cli.app import app
 from workbench.cli.demo import make_lake
-from workbench.kurrent import ANY, NewEvent, connect
+from workbench.kurrent import ANY, EventToWrite, connect
 from workbench.sample import projections
 from workbench.scenarios import Scenario, find_scenario, whatif
 
@@ -134,7 +134,7 @@ def test_the_demo_of_a_server_can_be_run_again_and_copies_nothing_twice(theirs: 
 def test_a_store_that_is_not_empty_is_refused_and_left_as_it_is(store: Store, tmp_path: Path) -> None:
     with connect(store.uri) as source:
         with source.writer() as writer:
-            writer.append("order-1", [NewEvent("order.placed")], expected=ANY)
+            writer.append("order-1", [EventToWrite("order.placed")], expected=ANY)
         before = source.end()
         result = run("demo", "--source", store.uri, "--dir", tmp_path)
         assert result.exit_code == 1

@@ -20,7 +20,7 @@ from workbench.errors import LakeBusy, LakeMismatch, LogRewritten, SourceBehind,
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, Progress, export_log
 from workbench.export import copy as module
-from workbench.kurrent import Batch, Connection, LogEnd, NodeState, PointReader, ReadFilter, connect, reader
+from workbench.kurrent import Batch, Connection, EventPosition, NodeState, PointReader, ReadFilter, connect, reader
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter, open_lake
 
@@ -95,11 +95,11 @@ class Wrapped:
         accepts_timestamps: bool
         leader_address: str | None
 
-        def start(self) -> LogEnd | None: ...
+        def start(self) -> EventPosition | None: ...
         def check_node(self) -> NodeState: ...
-        def leader_end(self) -> LogEnd | None: ...
+        def leader_end(self) -> EventPosition | None: ...
         def reconnect(self) -> None: ...
-        def last_kept(self, end: LogEnd, *, filter: ReadFilter) -> LogEnd | None: ...  # noqa: A002
+        def last_kept(self, end: EventPosition, *, filter: ReadFilter) -> EventPosition | None: ...  # noqa: A002
 
     else:
 
@@ -115,7 +115,7 @@ def interrupted(source: Connection, store: Store, *, after: int, quietly: bool =
     def read_batches(
         *,
         after: Checkpoint | None = None,
-        upto: LogEnd,
+        upto: EventPosition,
         filter: ReadFilter | None = None,  # noqa: A002  # as the connection names it
         count: int = after,
     ) -> Iterator[Batch]:
@@ -135,7 +135,7 @@ def test_a_busy_log_is_not_chased(store: Store, tmp_path: Path) -> None:
     log = log_of(store)
     with connect(store.uri) as source:
 
-        def end() -> LogEnd | None:
+        def end() -> EventPosition | None:
             found = source.end()
             fill(store, 25, begin=1000)
             return found
@@ -264,7 +264,7 @@ def test_a_checkpoint_inside_an_explicit_transaction_skips_and_repeats_nothing(s
         lake = tmp_path / str(after)
         with connect(store.uri, transport=transport) as source:
             early = Wrapped(source)
-            early.end = partial(LogEnd, log[after][0], log[after][1], log[after][4])
+            early.end = partial(EventPosition, log[after][0], log[after][1], log[after][4])
             export_log(early, lake)
             assert lake_rows(lake) == log[: after + 1]
             export_log(source, lake)

@@ -15,11 +15,11 @@ from tests.export.watch import Watch
 from tests.oracle import fill, lake_rows, log_of
 from tests.stores import NewEvent, Store
 from workbench.cli.app import app
-from workbench.cli.bar import QUIET_SECONDS, Done
+from workbench.cli.bar import QUIET_SECONDS, ProgressPercentage
 from workbench.errors import ReadInterrupted, SourceError
 from workbench.events import Checkpoint, Selection
 from workbench.export import ExportSummary, export_log
-from workbench.kurrent import Batch, Connection, LogEnd, ReadFilter, connect
+from workbench.kurrent import Batch, Connection, EventPosition, ReadFilter, connect
 from workbench.lake import open_lake
 
 
@@ -34,7 +34,7 @@ def exported(store: Store, lake: Path, selection: Selection | None = None) -> tu
     with connect(store.uri) as source:
         read_batches = source.read_batches
 
-        def counted(*, after: Checkpoint | None = None, upto: LogEnd, filter: ReadFilter | None = None) -> Iterator[Batch]:  # noqa: A002
+        def counted(*, after: Checkpoint | None = None, upto: EventPosition, filter: ReadFilter | None = None) -> Iterator[Batch]:  # noqa: A002
             nonlocal reads
             reads += 1
             return read_batches(after=after, upto=upto, filter=filter)
@@ -144,11 +144,11 @@ def test_what_a_cut_leaves_ends_at_an_event_that_was_kept(store: Store, tmp_path
     assert lake_rows(tmp_path / "lake") == log_of(store)
 
 
-def after_the_end_was_named(source: Connection, happens: Callable[[LogEnd], object], patch: pytest.MonkeyPatch) -> None:
+def after_the_end_was_named(source: Connection, happens: Callable[[EventPosition], object], patch: pytest.MonkeyPatch) -> None:
     """Let something happen right before the read."""
     read_batches = source.read_batches
 
-    def read(_: Connection, *, upto: LogEnd, **asked: Any) -> Iterator[Batch]:
+    def read(_: Connection, *, upto: EventPosition, **asked: Any) -> Iterator[Batch]:
         end = source.end()
         assert end is not None
         happens(end)
@@ -198,7 +198,7 @@ def test_an_end_of_the_servers_own_that_a_node_takes_back_is_no_checkpoint(
     append(store, "order-1", "order-2", "$stats-x")
     log = log_of(store)
 
-    def taken_back(_: LogEnd) -> None:
+    def taken_back(_: EventPosition) -> None:
         store.faults.restore(upto=log[-1][0])
         append(store, "$stats-x")
 
@@ -225,6 +225,6 @@ def test_a_bar_shows_seconds_instead_of_a_percentage_while_nothing_is_heard() ->
     bar = Bar(get_time=lambda: now)
     task = bar.add_task("export", total=1.0, told_at=now)
     bar.update(task, completed=0.25)
-    assert Done().render(bar.tasks[0]).plain == " 25%"
+    assert ProgressPercentage().render(bar.tasks[0]).plain == " 25%"
     now += QUIET_SECONDS + 10
-    assert Done().render(bar.tasks[0]).plain == "12 s"
+    assert ProgressPercentage().render(bar.tasks[0]).plain == "12 s"

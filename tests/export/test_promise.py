@@ -19,7 +19,7 @@ from tests.stores import NewEvent, Store, clock_of
 from workbench.errors import BeyondExport, UsageError
 from workbench.export import ExportSummary, export_log
 from workbench.export.promise import VISIBLE_WITHIN, HighWaterMark
-from workbench.kurrent import LogEnd
+from workbench.kurrent import EventPosition
 from workbench.lake import open_lake
 
 pytestmark = pytest.mark.needs("faults", "clock", "fresh server")
@@ -63,7 +63,7 @@ def complete_until(store: Store, lake: Path) -> datetime:
 def test_a_promise_is_the_previous_one_the_last_stamp_or_ten_seconds_before_the_date(
     stamp: int | None, date: int | None, previous: int | None
 ) -> None:
-    end = LogEnd(1, 1, "a", recorded_at=None if stamp is None else after(stamp))
+    end = EventPosition(1, 1, "a", recorded_at=None if stamp is None else after(stamp))
     mark = HighWaterMark(end, None if date is None else after(date))
     expected = [] if previous is None else [after(previous)]
     if stamp is not None:

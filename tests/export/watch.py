@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from workbench.export import Clock, Wait
+from workbench.export import Stopwatch, Wait
 
 
 class Watch:
@@ -22,7 +22,7 @@ class Watch:
         self.slept: list[float] = []
         self.told: list[Wait] = []
         self.moves: Callable[[int], object] = lambda number: None
-        self.clock = Clock(now=self._now, seconds=self._seconds, sleep=self._sleep)
+        self.clock = Stopwatch(now=self._now, seconds=self._seconds, sleep=self._sleep)
 
     def _now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=sum(self.slept))

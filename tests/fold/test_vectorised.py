@@ -29,7 +29,7 @@ from workbench.fold.event_by_event.function_fold import Fold, fold_function
 from workbench.fold.event_by_event.plan_fold import fold, stepped
 from workbench.fold.results import FoldResult
 from workbench.fold.vectorised.engine import Engine
-from workbench.fold.vectorised.extraction_layout import Layout
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.json_columns import instants
 from workbench.lake import open_lake
 from workbench.lake.reading import extract
@@ -112,7 +112,7 @@ def test_marks_are_the_states_around_the_first_applied_event_that_is_pointed_at(
     plan, log = plan_of(projection), frame(history)
     places = [(one.position, one.prepare_position) for one in history]
     pointed = data.draw(st.sets(st.sampled_from(places))) if places else set()
-    layout = Layout.of(plan, key=None)
+    layout = ExtractionLayout.of(plan, key=None)
     engine = Engine(plan, layout, key=None, keeps_history=False, errors="collect", timings=vectorised.Timings())
     marks = engine.mark()
     with _chunks_of(chunks[0], apart=chunks[1]):
@@ -260,7 +260,7 @@ def test_an_epoch_is_read_in_ranges_of_streams(tmp_path: Path) -> None:
         writer.append(table(rows), checkpoint_at(rows[-1]))
     timeline, plan = open_lake(tmp_path).timeline, plan_of(Account)
     with mock.patch.object(extract, "APART_ROWS", 100):
-        layout = Layout.of(plan, key=None)
+        layout = ExtractionLayout.of(plan, key=None)
         chunks = list(timeline.log.extract(timeline, layout.extraction).chunks())
         actual = vectorised.history(plan, timeline).result
     assert [False] * (len(chunks) - 1) + [True] == [chunk.ends for chunk in chunks]

@@ -13,7 +13,7 @@ from tests.proxy import CutBy, Proxy
 from tests.stores import NewEvent, Store
 from workbench.errors import InvalidPosition, ReadInterrupted, SourceUnavailable, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint
-from workbench.kurrent import LogEnd, connect
+from workbench.kurrent import EventPosition, connect
 from workbench.kurrent.connection import Transport
 from workbench.kurrent.reader import _date
 
@@ -58,15 +58,15 @@ def test_the_ends_of_the_log_are_its_first_and_last_event(store: Store) -> None:
     fill(store, 30)
     with connect(store.uri) as source:
         log = log_of(store, system=True)
-        assert source.start() == LogEnd(log[0][0], log[0][1], log[0][4])
-        assert source.end() == LogEnd(log[-1][0], log[-1][1], log[-1][4])
+        assert source.start() == EventPosition(log[0][0], log[0][1], log[0][4])
+        assert source.end() == EventPosition(log[-1][0], log[-1][1], log[-1][4])
 
 
 def test_a_read_begins_at_its_checkpoint_and_ends_at_the_mark_both_inclusively(store: Store, transport: Transport) -> None:
     fill(store, 30)
     log = log_of(store)
     after = Checkpoint(log[10][0], log[10][1], log[10][4], datetime.now(UTC))
-    upto = LogEnd(log[20][0], log[20][1], log[20][4])
+    upto = EventPosition(log[20][0], log[20][1], log[20][4])
     with connect(store.uri, transport=transport) as source:
         batches = list(source.read_batches(after=after, upto=upto))
     assert [position for batch in batches for position in batch.events["position"].to_pylist()] == [row[0] for row in log[10:21]]
@@ -77,7 +77,7 @@ def test_a_read_begins_at_its_checkpoint_and_ends_at_the_mark_both_inclusively(s
 def test_a_mark_that_the_log_does_not_reach_is_an_interrupted_read(store: Store, transport: Transport) -> None:
     fill(store, 5)
     with connect(store.uri, transport=transport) as source, pytest.raises(ReadInterrupted, match="ended the read at position"):
-        list(source.read_batches(upto=LogEnd(2**50, 2**50, "")))
+        list(source.read_batches(upto=EventPosition(2**50, 2**50, "")))
 
 
 def test_a_position_between_two_events_is_an_invalid_one(store: Store, transport: Transport) -> None:
@@ -85,7 +85,7 @@ def test_a_position_between_two_events_is_an_invalid_one(store: Store, transport
     log = log_of(store)
     between = Checkpoint(log[2][0] + 1, log[2][1] + 1, str(uuid4()), datetime.now(UTC))
     with connect(store.uri, transport=transport) as source, pytest.raises(InvalidPosition):
-        list(source.read_batches(after=between, upto=LogEnd(log[-1][0], log[-1][1], log[-1][4])))
+        list(source.read_batches(after=between, upto=EventPosition(log[-1][0], log[-1][1], log[-1][4])))
 
 
 def test_an_iteration_that_is_given_up_leaves_the_connection_usable(store: Store, transport: Transport) -> None:
@@ -126,7 +126,7 @@ def test_a_read_that_is_cut_hands_over_the_whole_messages_that_came(store: Store
         link.cut_after(2_000_000, by=by)
         positions: list[int] = []
 
-        def read(upto: LogEnd) -> None:
+        def read(upto: EventPosition) -> None:
             for batch in source.read_batches(upto=upto):
                 positions.extend(batch.events["position"].to_pylist())
 

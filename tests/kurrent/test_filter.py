@@ -10,7 +10,7 @@ import pytest
 from tests.oracle import log_of
 from tests.stores import NewEvent, Store
 from workbench.events import Checkpoint, Selection
-from workbench.kurrent import Connection, LogEnd, ReadFilter, Transport, connect
+from workbench.kurrent import Connection, EventPosition, ReadFilter, Transport, connect
 
 
 def filter_of(selection: Selection) -> ReadFilter:
@@ -36,11 +36,11 @@ def write(store: Store, streams: list[str]) -> None:
         store.append(stream, [NewEvent(id=uuid4(), type=type_, data=b"{}")])
 
 
-def read(source: Connection, upto: LogEnd, only: ReadFilter, after: Checkpoint | None = None) -> list[str]:
+def read(source: Connection, upto: EventPosition, only: ReadFilter, after: Checkpoint | None = None) -> list[str]:
     return [name for batch in source.read_batches(after=after, upto=upto, filter=only) for name in batch.events["stream"].to_pylist()]
 
 
-def ended(source: Connection) -> LogEnd:
+def ended(source: Connection) -> EventPosition:
     end = source.end()
     assert end is not None
     return end

@@ -27,7 +27,7 @@ from workbench.errors import (
     WorkbenchError,
     WrongExpectedRevision,
 )
-from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS, Appended, Connection, NewEvent, Writer, connect
+from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS, Appended, BulkWriter, Connection, EventToWrite, connect
 from workbench.kurrent.bulk_writer import WINDOW_REQUESTS
 from workbench.kurrent.errors import Login, Peer
 
@@ -57,8 +57,8 @@ def _recorded(source: Connection, stream: str) -> list[dict[str, Any]]:
 
 
 def test_an_event_is_recorded_byte_for_byte_with_its_id_and_flag(source: Connection, stream: str) -> None:
-    event = NewEvent("order.placed", b'{"a": 1.10, "\xc3\xa9": null}', b'{"$correlationId":"c"}')
-    picture = NewEvent("order.pictured", b"\x00\xff\x89PNG", b"plain text", is_json=False)
+    event = EventToWrite("order.placed", b'{"a": 1.10, "\xc3\xa9": null}', b'{"$correlationId":"c"}')
+    picture = EventToWrite("order.pictured", b"\x00\xff\x89PNG", b"plain text", is_json=False)
     with source.writer() as writer:
         appended = writer.append(stream, [event, picture], expected=NO_STREAM).result()
     first, second = _recorded(source, stream)
@@ -72,7 +72,7 @@ def test_an_event_is_recorded_byte_for_byte_with_its_id_and_flag(source: Connect
 @pytest.mark.needs("timestamps")
 def test_an_event_is_recorded_at_its_own_time_to_the_tick(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        writer.append(stream, [NewEvent("a", ticks=17_000_000_000_000_003)], expected=NO_STREAM)
+        writer.append(stream, [EventToWrite("a", ticks=17_000_000_000_000_003)], expected=NO_STREAM)
         writer.set_metadata(stream, {"owner": "me"}, ticks=5)
     assert [row["recorded_ticks"] for row in _recorded(source, stream)] == [17_000_000_000_000_003]
     assert [row["recorded_ticks"] for row in _recorded(source, f"$${stream}")] == [5]
@@ -81,7 +81,7 @@ def test_an_event_is_recorded_at_its_own_time_to_the_tick(source: Connection, st
 @pytest.mark.needs("timestamps")
 def test_an_event_without_a_time_of_its_own_is_stamped_by_the_store(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        writer.append(stream, [NewEvent("old", ticks=1), NewEvent("new")], expected=NO_STREAM)
+        writer.append(stream, [EventToWrite("old", ticks=1), EventToWrite("new")], expected=NO_STREAM)
     old, new = _recorded(source, stream)
     assert old["recorded_ticks"] == 1
     assert new["recorded_ticks"] > 17_000_000_000_000_000
@@ -90,7 +90,7 @@ def test_an_event_without_a_time_of_its_own_is_stamped_by_the_store(source: Conn
 def test_thousands_of_appends_in_flight_are_carried_out_in_order(source: Connection, stream: str) -> None:
     count = 4 * WINDOW_REQUESTS
     with source.writer() as writer:
-        pending = [writer.append(stream, [NewEvent("n")], expected=i - 1 if i else NO_STREAM) for i in range(count)]
+        pending = [writer.append(stream, [EventToWrite("n")], expected=i - 1 if i else NO_STREAM) for i in range(count)]
     answers = [answer.result() for answer in pending]
     assert [answer.revision for answer in answers] == list(range(count))
     positions = [answer.position for answer in answers]
@@ -99,21 +99,21 @@ def test_thousands_of_appends_in_flight_are_carried_out_in_order(source: Connect
 
 def test_no_more_appends_than_the_window_are_in_flight(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        pending = [writer.append(stream, [NewEvent("n")], expected=ANY) for _ in range(3 * WINDOW_REQUESTS)]
+        pending = [writer.append(stream, [EventToWrite("n")], expected=ANY) for _ in range(3 * WINDOW_REQUESTS)]
         assert sum(not answer.done for answer in pending) <= WINDOW_REQUESTS
 
 
 def test_large_events_pass_the_window_of_bytes(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        answers = [writer.append(stream, [NewEvent("big", bytes(900_000), is_json=False)], expected=ANY) for _ in range(24)]
+        answers = [writer.append(stream, [EventToWrite("big", bytes(900_000), is_json=False)], expected=ANY) for _ in range(24)]
     assert [answer.result().revision for answer in answers] == list(range(24))
 
 
 @pytest.mark.parametrize("expected", [NO_STREAM, 0, 7])
 def test_an_append_at_another_revision_is_refused_whole(source: Connection, stream: str, expected: Any) -> None:
     with source.writer() as writer:
-        writer.append(stream, [NewEvent("a"), NewEvent("b")], expected=NO_STREAM)
-        refused = writer.append(stream, [NewEvent("c"), NewEvent("d")], expected=expected)
+        writer.append(stream, [EventToWrite("a"), EventToWrite("b")], expected=NO_STREAM)
+        refused = writer.append(stream, [EventToWrite("c"), EventToWrite("d")], expected=expected)
         with pytest.raises(WrongExpectedRevision, match=rf"'{stream}' is at revision 1, and the append expected "):
             refused.result()
     assert [row["type"] for row in _recorded(source, stream)] == ["a", "b"]
@@ -121,18 +121,18 @@ def test_an_append_at_another_revision_is_refused_whole(source: Connection, stre
 
 def test_a_stream_that_must_exist_and_does_not_refuses_the_append(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        pending = writer.append(stream, [NewEvent("a")], expected=STREAM_EXISTS)
+        pending = writer.append(stream, [EventToWrite("a")], expected=STREAM_EXISTS)
         with pytest.raises(WrongExpectedRevision, match="does not exist, and the append expected an existing stream"):
             pending.result()
-        writer.append(stream, [NewEvent("a")], expected=ANY)
-        assert writer.append(stream, [NewEvent("b")], expected=STREAM_EXISTS).result().revision == 1
+        writer.append(stream, [EventToWrite("a")], expected=ANY)
+        assert writer.append(stream, [EventToWrite("b")], expected=STREAM_EXISTS).result().revision == 1
 
 
 def test_an_error_that_nobody_asked_for_is_raised_when_the_block_is_left(source: Connection, stream: str) -> None:
     def leave_two_errors_unasked() -> None:
         with source.writer() as writer:
-            writer.append(stream, [NewEvent("a")], expected=5)
-            writer.append(stream, [NewEvent("b")], expected=6)
+            writer.append(stream, [EventToWrite("a")], expected=5)
+            writer.append(stream, [EventToWrite("b")], expected=6)
 
     with pytest.raises(WrongExpectedRevision, match="revision 5"):
         leave_two_errors_unasked()
@@ -140,7 +140,7 @@ def test_an_error_that_nobody_asked_for_is_raised_when_the_block_is_left(source:
 
 def test_an_error_that_was_asked_for_is_not_raised_again(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        pending = writer.append(stream, [NewEvent("a")], expected=5)
+        pending = writer.append(stream, [EventToWrite("a")], expected=5)
         with pytest.raises(WrongExpectedRevision):
             pending.result()
         writer.flush()
@@ -151,7 +151,7 @@ def test_an_error_that_was_asked_for_is_not_raised_again(source: Connection, str
 def test_an_exception_inside_the_block_is_not_hidden_by_refused_appends(source: Connection, stream: str) -> None:
     def fail_inside() -> None:
         with source.writer() as writer:
-            writer.append(stream, [NewEvent("a")], expected=5)
+            writer.append(stream, [EventToWrite("a")], expected=5)
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
@@ -159,10 +159,10 @@ def test_an_exception_inside_the_block_is_not_hidden_by_refused_appends(source: 
 
 
 def test_the_same_event_ids_at_the_same_revision_are_recorded_once(source: Connection, stream: str) -> None:
-    events = [NewEvent("a"), NewEvent("b")]
+    events = [EventToWrite("a"), EventToWrite("b")]
     with source.writer() as writer:
         first = writer.append(stream, events, expected=NO_STREAM).result()
-        writer.append(stream, [NewEvent("c")], expected=1)
+        writer.append(stream, [EventToWrite("c")], expected=1)
         again = writer.append(stream, events, expected=NO_STREAM).result()
     assert again.revision == first.revision
     assert [row["type"] for row in _recorded(source, stream)] == ["a", "b", "c"]
@@ -171,21 +171,21 @@ def test_the_same_event_ids_at_the_same_revision_are_recorded_once(source: Conne
 def test_a_deleted_stream_goes_on_counting(source: Connection, stream: str) -> None:
     with source.writer() as writer:
         assert writer.revision(stream) is None
-        writer.append(stream, [NewEvent("a"), NewEvent("b")], expected=NO_STREAM)
+        writer.append(stream, [EventToWrite("a"), EventToWrite("b")], expected=NO_STREAM)
         writer.flush()
         assert writer.revision(stream) == 1
         writer.delete(stream, expected=1)
         assert writer.revision(stream) is None
-        assert writer.append(stream, [NewEvent("c")], expected=NO_STREAM).result().revision == 2
+        assert writer.append(stream, [EventToWrite("c")], expected=NO_STREAM).result().revision == 2
         assert writer.revision(stream) == 2
 
 
 def test_a_deletion_comes_after_all_appends_made_before_it(source: Connection, stream: str) -> None:
     with source.writer() as writer:
         for i in range(200):
-            writer.append(stream, [NewEvent("a")], expected=i - 1 if i else NO_STREAM)
+            writer.append(stream, [EventToWrite("a")], expected=i - 1 if i else NO_STREAM)
         writer.tombstone(stream, expected=199)
-        pending = writer.append(stream, [NewEvent("b")], expected=ANY)
+        pending = writer.append(stream, [EventToWrite("b")], expected=ANY)
         with pytest.raises(StreamDeleted, match=f"'{stream}' was deleted for good"):
             pending.result()
     assert [row["type"] for row in _recorded(source, stream)] == 200 * ["a"] + ["$streamDeleted"]
@@ -193,7 +193,7 @@ def test_a_deletion_comes_after_all_appends_made_before_it(source: Connection, s
 
 def test_a_deletion_at_another_revision_is_refused(source: Connection, stream: str) -> None:
     with source.writer() as writer:
-        writer.append(stream, [NewEvent("a")], expected=NO_STREAM)
+        writer.append(stream, [EventToWrite("a")], expected=NO_STREAM)
         with pytest.raises(WrongExpectedRevision):
             writer.tombstone(stream, expected=9)
         with pytest.raises(WrongExpectedRevision):
@@ -212,31 +212,31 @@ def test_an_append_of_nothing_or_at_a_negative_revision_is_wrong_use(source: Con
         with pytest.raises(UsageError, match="at least one event"):
             writer.append(stream, [], expected=ANY)
         with pytest.raises(UsageError, match="from 0 on"):
-            writer.append(stream, [NewEvent("a")], expected=-1)
+            writer.append(stream, [EventToWrite("a")], expected=-1)
 
 
 def test_a_writer_that_wrote_nothing_closes_quietly_and_then_refuses(source: Connection, stream: str) -> None:
     with source.writer() as writer:
         pass
     with pytest.raises(SourceError, match="this writer is closed"):
-        writer.append(stream, [NewEvent("a")], expected=ANY)
+        writer.append(stream, [EventToWrite("a")], expected=ANY)
 
 
 @pytest.mark.needs("fresh server")
 def test_a_server_that_dies_ends_every_append_that_it_has_not_answered(new_store: Callable[..., Store]) -> None:
     store = new_store()
     with connect(store.uri) as source, source.writer() as writer:
-        assert writer.append("a", [NewEvent("a")], expected=ANY).result().revision == 0
+        assert writer.append("a", [EventToWrite("a")], expected=ANY).result().revision == 0
         store.stop()
 
         def append_to_the_dead() -> None:
-            writer.append("a", [NewEvent("b")], expected=ANY).result()
+            writer.append("a", [EventToWrite("b")], expected=ANY).result()
 
         with pytest.raises(WorkbenchError) as first:
             append_to_the_dead()
         assert isinstance(first.value, SourceError)
         with pytest.raises(type(first.value)):
-            writer.append("a", [NewEvent("c")], expected=ANY)
+            writer.append("a", [EventToWrite("c")], expected=ANY)
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def test_control_c_ends_a_busy_writer_and_leaves_the_channel_usable_from_any_thr
     def write_for_ever() -> None:
         with source.writer() as writer:
             while True:
-                writer.append(stream, [NewEvent("a")], expected=ANY)
+                writer.append(stream, [EventToWrite("a")], expected=ANY)
 
     with pytest.raises(KeyboardInterrupt), _control_c(after=after):
         write_for_ever()
@@ -274,7 +274,7 @@ Handler = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
 
 
 @contextmanager
-def _writer_to(handler: Handler, *, patience: float = 20.0, address: Peer | str = "esdb://there") -> Iterator[Writer]:
+def _writer_to(handler: Handler, *, patience: float = 20.0, address: Peer | str = "esdb://there") -> Iterator[BulkWriter]:
     """Serve BatchAppend by a function, and give a writer to it."""
     with ThreadPoolExecutor(2) as threads:
         server = grpc.server(threads)
@@ -284,7 +284,7 @@ def _writer_to(handler: Handler, *, patience: float = 20.0, address: Peer | str 
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            writer = Writer(channel, address=address, patience=patience)
+            writer = BulkWriter(channel, address=address, patience=patience)
             try:
                 yield writer
             finally:
@@ -323,7 +323,7 @@ def _replies(detail: Any, *, message: str = "") -> Handler:
 )
 def test_each_refusal_becomes_an_error_that_names_address_and_stream(detail: Any, error: type[Exception], words: str) -> None:
     with _writer_to(_replies(detail, message="because")) as writer, pytest.raises(error, match=words) as caught:
-        writer.append("order-1", [NewEvent("a")], expected=ANY).result()
+        writer.append("order-1", [EventToWrite("a")], expected=ANY).result()
     assert str(caught.value).startswith("esdb://there: stream 'order-1'")
 
 
@@ -339,7 +339,7 @@ def test_an_event_beyond_the_servers_limit_is_told_with_its_id_its_size_and_the_
             yield response.SerializeToString()
 
     with _writer_to(refuse) as writer:
-        event = NewEvent("a")
+        event = EventToWrite("a")
         words = rf"stream 'a': event {event.event_id} has 1234 bytes, more than the 1024 bytes that the server takes for one event"
         with pytest.raises(SourceError, match=words):
             writer.append("a", [event], expected=ANY).result()
@@ -351,7 +351,7 @@ def test_a_writer_without_a_login_is_told_that_none_was_sent() -> None:
 
     peer = Peer("esdb://there", Login.NONE)
     with _writer_to(refuse, address=peer) as writer, pytest.raises(AccessDenied, match="none was sent: there is no user and no password"):
-        writer.append("a", [NewEvent("a")], expected=ANY).result()
+        writer.append("a", [EventToWrite("a")], expected=ANY).result()
 
 
 def test_answers_are_matched_by_correlation_id_in_any_order_and_in_either_form() -> None:
@@ -365,7 +365,7 @@ def test_answers_are_matched_by_correlation_id_in_any_order_and_in_either_form()
             yield response.SerializeToString()
 
     with _writer_to(backwards) as writer:
-        pending = [writer.append(str(i), [NewEvent("a")], expected=ANY) for i in range(3)]
+        pending = [writer.append(str(i), [EventToWrite("a")], expected=ANY) for i in range(3)]
         assert [answer.result().revision for answer in pending] == [0, 1, 2]
 
 
@@ -377,7 +377,7 @@ def test_a_server_that_falls_silent_is_given_up() -> None:
         yield from ()
 
     with _writer_to(silence, patience=0.4) as writer:
-        pending = writer.append("a", [NewEvent("a")], expected=ANY)
+        pending = writer.append("a", [EventToWrite("a")], expected=ANY)
         with pytest.raises(SourceUnavailable, match=r"no answer in 0\.4 seconds"):
             pending.result()
         over.set()
@@ -393,7 +393,7 @@ def test_control_c_ends_the_wait_for_a_silent_server() -> None:
     def wait_for_an_answer() -> None:
         with _writer_to(silence, patience=60) as writer:
             try:
-                writer.append("a", [NewEvent("a")], expected=ANY).result()
+                writer.append("a", [EventToWrite("a")], expected=ANY).result()
             finally:
                 over.set()
 
@@ -407,7 +407,7 @@ def test_a_server_that_ends_the_call_too_early_is_an_error_even_if_it_says_all_i
         yield from ()
 
     with _writer_to(leave) as writer, pytest.raises(SourceUnavailable, match="the server ended the call") as caught:
-        writer.append("a", [NewEvent("a")], expected=ANY).result()
+        writer.append("a", [EventToWrite("a")], expected=ANY).result()
     assert "1 append was not answered, and may be recorded. Append again with the same event ids" in str(caught.value)
     assert "until it restarts" in str(caught.value)
 
@@ -418,12 +418,12 @@ def test_a_call_that_is_refused_tells_why() -> None:
         yield from ()
 
     with _writer_to(refuse) as writer, pytest.raises(AccessDenied):
-        writer.append("a", [NewEvent("a")], expected=ANY).result()
+        writer.append("a", [EventToWrite("a")], expected=ANY).result()
 
 
 def test_nothing_at_the_address_is_an_error_of_the_first_append() -> None:
-    with grpc.insecure_channel("127.0.0.1:1") as channel, Writer(channel, address="esdb://nowhere") as writer:
-        pending = writer.append("a", [NewEvent("a")], expected=ANY)
+    with grpc.insecure_channel("127.0.0.1:1") as channel, BulkWriter(channel, address="esdb://nowhere") as writer:
+        pending = writer.append("a", [EventToWrite("a")], expected=ANY)
         with pytest.raises(SourceUnavailable, match="esdb://nowhere: nothing answers there"):
             pending.result()
 
@@ -433,8 +433,8 @@ def test_nothing_at_the_address_is_an_error_of_the_first_append() -> None:
 def test_after_a_restart_an_id_is_not_recorded_twice_with_no_stream_or_an_exact_revision(
     new_store: Callable[..., Store], tmp_path: Path, first: Any
 ) -> None:
-    event = NewEvent("a")
-    before = [] if first is NO_STREAM else [NewEvent("begin")]
+    event = EventToWrite("a")
+    before = [] if first is NO_STREAM else [EventToWrite("begin")]
     appended = []
     for _ in range(2):
         store = new_store(data=tmp_path / "data")

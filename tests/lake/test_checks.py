@@ -24,7 +24,7 @@ from workbench.events import EVENT_SCHEMA
 from workbench.lake import Lake, open_lake
 from workbench.lake.files import file_writer
 from workbench.lake.files.format import FileName
-from workbench.lake.files.parquet import Chunk, Footer, Malformed, read_footer
+from workbench.lake.files.parquet import ColumnChunk, Footer, Malformed, read_footer
 from workbench.lake.reading.query import _columns_read
 
 _RANDOM = random.Random(11)  # for payloads that do not compress, so that many a flipped bit would decompress
@@ -143,7 +143,7 @@ def test_only_the_row_groups_that_can_hold_what_is_asked_for_are_checked(tmp_pat
 def test_a_column_is_checked_once_for_an_opened_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake, _ = one_file(tmp_path)
     checked: list[int] = []
-    monkeypatch.setattr(Chunk, "check", lambda chunk, _: checked.append(chunk.start))
+    monkeypatch.setattr(ColumnChunk, "check", lambda chunk, _: checked.append(chunk.start))
     lake.sql("select type from events").fetchall()
     lake.sql("select type from events").fetchall()
     lake.refresh().timeline.events().select("type").collect()

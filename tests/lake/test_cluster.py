@@ -18,20 +18,20 @@ from workbench.errors import LakeBusy, LakeDamaged, LakeError
 from workbench.lake import open_lake
 from workbench.lake.files import clustering as cluster_module
 from workbench.lake.files import file_writer as runs_module
-from workbench.lake.files.clustering import EPOCH_BYTES, EPOCH_ROWS, FAN, ClusterResult, Unit, cluster, next_merge
+from workbench.lake.files.clustering import EPOCH_BYTES, EPOCH_ROWS, FAN, ClusterResult, MergeInput, cluster, next_merge
 from workbench.lake.files.format import DataFile
-from workbench.lake.files.location import Place
+from workbench.lake.files.location import Location
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5) for number in range(1, 61)]
 
 
-def unit(size: int, *, first: int = 0) -> Unit:
+def unit(size: int, *, first: int = 0) -> MergeInput:
     """A unit of so many bytes, and a hundredth as many rows."""
     name = f"run-{first}-{first}-0-00.parquet"
-    return Unit((DataFile(name, size, size // 100, first, first, 0, 0, 0, "", "", "", "", "", "", None),))
+    return MergeInput((DataFile(name, size, size // 100, first, first, 0, 0, 0, "", "", "", "", "", "", None),))
 
 
-def merge_all(units: list[Unit]) -> tuple[list[Unit], int]:
+def merge_all(units: list[MergeInput]) -> tuple[list[MergeInput], int]:
     """Merge until nothing is left to merge; return the units and the bytes that were rewritten."""
     rewritten = 0
     while (merge := next_merge(units)) is not None:
@@ -93,7 +93,7 @@ def test_a_plan_always_ends_and_never_rewrites_a_full_epoch(sizes: list[int]) ->
 
 def test_an_export_every_minute_leaves_few_files_and_rewrites_each_event_a_few_times() -> None:
     sizes = random.Random(1)
-    units: list[Unit] = []
+    units: list[MergeInput] = []
     written = rewritten = most = 0
     for number in range(6_000):
         size = sizes.randint(8_000, 60_000)
@@ -115,7 +115,7 @@ def test_a_large_first_export_becomes_full_epochs_in_one_rewrite() -> None:
 
 def test_of_two_clusterers_the_second_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, LOG)
-    place = Place.of(tmp_path)
+    place = Location.of(tmp_path)
     original = cluster_module._commit
     after: set[str] = set()
 

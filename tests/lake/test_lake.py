@@ -33,7 +33,7 @@ from tests.replay.asking import event, timeline_in
 from workbench.errors import LakeDamaged, LakeError, LakeNotFound, QueryError, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Selection, category_of
 from workbench.lake import Lake, open_lake
-from workbench.lake.files.location import Place, translation
+from workbench.lake.files.location import Location, translation
 from workbench.lake.reading.query import query_error
 
 LOG = [row(10 * number, f"user-{number % 5}", revision=number // 5, data=f'{{"n": {number}}}') for number in range(1, 41)]
@@ -139,7 +139,7 @@ def test_every_error_of_duckdb_becomes_one_of_the_workbench(tmp_path: Path) -> N
     kinds = [kind for kind in vars(duckdb).values() if isinstance(kind, type) and issubclass(kind, duckdb.Error)]
     assert len(kinds) > 20
     for kind in kinds:
-        error = query_error(kind("Some Error: it broke\n\nLINE 1"), place=Place.of(tmp_path), files=lake._snapshot.files)
+        error = query_error(kind("Some Error: it broke\n\nLINE 1"), place=Location.of(tmp_path), files=lake._snapshot.files)
         assert isinstance(error, QueryError | LakeError)
         assert "it broke." in str(error)
 

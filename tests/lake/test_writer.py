@@ -38,7 +38,7 @@ from workbench.lake import LakeWriter, open_lake
 from workbench.lake import writer as writer_module
 from workbench.lake.files import file_writer
 from workbench.lake.files.format import checkpoint_from, checkpoint_transactions
-from workbench.lake.files.location import Place
+from workbench.lake.files.location import Location
 
 LOG = [row(10 * number, f"user-{number % 3}", revision=number // 3) for number in range(1, 13)]
 
@@ -53,7 +53,7 @@ def parquet_files(path: Path) -> set[str]:
 
 def second_writer(path: Path) -> LakeWriter:
     """A writer as on another machine, which the lock of this one does not keep out."""
-    place = Place.of(path)
+    place = Location.of(path)
     return LakeWriter(place=place, table=place.open(), lock=None)
 
 

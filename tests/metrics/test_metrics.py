@@ -178,9 +178,9 @@ def test_the_store_says_how_far_its_log_goes_on(store: Store, tmp_path: Path) ->
 
 
 def test_a_lake_is_measured_again_only_when_it_has_changed(pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[lakes.Watched] = []
+    measured: list[lakes.WatchedLake] = []
 
-    def counted(watched: lakes.Watched) -> lakes.LakeFigures:
+    def counted(watched: lakes.WatchedLake) -> lakes.LakeFigures:
         measured.append(watched)
         return lakes.measure(watched)
 

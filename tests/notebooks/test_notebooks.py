@@ -13,7 +13,7 @@ import workbench as wb
 from tests.lakes import START, Recorded, write_lake
 from tests.notebooks.cells import show
 from tests.sample.lake import write_sample
-from workbench.performance.result import Answer, Machine, Measurement, Rebuild, keep
+from workbench.performance.result import Machine, Measurement, QuestionTime, Rebuild, keep
 from workbench.reports.notebook_files import read_cells, shipped_notebooks
 from workbench.reports.parameters import declared_parameters
 from workbench.sample import generate
@@ -43,7 +43,7 @@ def measured(moment: datetime, *, seconds: float) -> Measurement:
         for what, events in (("a quarter", 100), ("half", 200), ("all", 400))
     )
     machine = Machine("Linux x86_64", "a processor", 2, 2**33, "3.11.7", {"workbench": "0.1.0"})
-    answers = (Answer("state of all", is_materialised=True, first=0.02, again=0.01),)
+    answers = (QuestionTime("state of all", is_materialised=True, first=0.02, again=0.01),)
     return Measurement(moment, "User", 1, 1000, 400, 40.0, machine, rebuilds, answers, 0.1, 1000)
 
 

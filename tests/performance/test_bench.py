@@ -17,7 +17,7 @@ from workbench.errors import LakeError, ReplayError, UsageError
 from workbench.lake import Lake, open_lake
 from workbench.performance import Measurement, bench, measurements, trend
 from workbench.performance import run as run_module
-from workbench.performance.result import Answer, Machine, Rebuild, fitted
+from workbench.performance.result import Machine, QuestionTime, Rebuild, fitted
 from workbench.projection import Projection, on
 
 NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -92,7 +92,7 @@ def measurement(*, seconds: tuple[float, float, float], write: float | None, kep
     rebuilds = tuple(
         Rebuild(what, "best", "warm", size, took, 0) for what, size, took in zip(("a quarter", "half", "all"), sizes, seconds, strict=True)
     )
-    answers = () if kept is None else (Answer("state of all", is_materialised=True, first=9, again=kept),)
+    answers = () if kept is None else (QuestionTime("state of all", is_materialised=True, first=9, again=kept),)
     return Measurement(NOW, "User", 1, 10, 1_000_000, growth, MACHINE, rebuilds, answers, write, None)
 
 

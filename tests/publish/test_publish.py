@@ -25,8 +25,8 @@ from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, U
 from workbench.lake import open_lake
 from workbench.payloads.shapes import MOST_KEYS
 from workbench.publish import publish
-from workbench.publish.catalogue import Notes, Table
-from workbench.publish.target import MANIFEST, Directory, staging
+from workbench.publish.catalogue import Notes, PublishedTable
+from workbench.publish.target import MANIFEST, DirectoryTarget, staging
 
 KEYS = ["a", "A", "b c", "order", "position", "payload", "n", "a_b", "é", "", 'q"', "x*", "2"]
 SCALARS = st.one_of(
@@ -65,7 +65,7 @@ def notes(to: Path) -> Notes:
     return Notes.decoded((to / MANIFEST).read_text(encoding="utf-8"), place=str(to))
 
 
-def read(to: Path, table: Table) -> pl.DataFrame:
+def read(to: Path, table: PublishedTable) -> pl.DataFrame:
     """Return a published table, in log order."""
     if to.suffix == ".duckdb":
         with duckdb.connect(str(to), read_only=True) as connection:
@@ -81,7 +81,7 @@ def read(to: Path, table: Table) -> pl.DataFrame:
     return found.sort("position")
 
 
-def tables(to: Path) -> dict[str, Table]:
+def tables(to: Path) -> dict[str, PublishedTable]:
     return {table.source: table for table in notes(to).tables}
 
 
@@ -114,7 +114,7 @@ def check_equals_the_payloads(to: Path, history: Sequence[Row]) -> None:
             check_event(event, cells, table)
 
 
-def check_event(event: Row, cells: dict[str, Any], table: Table) -> None:
+def check_event(event: Row, cells: dict[str, Any], table: PublishedTable) -> None:
     layout = table.layout
     assert layout is not None
     if event["data"] is None:
@@ -346,7 +346,7 @@ def test_a_history_that_was_rewritten_is_refused(tmp_path: Path) -> None:
 
 def test_two_cannot_publish_to_one_place_at_once(tmp_path: Path) -> None:
     lake = lake_of(tmp_path / "lake", rows_of([("a", "{}")]))
-    with staging(Directory(tmp_path / "out", "parquet")), pytest.raises(LakeBusy, match="Another process is publishing"):
+    with staging(DirectoryTarget(tmp_path / "out", "parquet")), pytest.raises(LakeBusy, match="Another process is publishing"):
         publish(lake, tmp_path / "out")
     publish(lake, tmp_path / "out")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
-from workbench.lake.files.location import Place
+from workbench.lake.files.location import Location
 from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.timeline import Timeline
@@ -23,7 +23,7 @@ class _Tables(Queries):
     """Queries over tables in memory, where a lake has files."""
 
     def __init__(self) -> None:
-        super().__init__(Place.of("memory://log"), rule="first")
+        super().__init__(Location.of("memory://log"), rule="first")
         self.tables: dict[str, pa.Table] = {}
 
     def _source(self, connection: duckdb.DuckDBPyConnection, files: Sequence[DataFile]) -> str:

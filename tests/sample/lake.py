@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, category_of
 from workbench.lake import LakeWriter
-from workbench.sample.journal import TOMBSTONE_REVISION, Event
+from workbench.sample.journal import TOMBSTONE_REVISION, JournalEvent
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def row_of(event: Event, position: int) -> dict[str, Any]:
+def row_of(event: JournalEvent, position: int) -> dict[str, Any]:
     """Return an event as a row of a lake."""
     metadata = _json(event.metadata) or {}
     return {
@@ -38,7 +38,7 @@ def row_of(event: Event, position: int) -> dict[str, Any]:
     }
 
 
-def write_sample(path: Path, events: Sequence[Event]) -> Path:
+def write_sample(path: Path, events: Sequence[JournalEvent]) -> Path:
     """Write a history as one export; the position of the event at index ``i`` is ``(i + 1) * 100``."""
     rows = [row_of(event, (index + 1) * 100) for index, event in enumerate(events)]
     store = Store("esdb://sample.example:2113", first_position=100, first_event_id=rows[0]["event_id"])

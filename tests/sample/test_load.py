@@ -10,7 +10,7 @@ import pytest
 from tests.stores import Store
 from workbench.errors import SourceError, WrongExpectedRevision
 from workbench.events import MAX_POSITION
-from workbench.kurrent import ANY, Connection, NewEvent, connect
+from workbench.kurrent import ANY, Connection, EventToWrite, connect
 from workbench.sample import generate, load
 
 EVENTS, SEED = 4_000, 3
@@ -98,7 +98,7 @@ def test_a_stream_that_somebody_else_writes_to_ends_the_load_with_a_hint(source:
     def write(done: int, total: int) -> None:
         with source.writer() as writer:
             for number in range(1, 100):
-                writer.append(f"registration-{number}", [NewEvent("theirs")], expected=ANY)
+                writer.append(f"registration-{number}", [EventToWrite("theirs")], expected=ANY)
 
     with pytest.raises(WrongExpectedRevision, match=r"'registration-\d+' is at revision \d+.*load the sample into a fresh one"):
         load(source, events=2_000, seed=1, progress=write)
@@ -106,7 +106,7 @@ def test_a_stream_that_somebody_else_writes_to_ends_the_load_with_a_hint(source:
 
 def test_a_store_to_which_somebody_wrote_is_refused_though_it_holds_no_sample(source: Connection) -> None:
     with source.writer() as writer:
-        writer.append("order-1", [NewEvent("order.placed")], expected=ANY)
+        writer.append("order-1", [EventToWrite("order.placed")], expected=ANY)
     before = source.end()
     with pytest.raises(SourceError, match=r"stream 'order-1' has events. Nothing was written"):
         load(source, events=100, seed=1)
@@ -116,7 +116,7 @@ def test_a_store_to_which_somebody_wrote_is_refused_though_it_holds_no_sample(so
 def test_what_a_server_writes_for_itself_does_not_make_a_store_full(source: Connection) -> None:
     with source.writer() as writer:
         writer.set_metadata("$scavenges", {"$maxAge": 60})
-        writer.append("$users", [NewEvent("$User")], expected=ANY)
+        writer.append("$users", [EventToWrite("$User")], expected=ANY)
     own = len(_rows(source))
     load(source, events=100, seed=1)
     assert len(_rows(source)) == own + 100

@@ -14,8 +14,8 @@ import workbench as wb
 from tests.sample.lake import write_sample
 from workbench.projection import Projection
 from workbench.sample import SampleSystem, generate
-from workbench.sample.journal import Event
-from workbench.sample.projections import Account, Post, Registration, Room, User
+from workbench.sample.journal import JournalEvent
+from workbench.sample.projections import LegacyUser, Post, Registration, Room, User
 from workbench.sample.views import LegacyUserView, PostView, RegistrationView, RoomView, UserView
 
 SIZE = 5_000
@@ -96,19 +96,19 @@ CASES: dict[type[Projection], Callable[[SampleSystem], dict[str, Row]]] = {
     Room: lambda system: {key: _room(view) for key, view in system.chat.rooms.items()},
     Post: lambda system: {key: _post(view) for key, view in system.community.posts.items()},
     Registration: lambda system: {key: _registration(view) for key, view in system.registrations.registrations.items()},
-    Account: lambda system: {str(key): _account(view) for key, view in system.accounts.users.items()},
+    LegacyUser: lambda system: {str(key): _account(view) for key, view in system.accounts.users.items()},
 }
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JournalEvent]]:
     events = list(generate(events=SIZE, seed=5).events())
     return write_sample(tmp_path_factory.mktemp("sample") / "lake", events), events
 
 
 @pytest.mark.parametrize("projection", CASES)
 def test_a_projection_is_equal_to_the_services_read_model_at_every_position(
-    sample: tuple[Path, list[Event]], projection: type[Projection]
+    sample: tuple[Path, list[JournalEvent]], projection: type[Projection]
 ) -> None:
     """Versions are put together to the state of each position; the read models are those of the same history, run again."""
     path, events = sample
@@ -141,7 +141,7 @@ def test_a_projection_is_equal_to_the_services_read_model_at_every_position(
 
 
 @pytest.mark.parametrize("projection", CASES)
-def test_the_state_at_a_position_is_the_read_model_then(sample: tuple[Path, list[Event]], projection: type[Projection]) -> None:
+def test_the_state_at_a_position_is_the_read_model_then(sample: tuple[Path, list[JournalEvent]], projection: type[Projection]) -> None:
     path, _ = sample
     timeline = wb.open(path).timeline
     system = generate(events=SIZE, seed=5)
@@ -153,7 +153,7 @@ def test_the_state_at_a_position_is_the_read_model_then(sample: tuple[Path, list
             assert expected == {key: {name: row[name] for name in expected[key]} for key, row in rows.items()}
 
 
-def test_the_history_has_what_makes_this_hard(sample: tuple[Path, list[Event]]) -> None:
+def test_the_history_has_what_makes_this_hard(sample: tuple[Path, list[JournalEvent]]) -> None:
     path, events = sample
     lives = wb.history(User, wb.open(path).timeline).filter(pl.col("event_count") == 1)
     assert lives["key"].is_duplicated().any(), "a user who came back"
@@ -162,7 +162,7 @@ def test_the_history_has_what_makes_this_hard(sample: tuple[Path, list[Event]]) 
     assert {"chat.room_created", "chat.room_opened", "$streamDeleted", "user.snapshot"} <= {event.type for event in events}
 
 
-def test_every_type_that_is_not_handled_is_one_that_changes_no_view(sample: tuple[Path, list[Event]]) -> None:
+def test_every_type_that_is_not_handled_is_one_that_changes_no_view(sample: tuple[Path, list[JournalEvent]]) -> None:
     timeline = wb.open(sample[0]).timeline
     unhandled = {name for projection in CASES for name in wb.rebuild(projection, timeline).counts.unhandled}
     assert unhandled <= {"user.avatar_changed", "user.snapshot", "room.snapshot"}

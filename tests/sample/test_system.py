@@ -23,19 +23,19 @@ from workbench.errors import UsageError
 from workbench.events import category_of
 from workbench.kurrent import ANY, NO_STREAM, STREAM_EXISTS
 from workbench.sample import SampleSystem, generate
-from workbench.sample.calendar import UNTIL, Clock, Versions, to_datetime, to_ticks
-from workbench.sample.journal import SOFT_DELETED, TOMBSTONE_REVISION, Append, Draft, Event, Journal
+from workbench.sample.calendar import UNTIL, SampleClock, SchemaVersions, to_datetime, to_ticks
+from workbench.sample.journal import SOFT_DELETED, TOMBSTONE_REVISION, Append, Draft, Journal, JournalEvent
 
 SIZE = 12_000
 
 
 @pytest.fixture(scope="module")
-def finished() -> tuple[SampleSystem, list[Event]]:
+def finished() -> tuple[SampleSystem, list[JournalEvent]]:
     system = generate(events=SIZE, seed=5)
     return system, list(system.events())
 
 
-def _digest(events: Iterator[Event]) -> str:
+def _digest(events: Iterator[JournalEvent]) -> str:
     digest = hashlib.sha256()
     for event in events:
         parts = (event.id, event.stream, str(event.revision), event.type, str(event.ticks), str(event.is_json))
@@ -73,9 +73,9 @@ def test_a_history_of_nothing_is_wrong_use(events: int, days: int) -> None:
         generate(events=events, days=days)
 
 
-def test_requests_hold_the_same_events_as_the_history(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_requests_hold_the_same_events_as_the_history(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system = generate(events=SIZE, seed=5)
-    recorded: list[Event] = []
+    recorded: list[JournalEvent] = []
     for request in system.requests():
         recorded.extend(request.recorded)
     assert recorded == finished[1]
@@ -106,8 +106,8 @@ def test_exactly_the_stale_appends_are_refused() -> None:
 
 
 def test_a_deleted_stream_takes_an_append_as_a_new_one_does() -> None:
-    clock = Clock(events=1, days=1, until=UNTIL, rng=random.Random(1))
-    journal = Journal(clock=clock, versions=Versions({}), rng=random.Random(1))
+    clock = SampleClock(events=1, days=1, until=UNTIL, rng=random.Random(1))
+    journal = Journal(clock=clock, versions=SchemaVersions({}), rng=random.Random(1))
 
     def accepts_a_first_event() -> bool:
         append = journal.append("user-1", Draft("user.created", {}), cause=journal.request(), expected=NO_STREAM)
@@ -128,7 +128,7 @@ def test_a_deleted_stream_takes_an_append_as_a_new_one_does() -> None:
     assert not accepts_a_first_event()
 
 
-def test_revisions_count_up_in_every_stream_and_ids_are_unique(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_revisions_count_up_in_every_stream_and_ids_are_unique(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     revisions: dict[str, list[int]] = defaultdict(list)
     for event in finished[1]:
         revisions[event.stream].append(event.revision)
@@ -140,7 +140,7 @@ def test_revisions_count_up_in_every_stream_and_ids_are_unique(finished: tuple[S
 
 
 def test_causes_are_requests_or_earlier_events_of_the_same_conversation_or_one_replied_to(
-    finished: tuple[SampleSystem, list[Event]],
+    finished: tuple[SampleSystem, list[JournalEvent]],
 ) -> None:
     correlation_of: dict[str, str] = {}
     followed = 0
@@ -160,9 +160,9 @@ def test_causes_are_requests_or_earlier_events_of_the_same_conversation_or_one_r
     assert followed > 500
 
 
-def test_a_registration_leads_through_all_services_in_one_conversation(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_a_registration_leads_through_all_services_in_one_conversation(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system, events = finished
-    conversations: dict[str, list[Event]] = defaultdict(list)
+    conversations: dict[str, list[JournalEvent]] = defaultdict(list)
     for event in events:
         if event.cause is not None:
             conversations[event.cause.correlation_id].append(event)
@@ -186,7 +186,7 @@ def test_a_registration_leads_through_all_services_in_one_conversation(finished:
     assert whole == Counter(view.status for view in system.registrations.registrations.values())["completed"] > 100
 
 
-def test_a_failed_registration_is_undone_in_every_service(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_a_failed_registration_is_undone_in_every_service(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system, _ = finished
     by_status = defaultdict(list)
     for view in system.registrations.registrations.values():
@@ -206,7 +206,7 @@ class _NaiveUsers:
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {}
 
-    def take(self, event: Event) -> None:
+    def take(self, event: JournalEvent) -> None:
         if category_of(event.stream) != "user" or not event.is_json or event.type == "$streamDeleted":
             return
         key, data = event.stream[5:], orjson.loads(event.data)
@@ -256,7 +256,7 @@ def test_the_read_model_of_users_is_right_after_every_event() -> None:
     assert {email for email in emails if system.auth.email_is_taken(email)} == held, "an email that was given up is free"
 
 
-def test_the_read_models_of_rooms_posts_and_accounts_agree_with_the_events(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_the_read_models_of_rooms_posts_and_accounts_agree_with_the_events(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system, events = finished
     counts = Counter((event.stream, event.type) for event in events)
     members: dict[str, set[str]] = defaultdict(set)
@@ -342,14 +342,14 @@ def test_a_decimal_keeps_its_digits_in_the_payload() -> None:
     assert any(text.endswith("0") and "." in text for text in written)
 
 
-def test_all_users_of_the_old_service_were_taken_over_at_one_instant(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_all_users_of_the_old_service_were_taken_over_at_one_instant(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     imported = [event for event in finished[1] if event.type == "user.created" and "legacyId" in event.body]
     assert len(imported) > 5
     assert len({event.ticks for event in imported}) == 1
     assert max(event.ticks for event in finished[1] if event.stream == "users") < imported[0].ticks
 
 
-def test_the_clock_ran_backwards_once_and_ticks_are_finer_than_microseconds(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_the_clock_ran_backwards_once_and_ticks_are_finer_than_microseconds(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system, events = finished
     steps = [later.ticks - earlier.ticks for earlier, later in pairwise(events)]
     assert sum(step < 0 for step in steps) == system.facts.steps_back == 1
@@ -358,7 +358,7 @@ def test_the_clock_ran_backwards_once_and_ticks_are_finer_than_microseconds(fini
     assert any(event.ticks % 10 for event in events)
 
 
-def test_few_streams_are_very_active_and_many_are_quiet(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_few_streams_are_very_active_and_many_are_quiet(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     sizes = sorted(finished[0].facts.by_stream.values(), reverse=True)
     assert sum(sizes[: len(sizes) // 50]) > 0.3 * SIZE
     assert sizes[len(sizes) // 2] <= 6
@@ -376,7 +376,7 @@ def test_weekends_are_quiet_days_grow_and_launch_day_stands_out() -> None:
     assert max(days, key=lambda day: days[day]) == first + timedelta(54)
 
 
-def test_the_facts_are_those_of_the_events(finished: tuple[SampleSystem, list[Event]]) -> None:
+def test_the_facts_are_those_of_the_events(finished: tuple[SampleSystem, list[JournalEvent]]) -> None:
     system, events = finished
     facts = system.facts
     assert facts.by_type == Counter(event.type for event in events)

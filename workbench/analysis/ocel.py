@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, Log, LogEvent, LogObject
+from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, LogEvent, LogObject, OcelLog
 from workbench.errors import UsageError, WorkbenchError
 from workbench.lake.conditions import quoted
 from workbench.projection.fields import float_of
@@ -109,14 +109,14 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     return Ocel(file, counted.events, counted.objects, counted.relations, counted.object_relations, left_out)
 
 
-def _log(timeline: Timeline, *, payloads: bool) -> tuple[Log, dict[str, int]]:
+def _log(timeline: Timeline, *, payloads: bool) -> tuple[OcelLog, dict[str, int]]:
     types = sorted(name for (name,) in timeline.sql("SELECT DISTINCT type FROM events").fetchall())
     categories = sorted(name for (name,) in timeline.sql("SELECT DISTINCT category FROM events").fetchall())
     trace = _trace(timeline, categories)
     members = _members(timeline) if payloads else {}
     attributes = {name: _attributes(members.get(name, {})) for name in types}
     left_out = {name: count for name in types if (count := len(members.get(name, {})) - len(attributes[name].members)) > 0}
-    log = Log(
+    log = OcelLog(
         event_types=attributes,
         object_types=dict.fromkeys([*categories, *([trace.type] if trace.is_used else [])], _OBJECT),
         objects=lambda: _objects(timeline, trace),
@@ -126,7 +126,7 @@ def _log(timeline: Timeline, *, payloads: bool) -> tuple[Log, dict[str, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trace:
+class _OcelTrace:
     """How correlation ids are objects: their type, and what their ids begin with, which those of streams do not."""
 
     type: str
@@ -134,7 +134,7 @@ class _Trace:
     is_used: bool
 
 
-def _trace(timeline: Timeline, categories: list[str]) -> _Trace:
+def _trace(timeline: Timeline, categories: list[str]) -> _OcelTrace:
     prefix, number = f"{_TRACE}:", 1
     while timeline.sql(f"SELECT 1 FROM events WHERE starts_with(stream, {quoted(prefix)}) LIMIT 1").fetchall():
         number += 1
@@ -143,7 +143,7 @@ def _trace(timeline: Timeline, categories: list[str]) -> _Trace:
     while kind in categories:
         kind = f"${kind}"
     [(count,)] = timeline.sql("SELECT count(correlation_id) FROM events").fetchall()
-    return _Trace(kind, prefix, is_used=count > 0)
+    return _OcelTrace(kind, prefix, is_used=count > 0)
 
 
 def _members(timeline: Timeline) -> dict[str, dict[str, Counter[Kind]]]:
@@ -176,7 +176,7 @@ def _attributes(members: dict[str, Counter[Kind]]) -> Attributes:
     return Attributes(tuple(Attribute(name, "integer" if kind == "integer" else "string") for name, kind in _OWN.items()), named)
 
 
-def _objects(timeline: Timeline, trace: _Trace) -> Iterator[LogObject]:
+def _objects(timeline: Timeline, trace: _OcelTrace) -> Iterator[LogObject]:
     """Yield the streams, and the correlation ids with the streams that they touch."""
     begun = "epoch_us(min(recorded_at))"
     streams = timeline.sql(f"SELECT stream, category, count(*), {begun} FROM events GROUP BY 1, 2 ORDER BY 1")
@@ -199,7 +199,7 @@ def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _Trace) -> Iterator[LogEvent]:
+def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _OcelTrace) -> Iterator[LogEvent]:
     columns = ("position", "prepare_position", "type", "recorded_at", "event_id", "stream", "revision", "correlation_id", "data")
     shaped = pl.col("recorded_at").dt.epoch("us")
     clock = _Clock()

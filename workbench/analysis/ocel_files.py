@@ -82,7 +82,7 @@ class LogEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class OcelLog:
     """What is written; objects and events are read while they are."""
 
     event_types: Mapping[str, Attributes]
@@ -101,7 +101,7 @@ class Counted:
     object_relations: int = 0
 
 
-def write_sqlite(log: Log, file: Path) -> Counted:
+def write_sqlite(log: OcelLog, file: Path) -> Counted:
     """Write a log as a SQLite database, whose tables are those of the standard."""
     counted = Counted()
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -131,7 +131,7 @@ def write_sqlite(log: Log, file: Path) -> Counted:
     return counted
 
 
-def write_json(log: Log, file: Path) -> Counted:
+def write_json(log: OcelLog, file: Path) -> Counted:
     """Write a log as JSON, one object or event a line."""
     counted = Counted()
     event_types = {name: attributes.all for name, attributes in log.event_types.items()}
@@ -155,7 +155,7 @@ def write_json(log: Log, file: Path) -> Counted:
     return counted
 
 
-FORMATS: Mapping[str, Callable[[Log, Path], Counted]] = {".sqlite": write_sqlite, ".json": write_json}
+FORMATS: Mapping[str, Callable[[OcelLog, Path], Counted]] = {".sqlite": write_sqlite, ".json": write_json}
 """How a log is written, by the end of the file's name."""
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
 from workbench.lake.reading.user_events import user_stream
-from workbench.lake.reading.visibility import TOMBSTONE, StreamMetadata
+from workbench.lake.reading.visibility import TOMBSTONE, StreamLimits
 from workbench.timeline import Timeline
 
 _MICROSECONDS = 1_000_000
@@ -37,10 +37,10 @@ def hidden_of(timeline: Timeline, streams: pl.DataFrame) -> pl.DataFrame | None:
         return None
     governing = replace(timeline, selections=(), beyond=None, system=True, hides=False)
     gone = {stream for (stream,) in governing.sql(_TOMBSTONED).fetchall()}
-    told = {stream: StreamMetadata.parse(data) for stream, data in governing.sql(_METADATA).fetchall()}
+    told = {stream: StreamLimits.parse(data) for stream, data in governing.sql(_METADATA).fetchall()}
     rows = []
     for stream in sorted(gone | told.keys()):
-        metadata = StreamMetadata() if stream in gone else told[stream]
+        metadata = StreamLimits() if stream in gone else told[stream]
         if stream in gone or metadata.truncate_before or metadata.max_count or metadata.max_age:
             age = None if metadata.max_age is None else metadata.max_age * _MICROSECONDS
             fate = "tombstoned" if stream in gone else "deleted" if metadata.truncate_before == MAX_POSITION else "limited"

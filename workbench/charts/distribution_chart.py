@@ -6,7 +6,7 @@ import polars as pl
 
 from workbench.charts.figure import HOVER, LABEL, NO_PERIOD, OTHER, PERIODS, SERIES, Chart, finish, period_name, period_ticks, plain
 from workbench.errors import UsageError
-from workbench.tables import Column, Table, distinct_labels, percent, table
+from workbench.tables import Table, TableColumn, distinct_labels, percent, table
 from workbench.zones import moments
 
 
@@ -109,8 +109,8 @@ def _over_time(frame: pl.DataFrame, *, by: str, question: str | None, caption: s
         )
     numbers = Table(
         (
-            Column(period.name.capitalize()),
-            *(Column(label, numeric=True) for label in [*distinct_labels(shown, HOVER).values(), *rest, "All"]),
+            TableColumn(period.name.capitalize()),
+            *(TableColumn(label, numeric=True) for label in [*distinct_labels(shown, HOVER).values(), *rest, "All"]),
         ),
         tuple((name, *(f"{count:,}" for count in [*row, sum(row)])) for name, row in zip(named, zip(*values, strict=True), strict=True)),
     )

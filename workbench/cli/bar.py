@@ -9,7 +9,7 @@ QUIET_SECONDS = 2.0
 """How long nothing is heard until seconds are shown and no percentage."""
 
 
-class Done(ProgressColumn):
+class ProgressPercentage(ProgressColumn):
     """The percentage; after a while without news, the seconds since the last.
 
     Where a server looks through a long stretch of the log of which nothing is kept, it says nothing of how far it is.

@@ -213,10 +213,10 @@ def _bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from workbench.cli.bar import Done
+    from workbench.cli.bar import ProgressPercentage
 
     said = TextColumn("{task.fields[said]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), Done(), said, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), ProgressPercentage(), said, TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1.0, said="", told_at=bar.get_time())
         yield lambda done, said: bar.update(task, completed=done, said=said, told_at=bar.get_time())

@@ -1,7 +1,7 @@
 """An event store in this process that speaks KurrentDB's gRPC protocol, for development and demonstration."""
 
 from workbench.embedded.accounts import Account
-from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
+from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
 from workbench.embedded.clock import Clock
 from workbench.embedded.faults import Faults
 from workbench.embedded.membership import Member
@@ -14,7 +14,7 @@ __all__ = [
     "NO_STREAM",
     "STREAM_EXISTS",
     "Account",
-    "Appended",
+    "AppendResult",
     "Clock",
     "EmbeddedStore",
     "Faults",

@@ -32,7 +32,7 @@ class Tombstoned(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class AppendResult:
     """Where an append went: its last event, and how many records must be published before it may be acknowledged."""
 
     revision: int

@@ -16,7 +16,7 @@ from workbench.embedded.access import WRITE
 from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Tombstoned, WrongRevision
 from workbench.embedded.clock import TICKS_PER_SECOND
 from workbench.embedded.failures import Failure, invalid_argument
-from workbench.embedded.node import Context, Node
+from workbench.embedded.node import Context, EmbeddedNode
 from workbench.embedded.proposals import expected_revision, parse_uuid, proposed_event, size_of, writable_stream
 from workbench.embedded.records import NewEvent
 from workbench.embedded.requests import parsed
@@ -55,7 +55,7 @@ class _Batch:
 class BatchAppender:
     """Serves the calls of ``BatchAppend`` on a node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: EmbeddedNode) -> None:
         self._node = node
 
     async def batch_append(self, _: object, context: Context) -> None:
@@ -85,7 +85,7 @@ class BatchAppender:
 class _Call:
     """The receiving side of one call."""
 
-    def __init__(self, node: Node, context: Context) -> None:
+    def __init__(self, node: EmbeddedNode, context: Context) -> None:
         self._node = node
         self._context = context
         self._open: dict[UUID, _Batch] = {}

@@ -10,7 +10,7 @@ _CAPACITY = 8 * 1024 * 1024
 _ENTRY = 28  # the id, a revision, and a reference to the name; the name comes on top, at two bytes a character
 
 
-class Place(NamedTuple):
+class RecordedAt(NamedTuple):
     """Where an event was recorded."""
 
     stream: str
@@ -26,10 +26,10 @@ class CommittedIds:
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
-        self._places: OrderedDict[int, Place] = OrderedDict()
+        self._places: OrderedDict[int, RecordedAt] = OrderedDict()
         self._size = 0
 
-    def place_of(self, event_id: UUID) -> Place | None:
+    def place_of(self, event_id: UUID) -> RecordedAt | None:
         """Return where an id was recorded first, as far as the cache still knows."""
         return self._places.get(event_id.int)
 
@@ -37,7 +37,7 @@ class CommittedIds:
         """Remember an id that is being recorded, unless it is known already. The oldest ids make room."""
         if event_id.int in self._places:
             return
-        self._places[event_id.int] = Place(stream, revision)
+        self._places[event_id.int] = RecordedAt(stream, revision)
         self._size += _cost(stream)
         while self._size > self._capacity:
             _, oldest = self._places.popitem(last=False)

@@ -10,7 +10,7 @@ from itertools import islice
 
 from grpc import StatusCode
 
-from workbench.embedded.appends import Appended
+from workbench.embedded.appends import AppendResult
 from workbench.embedded.failures import Failure, not_ready
 from workbench.embedded.layout import CHUNK
 from workbench.embedded.log import Log
@@ -89,7 +89,7 @@ class Faults:
         plan: FaultPlan,
         *,
         rewrite: Callable[[Callable[[Log], None]], None],
-        record: Callable[[Callable[[Log], Appended]], Appended],
+        record: Callable[[Callable[[Log], AppendResult]], AppendResult],
         notify: Callable[[], None],
     ) -> None:
         self._plan = plan
@@ -213,7 +213,7 @@ class Faults:
         self._plan.empty_until = time.monotonic() + seconds
         self._notify()
 
-    def phantom_tail(self, stream: str, events: Sequence[NewEvent]) -> Appended:
+    def phantom_tail(self, stream: str, events: Sequence[NewEvent]) -> AppendResult:
         """Append events that no other node has, as the log of a deposed leader holds them when it is started again.
 
         The node goes into the state ``"PreReplica"``, so it refuses those who want the leader and serves the events to all others,
@@ -301,11 +301,11 @@ class Faults:
 
         self._rewrite(change)
 
-    def transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
+    def transaction(self, stream: str, events: Sequence[NewEvent]) -> AppendResult:
         """Append events as an explicit transaction of the old TCP protocol: one commit position, a prepare position each."""
         return self._record(lambda log: log.append_transaction(stream, events))
 
-    def begin_transaction(self, stream: str, events: Sequence[NewEvent]) -> Callable[[], Appended]:
+    def begin_transaction(self, stream: str, events: Sequence[NewEvent]) -> Callable[[], AppendResult]:
         """Write the events of an explicit transaction, and return the function that commits it.
 
         Nobody sees them before, and then at a position behind all that was recorded meanwhile; but they carry the time of now.

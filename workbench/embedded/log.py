@@ -18,7 +18,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from workbench.embedded import records
-from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
+from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
 from workbench.embedded.committed import CommittedIds
 from workbench.embedded.layout import CHUNK, LOG_HEADER, RECORD_OVERHEAD, place, size_of_record
 from workbench.embedded.metadata import Limits, read_object
@@ -137,7 +137,7 @@ class Log:
 
     # -- writing
 
-    def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> Appended:
+    def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> AppendResult:
         """Stage events at the end of a stream, all or none.
 
         ``expected`` is a revision, ``NO_STREAM``, ``ANY`` or ``STREAM_EXISTS``. An append that was recorded before, by its event
@@ -174,9 +174,9 @@ class Log:
             self.end = end
         self._stage(staged)
         if nothing is not None:
-            return Appended(last, nothing, nothing, len(self.commits))
+            return AppendResult(last, nothing, nothing, len(self.commits))
         record = staged[len(events) - 1].record
-        return Appended(record.revision, record.commit, record.prepare, len(self.commits))
+        return AppendResult(record.revision, record.commit, record.prepare, len(self.commits))
 
     def _revival(self, stream: str, own: Sequence[NewEvent], recreated_from: int, *, end: int, created: int | None) -> list[_Staged]:
         """Prepare the metadata that brings a deleted stream back and leaves hidden what was there before the deletion.
@@ -191,7 +191,7 @@ class Log:
         metadata = self._metadata({**newest, "$tb": recreated_from}, created=created, end=end)
         return self._prepared(metastream, [metadata], revision=first, end=end)
 
-    def delete(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
+    def delete(self, stream: str, *, expected: int = ANY, created: int | None = None) -> AppendResult:
         """Stage the metadata that hides all events of a stream; a later append continues its revisions.
 
         ``created`` as in ``NewEvent``.
@@ -211,7 +211,7 @@ class Log:
         self._stage(self._prepared(metastream, [metadata]))
         return self._done()
 
-    def tombstone(self, stream: str, *, expected: int = ANY, created: int | None = None) -> Appended:
+    def tombstone(self, stream: str, *, expected: int = ANY, created: int | None = None) -> AppendResult:
         """Stage the event that ends a stream for ever, at the greatest revision there is.
 
         ``created`` as in ``NewEvent``.
@@ -228,7 +228,7 @@ class Log:
         self._stage(self._prepared(stream, [event], revision=MAX_REVISION))
         return self._done()
 
-    def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> Appended:
+    def append_transaction(self, stream: str, events: Sequence[NewEvent]) -> AppendResult:
         """Stage events as an explicit transaction of the old TCP protocol: one commit position, and a prepare position each."""
         return self.commit_transaction(stream, self.prepare_transaction(stream, events))
 
@@ -241,7 +241,7 @@ class Log:
         self.end = end
         return prepared
 
-    def commit_transaction(self, stream: str, prepared: Sequence[tuple[int, NewEvent]]) -> Appended:
+    def commit_transaction(self, stream: str, prepared: Sequence[tuple[int, NewEvent]]) -> AppendResult:
         """Stage the events of a transaction, all at one commit position behind whatever was recorded meanwhile."""
         if self.last_revision(stream) == MAX_REVISION:
             raise Tombstoned(stream)
@@ -255,7 +255,7 @@ class Log:
         )
         return self._done()
 
-    def _check(self, stream: str, events: Sequence[NewEvent], expected: int) -> Appended | None:
+    def _check(self, stream: str, events: Sequence[NewEvent], expected: int) -> AppendResult | None:
         current = self.last_revision(stream)
         if current == MAX_REVISION:
             raise Tombstoned(stream)
@@ -272,7 +272,7 @@ class Log:
             raise WrongRevision(stream, expected=expected, current=current)
         return None
 
-    def _repeated_recently(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> Appended | None:
+    def _repeated_recently(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> AppendResult | None:
         revision = -1
         for at, event in enumerate(events):
             known = self._committed.place_of(event.id)
@@ -283,7 +283,7 @@ class Log:
             revision = known.revision
         return None if revision < 0 else self._again(stream, revision)
 
-    def _repeated(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> Appended | None:
+    def _repeated(self, stream: str, events: Sequence[NewEvent], expected: int, current: int) -> AppendResult | None:
         for at, event in enumerate(events):
             revision = expected + 1 + at
             if self._committed.place_of(event.id) != (stream, revision) and event.id != self._id_at(stream, revision):
@@ -304,18 +304,18 @@ class Log:
         number = self._number_at(stream, revision)
         return None if number is None else records.id_of(self.frames_at([number])[0])
 
-    def _again(self, stream: str, revision: int) -> Appended:
+    def _again(self, stream: str, revision: int) -> AppendResult:
         """Answer an append that was recorded before: without its position, where a reader of the stream no longer sees it."""
         seen = self.number_of(stream, revision, head=len(self.commits))
         if seen is not None:
             return self._at(seen)
         number = self._number_at(stream, revision)
-        return Appended(revision, -1, -1, 0 if number is None else number + 1)
+        return AppendResult(revision, -1, -1, 0 if number is None else number + 1)
 
-    def _at(self, number: int) -> Appended:
-        return Appended(self.revisions[number], self.commits[number], self.prepares[number], number + 1)
+    def _at(self, number: int) -> AppendResult:
+        return AppendResult(self.revisions[number], self.commits[number], self.prepares[number], number + 1)
 
-    def _done(self) -> Appended:
+    def _done(self) -> AppendResult:
         return self._at(len(self.commits) - 1)
 
     def _prepared(self, stream: str, events: Sequence[NewEvent], *, revision: int | None = None, end: int | None = None) -> list[_Staged]:

@@ -56,7 +56,7 @@ class Watch:
         self.check()
 
 
-class Node:
+class EmbeddedNode:
     """What the services share. Lives on the thread of its event loop, and so do all its callers.
 
     Appends are staged in the log at once. A log in memory publishes them at once too. One on a disk is written by a thread of its

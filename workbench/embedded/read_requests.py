@@ -22,7 +22,7 @@ from workbench.embedded.clock import SINCE_YEAR_1
 from workbench.embedded.failures import Failure, invalid_argument, not_chosen, tombstoned
 from workbench.embedded.filters import Filter
 from workbench.embedded.messages import EVENT, Position
-from workbench.embedded.node import Context, Node, Watch
+from workbench.embedded.node import Context, EmbeddedNode, Watch
 from workbench.embedded.proposals import stream_name
 from workbench.embedded.records import MAX_REVISION
 from workbench.embedded.requests import only_request
@@ -36,10 +36,10 @@ _NOWHERE = 2**64 - 1  # stands for the end of a stream, as a revision
 Options = streams_pb2.ReadReq.Options
 
 
-class Reader:
+class ReadHandler:
     """Answers reads on a node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: EmbeddedNode) -> None:
         self._node = node
         self._log = node.log
         self._subscriptions = Subscriptions(node)

@@ -11,11 +11,11 @@ from workbench.embedded.access import READ
 from workbench.embedded.batches import BatchAppender
 from workbench.embedded.failures import Failure, unimplemented
 from workbench.embedded.membership import cluster_info
-from workbench.embedded.node import Context, Node
-from workbench.embedded.read_requests import Reader
+from workbench.embedded.node import Context, EmbeddedNode
+from workbench.embedded.read_requests import ReadHandler
 from workbench.embedded.records import field
 from workbench.embedded.requests import only_request
-from workbench.embedded.writing import Writer
+from workbench.embedded.writing import AppendWorker
 from workbench.protocol import gossip_pb2, persistent_pb2, shared_pb2
 
 SERVER_VERSION = "25.0.1"
@@ -54,7 +54,7 @@ have to ask over HTTP.
 class Directory:
     """Tells clients what this node is."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: EmbeddedNode) -> None:
         self._node = node
 
     async def gossip(self, requests: AsyncIterator[bytes], context: Context) -> gossip_pb2.ClusterInfo:
@@ -100,7 +100,7 @@ def _method(service: str, method: str, features: tuple[str, ...]) -> bytes:
     return field(0x0A, method.encode()) + field(0x12, service.encode()) + listed
 
 
-def handlers(node: Node) -> list[grpc.GenericRpcHandler]:
+def handlers(node: EmbeddedNode) -> list[grpc.GenericRpcHandler]:
     """Return the handler of all services."""
     return [_Services(node)]
 
@@ -112,8 +112,8 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
     themselves see what cannot be decoded, and the end of the request.
     """
 
-    def __init__(self, node: Node) -> None:
-        reader, writer, batches, directory = Reader(node), Writer(node), BatchAppender(node), Directory(node)
+    def __init__(self, node: EmbeddedNode) -> None:
+        reader, writer, batches, directory = ReadHandler(node), AppendWorker(node), BatchAppender(node), Directory(node)
         one, many = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         self._accounts = node.accounts
         self._methods = {

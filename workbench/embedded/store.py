@@ -18,13 +18,13 @@ import grpc.aio
 
 from workbench.embedded import loop
 from workbench.embedded.accounts import Account, Accounts
-from workbench.embedded.appends import ANY, Appended
+from workbench.embedded.appends import ANY, AppendResult
 from workbench.embedded.clock import Clock
 from workbench.embedded.connections import KEEP_ALIVE, channel_options
 from workbench.embedded.faults import FaultPlan, Faults
 from workbench.embedded.headers import DateHeader
 from workbench.embedded.log import Log
-from workbench.embedded.node import Node
+from workbench.embedded.node import EmbeddedNode
 from workbench.embedded.records import NewEvent
 from workbench.embedded.services import handlers
 from workbench.embedded.storage import MemoryStorage, SqliteStorage, Storage
@@ -236,7 +236,7 @@ class EmbeddedStore:
 
     # -- writing past the wire
 
-    def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> Appended:
+    def append(self, stream: str, events: Sequence[NewEvent], *, expected: int = ANY) -> AppendResult:
         """Append events without a client, and return where they went once they are safely recorded.
 
         Faults that delay or lose the answer to a client do not touch this.
@@ -248,10 +248,10 @@ class EmbeddedStore:
         """
         return self._record(lambda log: log.append(stream, events, expected=expected))
 
-    def _record(self, append: Callable[[Log], Appended]) -> Appended:
+    def _record(self, append: Callable[[Log], AppendResult]) -> AppendResult:
         node = self._here().node
 
-        async def recorded() -> Appended:
+        async def recorded() -> AppendResult:
             done = append(node.log)
             node.settle()
             await node.written(done.count)
@@ -299,7 +299,7 @@ class EmbeddedStore:
         return grpc.ssl_server_credentials([(own.key, own.certificate)])
 
     async def _serve(self, log: Log, own: grpc.ServerCredentials | None) -> _Running:
-        node = Node(
+        node = EmbeddedNode(
             log,
             accounts=Accounts(self._users),
             plan=self._plan,
@@ -332,7 +332,7 @@ class _Running:
     """A started store."""
 
     server: grpc.aio.Server
-    node: Node
+    node: EmbeddedNode
 
     async def stop(self) -> None:
         await self.server.stop(_GRACE)

@@ -18,7 +18,7 @@ from workbench.embedded.failures import invalid_argument
 from workbench.embedded.filters import DEFAULT_WINDOW, Filter
 from workbench.embedded.log import Log
 from workbench.embedded.messages import Position
-from workbench.embedded.node import Node
+from workbench.embedded.node import EmbeddedNode
 from workbench.embedded.records import MAX_REVISION
 
 PAGE = 128
@@ -36,7 +36,7 @@ Page = Sequence[bytes]
 class Subscriptions:
     """Serves subscriptions on a node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: EmbeddedNode) -> None:
         self._node = node
         self._log = node.log
         self._identities = counting(1)
@@ -146,7 +146,7 @@ class Subscriptions:
 class _Passed:
     """What a filtered subscription sends: the events that pass, and the checkpoints."""
 
-    def __init__(self, node: Node, chosen: Filter, *, checkpoint: Position, resolve: bool) -> None:
+    def __init__(self, node: EmbeddedNode, chosen: Filter, *, checkpoint: Position, resolve: bool) -> None:
         self._node = node
         self._log = node.log
         self._filter = chosen

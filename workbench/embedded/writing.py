@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from workbench.embedded.access import DELETE, WRITE
-from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Appended, Tombstoned, WrongRevision
+from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
 from workbench.embedded.failures import Failure, append_too_large, invalid_argument, tombstoned, wrong_revision
-from workbench.embedded.node import Context, Node
+from workbench.embedded.node import Context, EmbeddedNode
 from workbench.embedded.proposals import expected_revision, proposed_event, size_of, ticks_of, writable_stream
 from workbench.embedded.records import NewEvent
 from workbench.embedded.requests import only_request, parsed
@@ -17,10 +17,10 @@ from workbench.protocol import shared_pb2, streams_pb2
 _EMPTY = shared_pb2.Empty()
 
 
-class Writer:
+class AppendWorker:
     """Takes appends and deletions on a node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: EmbeddedNode) -> None:
         self._node = node
         self._log = node.log
 
@@ -71,7 +71,7 @@ class Writer:
             success.position.commit_position, success.position.prepare_position = done.commit, done.prepare
         return streams_pb2.AppendResp(success=success)
 
-    async def _settled(self, done: Appended) -> None:
+    async def _settled(self, done: AppendResult) -> None:
         """Wait until something recorded may be acknowledged."""
         self._node.settle()
         await self._node.published(done.count)
@@ -96,8 +96,8 @@ class Writer:
         requests: AsyncIterator[bytes],
         kind: type[streams_pb2.DeleteReq | streams_pb2.TombstoneReq],
         context: Context,
-        end: Callable[..., Appended],
-    ) -> Appended:
+        end: Callable[..., AppendResult],
+    ) -> AppendResult:
         try:
             options = (await only_request(requests, kind)).options
             stream = writable_stream(options.stream_identifier)

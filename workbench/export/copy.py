@@ -18,11 +18,11 @@ from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, format_
 from workbench.export.goal import Goal
 from workbench.export.progress import ExportSummary, Progress, Wait
 from workbench.export.promise import UNTIL_SECONDS, HighWaterMark, high_water_mark, wait_for
-from workbench.export.resume import Clock, Tries, wait_until_ready
+from workbench.export.resume import Stopwatch, Tries, wait_until_ready
 from workbench.export.same_log import Proof, behind, check_start, prove
 from workbench.export.selecting import check_selection, chosen
 from workbench.export.source import Source
-from workbench.kurrent import Batch, LogEnd, connect
+from workbench.kurrent import Batch, EventPosition, connect
 from workbench.lake import LakeWriter
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
@@ -47,7 +47,7 @@ def export_log(
     waiting: Callable[[Wait], None] | None = None,
     storage_options: dict[str, str] | None = None,
     follower_seconds: float = FOLLOWER_SECONDS,
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> ExportSummary:
     """Copy what is new in the log of ``source`` into ``lake``, which is made where there is none.
 
@@ -93,7 +93,7 @@ def export_log(
         The lake is of another store or selection (``LakeMismatch``), is written by another export (``LakeBusy``), is no lake, or its disk
         is full. It is as it was at its last commit.
     """
-    clock = clock or Clock()
+    clock = clock or Stopwatch()
     waiting = waiting or _untold
     if isinstance(source, str):
         address = source
@@ -159,7 +159,7 @@ def _untold(_: Wait) -> None:
     """Tell nobody of a wait."""
 
 
-def _start(source: Source, clock: Clock) -> LogEnd | None:
+def _start(source: Source, clock: Stopwatch) -> EventPosition | None:
     """Return the first event of the log."""
     start = source.start()
     deadline = clock.seconds() + EMPTY_SECONDS
@@ -175,7 +175,7 @@ class _Export:
 
     source: Source
     writer: LakeWriter
-    clock: Clock
+    clock: Stopwatch
     waiting: Callable[[Wait], None]
     copy: _Copy
     accept_scavenged: bool
@@ -271,7 +271,7 @@ class _Export:
         )
 
 
-def _reaches(mark: HighWaterMark, place: Checkpoint | LogEnd) -> bool:
+def _reaches(mark: HighWaterMark, place: Checkpoint | EventPosition) -> bool:
     return mark.end is not None and mark.end.order >= place.order
 
 
@@ -360,14 +360,14 @@ class _Copy:
         self.late += held.late
         self.commits += 1
 
-    def _tell(self, held: _Held, last: LogEnd, end: LogEnd) -> None:
+    def _tell(self, held: _Held, last: EventPosition, end: EventPosition) -> None:
         if self._progress is not None:
             origin = self.before.position if self.before else 0
             done = (last.position - origin) / max(1, end.position - origin)
             self._progress(Progress(self.read + held.read, time.perf_counter() - self._began, done))
 
 
-def _changed(end: LogEnd, found: str | None) -> SourceError:
+def _changed(end: EventPosition, found: str | None) -> SourceError:
     stands = "no event stands" if found is None else f"event {found} stands"
     return SourceError(
         f"The log changed while it was read: at position {end.position} {stands}, and {end.event_id} stood there when the end of the log "
@@ -380,7 +380,7 @@ class _Held:
     """What was read since the last commit."""
 
     events: list[pa.RecordBatch] = field(default_factory=list)
-    last: LogEnd | None = None
+    last: EventPosition | None = None
     read: int = 0
     kept: int = 0
     late: int = 0
@@ -408,7 +408,7 @@ class _Commits:
     def complete_until(self) -> datetime | None:
         return None if self.checkpoint is None else self.checkpoint.complete_until
 
-    def add(self, events: list[pa.RecordBatch], last: LogEnd, until: datetime) -> None:
+    def add(self, events: list[pa.RecordBatch], last: EventPosition, until: datetime) -> None:
         """Begin a commit, behind the one before."""
         self.wait()
         self.checkpoint = Checkpoint(last.position, last.prepare_position, last.event_id, until)

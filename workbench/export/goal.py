@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workbench.events import Checkpoint, Selection
 from workbench.export.source import Source
-from workbench.kurrent import Batch, LogEnd, ReadFilter
+from workbench.kurrent import Batch, EventPosition, ReadFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Goal:
         What the server is asked to leave out. It may let through more than the selection does, and never less.
     """
 
-    end: LogEnd | None
+    end: EventPosition | None
     filter: ReadFilter | None
 
     @classmethod
-    def of(cls, source: Source, end: LogEnd, selection: Selection) -> Goal:
+    def of(cls, source: Source, end: EventPosition, selection: Selection) -> Goal:
         """Ask for the goal of a read up to the log's end."""
         asked = ReadFilter.of(selection)
         return cls(end if asked is None else source.last_kept(end, filter=asked), asked)

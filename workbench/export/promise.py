@@ -13,9 +13,9 @@ from typing import Final
 
 from workbench.events import format_time
 from workbench.export.progress import Wait
-from workbench.export.resume import Clock
+from workbench.export.resume import Stopwatch
 from workbench.export.source import Source
-from workbench.kurrent import LogEnd, NodeState
+from workbench.kurrent import EventPosition, NodeState
 
 VISIBLE_WITHIN: Final = timedelta(seconds=10)
 """How long after its stamp an event is taken to be readable at the latest, explicit transactions left out."""
@@ -45,7 +45,7 @@ class HighWaterMark:
         Whether writers may say when an event was recorded, so that stamps tell nothing of when it became readable.
     """
 
-    end: LogEnd | None
+    end: EventPosition | None
     date: datetime | None
     leader: str = ""
     given_times: bool = False
@@ -69,7 +69,7 @@ class HighWaterMark:
         return sure if previous is None else max(previous, sure)
 
 
-def high_water_mark(source: Source, *, clock: Clock, given_times: bool) -> HighWaterMark:
+def high_water_mark(source: Source, *, clock: Stopwatch, given_times: bool) -> HighWaterMark:
     """Ask for the end of the log, and for the leader's first where a follower is read."""
     follows = source.check_node() is not NodeState.LEADER
     asked = clock.now()
@@ -89,7 +89,7 @@ def wait_for(
     ask: Callable[[], HighWaterMark],
     *,
     previous: datetime | None,
-    clock: Clock,
+    clock: Stopwatch,
     told: Callable[[Wait], None],
 ) -> HighWaterMark:
     """Ask for the end of the log until a lake that holds it is complete until a time, at most for `UNTIL_SECONDS`."""

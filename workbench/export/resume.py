@@ -25,7 +25,7 @@ def _utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class Stopwatch:
     """The time, and how to let it pass."""
 
     now: Callable[[], datetime] = _utc_now
@@ -45,7 +45,7 @@ class Tries:
         How many waits there were, and their seconds.
     """
 
-    clock: Clock
+    clock: Stopwatch
     told: Callable[[Wait], None]
     retries: int = 0
     waited: float = 0.0
@@ -96,12 +96,12 @@ class Tries:
         self.clock.sleep(wait.seconds)
 
 
-def wait_until_ready(connect: Callable[[], T], *, told: Callable[[Wait], None], clock: Clock | None = None) -> T:
+def wait_until_ready(connect: Callable[[], T], *, told: Callable[[Wait], None], clock: Stopwatch | None = None) -> T:
     """Call ``connect``, again while the server says that it is starting or that its cluster has no leader.
 
     Whatever else fails, fails at once: an address where nothing answers, TLS, a password.
     """
-    return Tries(clock or Clock(), told).run(connect, passing=(SourceNotReady,))
+    return Tries(clock or Stopwatch(), told).run(connect, passing=(SourceNotReady,))
 
 
 def _given_up(error: SourceError, position: int | None) -> SourceError:

@@ -24,7 +24,7 @@ from workbench.errors import (
 from workbench.events import Checkpoint, EventAt
 from workbench.export.selecting import chosen
 from workbench.export.source import Source
-from workbench.kurrent import Batch, LogEnd, ReadFilter
+from workbench.kurrent import Batch, EventPosition, ReadFilter
 from workbench.lake import LakeWriter
 
 EVENTS_BEFORE: Final = 64
@@ -53,7 +53,7 @@ class Proof:
     streams_compared: int = 0
 
 
-def check_start(source: Source, writer: LakeWriter, start: LogEnd | None) -> None:
+def check_start(source: Source, writer: LakeWriter, start: EventPosition | None) -> None:
     """Refuse a log that begins where the copied one did, or before, with another event. A scavenge only takes events away.
 
     Raises
@@ -68,7 +68,7 @@ def check_start(source: Source, writer: LakeWriter, start: LogEnd | None) -> Non
         raise _another_store(writer, source, start)
 
 
-def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: LogEnd | None, *, accept_scavenged: bool) -> Proof:
+def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: EventPosition | None, *, accept_scavenged: bool) -> Proof:
     """Compare the log of a source with what a lake has of it up to its checkpoint.
 
     Parameters
@@ -97,7 +97,7 @@ class _Comparison:
     source: Source
     writer: LakeWriter
     before: Checkpoint
-    start: LogEnd | None
+    start: EventPosition | None
 
     def run(self, *, accept_scavenged: bool) -> Proof:
         try:
@@ -209,7 +209,7 @@ def behind(batches: Iterator[Batch], before: Checkpoint) -> Iterator[Batch]:
             yield replace(batch, events=events)
 
 
-def _another_store(writer: LakeWriter, source: Source, start: LogEnd) -> LakeMismatch:
+def _another_store(writer: LakeWriter, source: Source, start: EventPosition) -> LakeMismatch:
     held = writer.store
     return LakeMismatch(
         f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "

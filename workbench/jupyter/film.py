@@ -51,7 +51,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FilmField:
     """A field of the entity: the texts of its values, and a track for each history."""
 
     name: str
@@ -81,7 +81,7 @@ class Film:
     """
 
     steps: pl.DataFrame = field(repr=False)
-    fields: tuple[Field, ...] = field(repr=False)
+    fields: tuple[FilmField, ...] = field(repr=False)
     there: tuple[Track, ...] = field(repr=False)
 
     @classmethod
@@ -196,7 +196,7 @@ def _fields(states: pl.Series) -> list[str]:
     return [one.name for one in states.dtype.fields] if isinstance(states.dtype, pl.Struct) else []
 
 
-def _field(name: str, states: Sequence[pl.Series]) -> Field:
+def _field(name: str, states: Sequence[pl.Series]) -> FilmField:
     changes = []
     for state in states:
         if name in _fields(state):
@@ -209,7 +209,7 @@ def _field(name: str, states: Sequence[pl.Series]) -> Field:
     codes, texts = _coded([values for _, values in changes])
     labels = distinct_labels(texts, LONGEST_VALUE)
     tracks = tuple(Track(moments.to_numpy(), code) for (moments, _), code in zip(changes, codes, strict=True))
-    return Field(name, tuple(labels[text] for text in texts), tracks)
+    return FilmField(name, tuple(labels[text] for text in texts), tracks)
 
 
 def _track(values: pl.Series, codes: pl.Series) -> Track:

@@ -6,7 +6,7 @@ import polars as pl
 
 from workbench.display import NOTHING, STYLE, card, prose
 from workbench.jupyter.film import Film
-from workbench.tables import Column, Table, table
+from workbench.tables import Table, TableColumn, table
 
 _EVENTS = 40
 """How many events are listed at most, those around the one that is shown."""
@@ -58,7 +58,7 @@ def _state(film: Film, index: int, baseline: int | None, labels: tuple[str, ...]
         for row, one in zip(rows, film.fields, strict=True):
             row += [_shown(one.text(now, side=side)), "≠ differs" if one.differs(now, now, other_side=side) else ""]
     # The texts of a film are fit to be shown as they are: a frame's would be made so once more.
-    return Table(tuple(Column(prose(heading)) for heading in headings), tuple(map(tuple, rows)), "State after this event")
+    return Table(tuple(TableColumn(prose(heading)) for heading in headings), tuple(map(tuple, rows)), "State after this event")
 
 
 def _shown(text: str | None) -> str:

@@ -1,12 +1,12 @@
 """The boundary to KurrentDB: the only room that knows gRPC and the messages of the protocol."""
 
 from workbench.kurrent.address import Address
-from workbench.kurrent.bulk_writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, Expected, NewEvent, Pending, StreamState, Writer
+from workbench.kurrent.bulk_writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, BulkWriter, EventToWrite, Expected, Pending, StreamState
 from workbench.kurrent.cluster import NodeState
 from workbench.kurrent.connection import Connection, Transport, connect
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.point_reads import PointReader, StreamMetadata
-from workbench.kurrent.reader import Batch, LogEnd
+from workbench.kurrent.reader import Batch, EventPosition
 
 __all__ = [
     "ANY",
@@ -17,8 +17,8 @@ __all__ = [
     "Batch",
     "Connection",
     "Expected",
-    "LogEnd",
-    "NewEvent",
+    "EventPosition",
+    "EventToWrite",
     "NodeState",
     "Pending",
     "PointReader",
@@ -26,6 +26,6 @@ __all__ = [
     "StreamMetadata",
     "StreamState",
     "Transport",
-    "Writer",
+    "BulkWriter",
     "connect",
 ]

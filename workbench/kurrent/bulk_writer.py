@@ -49,7 +49,7 @@ Expected = int | StreamState
 
 
 @dataclass(frozen=True, slots=True)
-class NewEvent:
+class EventToWrite:
     """An event to be recorded.
 
     Parameters
@@ -113,7 +113,7 @@ class Pending:
         return self._wait(self)
 
 
-class Writer:
+class BulkWriter:
     """A pipelined writer; made by ``Connection.writer()``. A context manager, for one thread.
 
     Leaving the block waits for all answers and raises the first error that nobody has asked for by :meth:`Pending.result`. An
@@ -121,7 +121,7 @@ class Writer:
 
     Appends are carried out in the order in which they are made. Where the connection breaks, it is not known whether those that were
     not answered are recorded. To make them again is safe with the same event ids and ``NO_STREAM`` or exact revisions; see
-    :class:`NewEvent`.
+    :class:`EventToWrite`.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class Writer:
     Examples
     --------
     >>> with wb.EmbeddedStore() as store, wb.connect(store.uri) as source, source.writer() as writer:
-    ...     pending = writer.append("user-1", [NewEvent("user.created", b'{"name": "Ada"}')], expected=NO_STREAM)
+    ...     pending = writer.append("user-1", [EventToWrite("user.created", b'{"name": "Ada"}')], expected=NO_STREAM)
     ...     pending.result().revision
     0
     """
@@ -173,7 +173,7 @@ class Writer:
         self._unasked: dict[int, SourceError] = {}
         self._broken: SourceError | None = None
 
-    def append(self, stream: str, events: Sequence[NewEvent], *, expected: Expected) -> Pending:
+    def append(self, stream: str, events: Sequence[EventToWrite], *, expected: Expected) -> Pending:
         """Append events to a stream, all or none. Waits only while the window is full.
 
         Raises
@@ -250,7 +250,7 @@ class Writer:
 
     def set_metadata(self, stream: str, metadata: Mapping[str, Any], *, expected: Expected = ANY, ticks: int | None = None) -> Pending:
         """Set a stream's metadata (``$maxCount``, ``$maxAge``, ``$tb``, ``$acl``, and any key of one's own)."""
-        event = NewEvent("$metadata", orjson.dumps(metadata), ticks=ticks)
+        event = EventToWrite("$metadata", orjson.dumps(metadata), ticks=ticks)
         return self.append(f"$${stream}", [event], expected=expected)
 
     def delete(self, stream: str, *, expected: Expected = ANY) -> None:
@@ -259,7 +259,7 @@ class Writer:
         self._unary_call(self._delete, request)
 
     def tombstone(self, stream: str, *, expected: Expected = ANY, ticks: int | None = None) -> None:
-        """Delete a stream for good; after all appends made before. ``ticks`` as in :class:`NewEvent`."""
+        """Delete a stream for good; after all appends made before. ``ticks`` as in :class:`EventToWrite`."""
         request = streams_pb2.TombstoneReq(options=_options(streams_pb2.TombstoneReq.Options, stream, expected))
         self._unary_call(self._tombstone, request, *(() if ticks is None else (("created", str(ticks)),)))
 
@@ -399,7 +399,7 @@ _STATE_FIELDS: Final = {NO_STREAM: "no_stream", STREAM_EXISTS: "stream_exists", 
 _JSON, _BYTES = "application/json", "application/octet-stream"
 
 
-def _request(session: int, number: int, stream: str, events: Sequence[NewEvent], expected: Expected) -> bytes:
+def _request(session: int, number: int, stream: str, events: Sequence[EventToWrite], expected: Expected) -> bytes:
     expectation = {"stream_position": expected} if isinstance(expected, int) else {_STATE_FIELDS[expected]: _EMPTY}
     messages = []
     for event in events:

@@ -35,7 +35,7 @@ class NodeState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GossipMember:
     """A member of a cluster: where clients reach it, its state by the protocol's name, and whether the others hear of it."""
 
     host: Host
@@ -78,7 +78,7 @@ _KINDS: Final = {
 }
 
 
-def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], timeout: float) -> tuple[Member, ...]:
+def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], timeout: float) -> tuple[GossipMember, ...]:
     """Ask a node for the members of its cluster; a :class:`grpc.RpcError` is left to the caller."""
     read = channel.unary_unary(
         "/event_store.client.gossip.Gossip/Read",
@@ -87,7 +87,7 @@ def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], t
     )
     answer = read(shared_pb2.Empty(), metadata=metadata, timeout=timeout)
     return tuple(
-        Member(
+        GossipMember(
             Host(member.http_end_point.address.strip("[]"), member.http_end_point.port),
             gossip_pb2.MemberInfo.VNodeState.Name(member.state)
             if member.state in gossip_pb2.MemberInfo.VNodeState.values()
@@ -98,13 +98,13 @@ def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], t
     )
 
 
-def leader_of(members: Sequence[Member]) -> Host | None:
+def leader_of(members: Sequence[GossipMember]) -> Host | None:
     """Return the one leader that is alive; None where there is none, or where the gossip has not yet settled on one."""
     leaders = [member for member in members if member.is_alive and member.node_state is NodeState.LEADER]
     return leaders[0].host if len(leaders) == 1 else None
 
 
-def member_at(members: Sequence[Member], host: Host, *, peer: Peer | str) -> Member:
+def member_at(members: Sequence[GossipMember], host: Host, *, peer: Peer | str) -> GossipMember:
     """Return the member that is reached at a host.
 
     Raises
@@ -122,7 +122,7 @@ def member_at(members: Sequence[Member], host: Host, *, peer: Peer | str) -> Mem
     return found
 
 
-def state_of(member: Member, *, peer: Peer | str) -> NodeState:
+def state_of(member: GossipMember, *, peer: Peer | str) -> NodeState:
     """Return a node's state.
 
     Raises
@@ -197,7 +197,7 @@ def explained(error: grpc.RpcError, *, channels: Channels, host: Host, peer: Pee
     return found
 
 
-def _ask(host: Host, address: Address, channels: Channels) -> tuple[Member, ...]:
+def _ask(host: Host, address: Address, channels: Channels) -> tuple[GossipMember, ...]:
     peer = Peer(str(address), channels.login, node=str(host) if len(address.hosts) > 1 else None)
     with channels.grpc(host, spread=address.discovers) as channel:
         try:
@@ -207,7 +207,7 @@ def _ask(host: Host, address: Address, channels: Channels) -> tuple[Member, ...]
             raise explained(error, channels=channels, host=host, peer=peer) from error
 
 
-def _named(host: Host, members: Sequence[Member], *, preference: NodePreference, peer: Peer) -> Node:
+def _named(host: Host, members: Sequence[GossipMember], *, preference: NodePreference, peer: Peer) -> Node:
     """Return the node that an address names itself, where another than the leader is asked for."""
     leader = leader_of(members)
     if len(members) == 1 and leader is not None:
@@ -220,7 +220,7 @@ def _named(host: Host, members: Sequence[Member], *, preference: NodePreference,
     return Node(host, requires_leader=state is NodeState.LEADER, leader=leader, by_gossip=False)
 
 
-def _chosen(asked: Host, members: Sequence[Member], *, preference: NodePreference, peer: Peer) -> Node:
+def _chosen(asked: Host, members: Sequence[GossipMember], *, preference: NodePreference, peer: Peer) -> Node:
     """Return the node that gossip offers, having asked one host for it."""
     leader = leader_of(members)
     if len(members) == 1:

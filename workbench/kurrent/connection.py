@@ -12,13 +12,13 @@ import grpc
 from workbench.errors import SourceError, SourceNotReady, UsageError
 from workbench.events import Checkpoint
 from workbench.kurrent.address import Address, Host
-from workbench.kurrent.bulk_writer import Writer
+from workbench.kurrent.bulk_writer import BulkWriter
 from workbench.kurrent.channels import ANSWER_SECONDS, Channels
 from workbench.kurrent.cluster import Node, NodeState, explained, find_node, leader_of, member_at, read_gossip, state_of
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.point_reads import PointReader
-from workbench.kurrent.reader import Batch, LogEnd, Reader
+from workbench.kurrent.reader import Batch, EventPosition, Reader
 
 Transport = Literal["http2", "grpc"]
 
@@ -141,7 +141,7 @@ class Connection:
         """Host and port of the cluster's leader, as far as the node has told; None while it has named none."""
         return None if self._node.leader is None else str(self._node.leader)
 
-    def leader_end(self) -> LogEnd | None:
+    def leader_end(self) -> EventPosition | None:
         """Return the last event of the *leader's* log, or None where that is empty, or no leader can be asked.
 
         Where the leader is read anyway, it is :meth:`end`.
@@ -160,15 +160,15 @@ class Connection:
         except grpc.RpcError:
             return None
 
-    def end(self) -> LogEnd | None:
+    def end(self) -> EventPosition | None:
         """Return the last event of the log, or None of an empty one: the high-water mark of a read that is to be complete."""
         return self._one(backwards=True)
 
-    def start(self) -> LogEnd | None:
+    def start(self) -> EventPosition | None:
         """Return the first event of the log, or None of an empty one. It tells one store from another."""
         return self._one(backwards=False)
 
-    def last_kept(self, end: LogEnd, *, filter: ReadFilter) -> LogEnd | None:  # noqa: A002  # the protocol's own word
+    def last_kept(self, end: EventPosition, *, filter: ReadFilter) -> EventPosition | None:  # noqa: A002  # the protocol's own word
         """Return the last event of the log, up to and including ``end``, whose stream passes a filter; None if there is none.
 
         The server looks through the log backwards until it finds one, which takes as long as it takes: there is no deadline.
@@ -185,7 +185,7 @@ class Connection:
         except grpc.RpcError as error:
             raise translate_rpc_error(error, address=self._peer, reading=True) from error
 
-    def _one(self, *, backwards: bool) -> LogEnd | None:
+    def _one(self, *, backwards: bool) -> EventPosition | None:
         try:
             return self._reader.one(backwards=backwards, timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
@@ -198,7 +198,7 @@ class Connection:
         self,
         *,
         after: Checkpoint | None = None,
-        upto: LogEnd,
+        upto: EventPosition,
         filter: ReadFilter | None = None,  # noqa: A002  # the protocol's own word
     ) -> Iterator[Batch]:
         """Read the log in order, system events and all, up to and including a high-water mark.
@@ -232,9 +232,9 @@ class Connection:
         """Reads of single events, each with a deadline."""
         return PointReader(self._channel, address=self._peer, metadata=self._metadata)
 
-    def writer(self) -> Writer:
+    def writer(self) -> BulkWriter:
         """Return a writer that keeps many appends in flight over one call; a context manager."""
-        return Writer(self._channel, address=self._peer, metadata=self._metadata)
+        return BulkWriter(self._channel, address=self._peer, metadata=self._metadata)
 
     @property
     def accepts_timestamps(self) -> bool:

@@ -41,7 +41,7 @@ CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class LogEnd:
+class EventPosition:
     """One end of the log: the position, prepare position and id of its first or last event, and the stream that it is in.
 
     ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
@@ -65,7 +65,7 @@ class Batch:
     """Some events in log order, and the last of them."""
 
     events: pa.RecordBatch
-    last: LogEnd
+    last: EventPosition
 
 
 class Reader:
@@ -89,9 +89,9 @@ class Reader:
         *,
         backwards: bool,
         timeout: float | None,
-        before: LogEnd | None = None,
+        before: EventPosition | None = None,
         only: ReadFilter | None = None,
-    ) -> LogEnd | None:
+    ) -> EventPosition | None:
         """Return the first event of the log, or the last, or the last before another; of those that pass a filter.
 
         A :class:`grpc.RpcError` is left to the caller.
@@ -102,9 +102,9 @@ class Reader:
         decoded = wire.decode(wire.Messages.of(messages)) if messages else None
         return None if decoded is None else replace(_end(decoded, 0), answered_at=_date(call.initial_metadata()))
 
-    def batches(self, *, after: Checkpoint | None, upto: LogEnd, only: ReadFilter | None = None) -> Iterator[Batch]:
+    def batches(self, *, after: Checkpoint | None, upto: EventPosition, only: ReadFilter | None = None) -> Iterator[Batch]:
         """Yield the events from ``after`` (inclusive) to ``upto`` (inclusive); see ``Connection.read_batches``."""
-        last: LogEnd | None = None
+        last: EventPosition | None = None
         with closing(self._messages(_request(at=after, only=only))) as chunks:
             for messages in chunks:
                 decoded = wire.decode(messages)
@@ -178,7 +178,7 @@ def _date(headers: Iterable[tuple[str, str | bytes]] | None) -> datetime | None:
 
 
 def _request(
-    *, at: Checkpoint | LogEnd | None, backwards: bool = False, count: int = 2**64 - 1, only: ReadFilter | None = None
+    *, at: Checkpoint | EventPosition | None, backwards: bool = False, count: int = 2**64 - 1, only: ReadFilter | None = None
 ) -> streams_pb2.ReadReq:
     options = streams_pb2.ReadReq.Options
     where: dict[str, Any]
@@ -203,17 +203,17 @@ def _request(
     return request
 
 
-def _count_upto(decoded: wire.Decoded, upto: LogEnd) -> int:
+def _count_upto(decoded: wire.Decoded, upto: EventPosition) -> int:
     """Count the events at or before a high-water mark; positions rise along a read."""
     position, prepare = upto.order
     beyond = (decoded.position > position) | ((decoded.position == position) & (decoded.prepare_position > prepare))
     return int(beyond.argmax()) if beyond.any() else int(beyond.size)
 
 
-def _end(decoded: wire.Decoded, row: int) -> LogEnd:
+def _end(decoded: wire.Decoded, row: int) -> EventPosition:
     position, prepare_position = int(decoded.position[row]), int(decoded.prepare_position[row])
     event_id, stream = decoded.event_id[row].as_py(), decoded.stream[row].as_py()
-    return LogEnd(position, prepare_position, event_id, stream=stream, recorded_at=_moment(int(decoded.ticks[row])))
+    return EventPosition(position, prepare_position, event_id, stream=stream, recorded_at=_moment(int(decoded.ticks[row])))
 
 
 def _moment(ticks: int) -> datetime | None:

@@ -12,7 +12,7 @@ from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
 from workbench.lake.database import Limits
 from workbench.lake.duckdb_file import write_duckdb
-from workbench.lake.files.location import Place, diagnosis, translated
+from workbench.lake.files.location import Location, diagnosis, translated
 from workbench.lake.info import LakeInfo, read_info
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.snapshot import Snapshot
@@ -60,7 +60,7 @@ def open_lake(
     if category not in ("first", "last"):
         raise UsageError(f"category={category!r} is unknown: it is 'first' or 'last'.")
     limits = Limits.of(memory=memory, spill=spill)
-    place = Place.of(path, storage_options=storage_options)
+    place = Location.of(path, storage_options=storage_options)
     return Lake(Snapshot.newest(place, rule=category, queries=Queries(place, rule=category, limits=limits)))
 
 

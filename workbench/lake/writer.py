@@ -40,7 +40,7 @@ from workbench.lake.files.format import (
     leader_of,
     store_configuration,
 )
-from workbench.lake.files.location import Place, discard, translated
+from workbench.lake.files.location import Location, discard, translated
 from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.recorded import RecordedEvents
@@ -63,7 +63,7 @@ class LakeWriter:
     True
     """
 
-    def __init__(self, *, place: Place, table: DeltaTable, lock: _Lock | None) -> None:
+    def __init__(self, *, place: Location, table: DeltaTable, lock: _Lock | None) -> None:
         self._place = place
         self._table = table
         self._lock = lock
@@ -101,7 +101,7 @@ class LakeWriter:
         LakeBusy
             Another writer on this machine has the lake open.
         """
-        place = Place.of(path, storage_options=storage_options)
+        place = Location.of(path, storage_options=storage_options)
         wanted = Identity(store=store, selection=selection)
         lock = _lock(place)
         try:
@@ -126,7 +126,7 @@ class LakeWriter:
         LakeBusy
             Another writer on this machine has the lake open.
         """
-        place = Place.of(path, storage_options=storage_options)
+        place = Location.of(path, storage_options=storage_options)
         held = identity_of(place.path, place.open().metadata().configuration)
         return cls.open(path, store=held.store, selection=held.selection, storage_options=storage_options)
 
@@ -365,7 +365,7 @@ class _Lock:
         self.release = weakref.finalize(self, os.close, handle)
 
 
-def _lock(place: Place) -> _Lock | None:
+def _lock(place: Location) -> _Lock | None:
     """Take the lake's lock, or fail at once; object stores have none, there Delta's conflict detection decides."""
     if place.directory is None:
         return None

@@ -14,7 +14,7 @@ from workbench.fold.event_columns import with_witness
 from workbench.fold.resolve import Subject
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult
 from workbench.lake.reading.snapshot import Snapshot
-from workbench.materialised.stored_file import Manifest, Materials, Moment, Part, moment_at
+from workbench.materialised.stored_file import FilePart, Manifest, Materials, Moment, moment_at
 from workbench.projection.fingerprint import fingerprint
 from workbench.timeline import Timeline
 
@@ -29,7 +29,7 @@ _MOMENTS: dict[tuple[str, str, int, int], Moment | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KeptState:
     """What is kept gives for the end of a timeline; ``counts`` and ``failures`` are None where only a replay could tell."""
 
     state: pl.DataFrame
@@ -79,7 +79,7 @@ class Shelf:
         moments = tuple(moment for moment in manifest.moments if self._holds(moment))
         return replace(manifest, moments=moments) if moments else None
 
-    def moment(self, timeline: Timeline, *, before: Moment | None, result: FoldResult, parts: Sequence[Part]) -> Moment:
+    def moment(self, timeline: Timeline, *, before: Moment | None, result: FoldResult, parts: Sequence[FilePart]) -> Moment:
         """Return the moment at which a timeline ends, whose cut is not empty; the events that were left out are written into a file.
 
         Parameters
@@ -115,7 +115,7 @@ class Shelf:
         found = pl.read_ipc(io.BytesIO(self.materials.read_bytes(self.key, moment.failures)))
         return found if upto is None else found.filter(pl.col("position") <= upto)
 
-    def answer(self, moment: Moment, result: FoldResult | None, *, state: pl.DataFrame, end: int, key: str | None) -> Answer:
+    def answer(self, moment: Moment, result: FoldResult | None, *, state: pl.DataFrame, end: int, key: str | None) -> KeptState:
         """Return a state with what can be told of the events that led to it.
 
         Parameters
@@ -133,9 +133,9 @@ class Shelf:
         since = FoldResult(state, None, Counts(), pl.DataFrame(schema=FAILURES_SCHEMA)) if result is None else result
         counts = counted(moment) + since.counts if key is None and end >= moment.position else None
         if moment.first_failure is None or end < moment.first_failure:
-            return Answer(state, counts, since.failures)
+            return KeptState(state, counts, since.failures)
         failures = None if key is not None else pl.concat([self.failures(moment, upto=end), since.failures])
-        return Answer(state, counts, failures)
+        return KeptState(state, counts, failures)
 
     def is_far_behind(self, moment: Moment) -> bool:
         """Whether so many events of the log came after a moment that it should be brought up to date."""

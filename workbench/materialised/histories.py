@@ -32,10 +32,10 @@ from workbench.fold.resolve import Source, Subject, folded_from_the_start, subje
 from workbench.fold.results import history_schema, state_of_versions
 from workbench.lake.lake import Lake
 from workbench.lake.reading.snapshot import Snapshot
-from workbench.materialised.fold_point import Answer, Shelf, is_plain, may_be_kept
+from workbench.materialised.fold_point import KeptState, Shelf, is_plain, may_be_kept
 from workbench.materialised.key_index import shelf_of
 from workbench.materialised.snapshots import continued, kept_snapshot
-from workbench.materialised.stored_file import Kind, Manifest, Materials, Moment, Part, Unusable
+from workbench.materialised.stored_file import FilePart, Kind, Manifest, Materials, Moment, Unusable
 from workbench.projection.fields import storable
 from workbench.projection.plan import Plan
 from workbench.timeline import Timeline
@@ -165,7 +165,7 @@ def history_of(
     return found
 
 
-def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> Answer | None:
+def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> KeptState | None:
     """Return the state at the end of a timeline from what is kept; None if nothing is that could answer.
 
     With it comes what became of the events, if that is kept: for all entities, at the moment up to which they are kept and after it. Of a
@@ -181,7 +181,7 @@ def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None,
     return None
 
 
-def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> Answer | None:
+def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> KeptState | None:
     plain = replace(timeline, edits=())
     if not _is_kept(subject, plain):  # before it is worked out what the edits touch
         return None
@@ -198,7 +198,7 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
     result = replay(subject, replace(timeline, beyond=last), key=key, initial=found.state, errors=errors)
     counts = None if found.counts is None else found.counts + result.counts
     failures = None if found.failures is None else pl.concat([found.failures, result.failures])
-    return Answer(result.state, counts, failures)
+    return KeptState(result.state, counts, failures)
 
 
 def _is_kept(subject: Subject, timeline: Timeline) -> bool:
@@ -276,7 +276,7 @@ class _History:
         """What came after, if the question goes that far."""
         return replace(self.timeline, beyond=self._moment.position) if self.end > self._moment.position else None
 
-    def answer(self, key: str | None) -> Answer:
+    def answer(self, key: str | None) -> KeptState:
         now = min(self.end, self._moment.position)
         parts = [one for one in self._about(key) if one.first_from <= now and (one.last_to is None or one.last_to > now)]
         ends = pc.field("valid_to_position")
@@ -306,12 +306,12 @@ class _History:
         ordered = found.sort("key", "valid_from_position", self.traced.fields[-1].name)
         return ordered.select(history_schema(self.plan).names())
 
-    def _about(self, key: str | None) -> list[Part]:
+    def _about(self, key: str | None) -> list[FilePart]:
         parts = self._moment.parts
         return [one for one in parts if key is None or (storable(key) and one.least_key <= key <= one.greatest_key)]
 
     def _read(
-        self, parts: list[Part], key: str | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
+        self, parts: list[FilePart], key: str | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
     ) -> pl.DataFrame:
         schema = history_schema(self.traced)
         if key is not None and parts:
@@ -376,7 +376,7 @@ class _Writing:
     def __init__(self, materials: Materials, key: str) -> None:
         self._materials = materials
         self._key = key
-        self._parts: list[Part] = []
+        self._parts: list[FilePart] = []
         self._ended: list[pl.DataFrame] = []
         self._open: list[pl.DataFrame] = []
 
@@ -399,11 +399,11 @@ class _Writing:
         if sum(one.height for one in self._ended) >= _SMALL:
             self._flush()
 
-    def count(self, files: tuple[Part, ...], *, besides: tuple[Part, ...]) -> None:
+    def count(self, files: tuple[FilePart, ...], *, besides: tuple[FilePart, ...]) -> None:
         """Take files that others wrote as written here, but for those that were there before."""
         self._parts = [one for one in files if one not in besides]
 
-    def finish(self) -> tuple[Part, ...]:
+    def finish(self) -> tuple[FilePart, ...]:
         """Write what is left, and return the files."""
         self._flush()
         if self._open:

@@ -24,7 +24,7 @@ from workbench.fold.entity_scope import may_be_about
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import keyed
 from workbench.fold.resolve import Subject
-from workbench.fold.vectorised.extraction_layout import Layout, key_roots, keyed_by_stream
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout, key_roots, keyed_by_stream
 from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of
 from workbench.lake.files.file_writer import ROW_GROUP_ROWS
 from workbench.lake.files.format import DataFile
@@ -32,7 +32,7 @@ from workbench.lake.json_paths import is_reachable
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point as shelves
 from workbench.materialised.fold_point import Shelf
-from workbench.materialised.stored_file import Moment, Part, Unusable
+from workbench.materialised.stored_file import FilePart, Moment, Unusable
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
 from workbench.projection.fields import storable
@@ -213,7 +213,7 @@ class _Index:
         assert key is not None
         assert moment is not None
         kept = sorted(() if before is None else before.parts, key=lambda part: part.rows)
-        written: list[Part] = []
+        written: list[FilePart] = []
         pays = True
         try:
             since = Timeline(log=self.snapshot, beyond=None if before is None else before.position)
@@ -297,7 +297,7 @@ def streams_by_key(plan: ir.Plan, timeline: Timeline, *, key: str | None = None)
         batches = timeline.categories(*plan.categories).events().select(ROW).collect_batches(maintain_order=True)
         yield from (batch.select(_SCHEMA.names()).unique() for batch in keyed(plan, batches))
         return
-    layout = Layout.of(plan, key=key)
+    layout = ExtractionLayout.of(plan, key=key)
     asked = replace(layout.extraction, columns=tuple(sorted({"stream", *layout.columns})))
     decider = Decider(plan, layout)
     with closing(timeline.log.extract(timeline, asked).chunks()) as chunks:

@@ -22,7 +22,7 @@ from workbench.fold.dispatch import events_of
 from workbench.fold.event_by_event.function_fold import Fold, Folded, fold_function
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.results import FoldResult
-from workbench.materialised.fold_point import Answer, Shelf, may_be_kept
+from workbench.materialised.fold_point import KeptState, Shelf, may_be_kept
 from workbench.materialised.stored_file import Manifest, Moment, Unusable
 from workbench.timeline import Timeline
 
@@ -88,7 +88,7 @@ def decoded(content: bytes, fold: Fold) -> dict[str, Folded] | None:
 
 def continued(
     subject: Fold, timeline: Timeline, *, upto: int | None = None, key: str | None = None, errors: OnError = "raise"
-) -> Answer | None:
+) -> KeptState | None:
     """Return the state of a fold, going on from the last snapshot before the end of a timeline; None if there is none.
 
     Parameters

@@ -49,7 +49,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """One file.
 
     Attributes
@@ -96,15 +96,15 @@ class Moment:
     position: int
     event_id: str
     events: int
-    parts: tuple[Part, ...] = ()
+    parts: tuple[FilePart, ...] = ()
     first_failure: int | None = None
-    failures: Part | None = None
+    failures: FilePart | None = None
     counts: dict[str, int] = field(default_factory=dict)
     unhandled: dict[str, int] = field(default_factory=dict)
     is_asked_for: bool = False
 
     @property
-    def files(self) -> tuple[Part, ...]:
+    def files(self) -> tuple[FilePart, ...]:
         """All files."""
         return self.parts if self.failures is None else (*self.parts, self.failures)
 
@@ -134,7 +134,7 @@ class Manifest:
     format: int = FORMAT
 
     @property
-    def files(self) -> tuple[Part, ...]:
+    def files(self) -> tuple[FilePart, ...]:
         """All files."""
         return tuple(part for moment in self.moments for part in moment.files)
 
@@ -230,13 +230,13 @@ class Materials:
             (self.root / key / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(self.root / key, ignore_errors=True)
 
-    def discard(self, key: str, parts: Sequence[Part]) -> None:
+    def discard(self, key: str, parts: Sequence[FilePart]) -> None:
         """Delete files that no manifest will name."""
         for part in parts:
             with suppress(OSError):
                 (self.root / key / part.path).unlink()
 
-    def write_versions(self, key: str, rows: pl.DataFrame) -> Part:
+    def write_versions(self, key: str, rows: pl.DataFrame) -> FilePart:
         """Write versions, sorted by key, of which either all or none are ended."""
         part = self._write_rows(key, rows, statistics=["key", "valid_from_position", "valid_to_position"])
         first_from, last_from = _bounds(rows["valid_from_position"])
@@ -244,11 +244,11 @@ class Materials:
         first_to, last_to = _bounds(rows["valid_to_position"]) if ended else (None, None)
         return replace(part, first_from=first_from, last_from=last_from, first_to=first_to, last_to=last_to)
 
-    def write_keys(self, key: str, rows: pl.DataFrame) -> Part:
+    def write_keys(self, key: str, rows: pl.DataFrame) -> FilePart:
         """Write what else belongs to keys, sorted by key."""
         return self._write_rows(key, rows, statistics=["key"])
 
-    def _write_rows(self, key: str, rows: pl.DataFrame, *, statistics: list[str]) -> Part:
+    def _write_rows(self, key: str, rows: pl.DataFrame, *, statistics: list[str]) -> FilePart:
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         strings = [name for name, dtype in rows.schema.items() if dtype == pl.String]
 
@@ -267,9 +267,9 @@ class Materials:
 
         path, size, digest = self._write(key, _ROWS, write)
         keys = rows["key"]
-        return Part(path, size, digest, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
+        return FilePart(path, size, digest, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
 
-    def write_bytes(self, key: str, content: bytes, *, rows: int) -> Part:
+    def write_bytes(self, key: str, content: bytes, *, rows: int) -> FilePart:
         """Write a file of another kind."""
 
         def write(file: Path) -> int:
@@ -277,10 +277,10 @@ class Materials:
             return zlib.crc32(content)
 
         path, size, digest = self._write(key, _OTHER, write)
-        return Part(path, size, digest, rows)
+        return FilePart(path, size, digest, rows)
 
     def read_rows(
-        self, key: str, parts: Sequence[Part], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
+        self, key: str, parts: Sequence[FilePart], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
     ) -> pl.DataFrame:
         """Read columns of rows that fulfil a condition, in no order.
 
@@ -305,7 +305,7 @@ class Materials:
             raise Unusable(f"{found.schema} is not {wanted}")
         return found
 
-    def read_bytes(self, key: str, part: Part) -> bytes:
+    def read_bytes(self, key: str, part: FilePart) -> bytes:
         """Read a file of another kind.
 
         Raises
@@ -321,7 +321,7 @@ class Materials:
             raise Unusable(f"{part.path} is damaged")
         return content
 
-    def check(self, key: str, parts: Sequence[Part]) -> None:
+    def check(self, key: str, parts: Sequence[FilePart]) -> None:
         """Read all of some files.
 
         Raises
@@ -341,7 +341,7 @@ class Materials:
             except (OSError, pa.ArrowException) as error:
                 raise Unusable(str(error)) from error
 
-    def _verify(self, key: str, part: Part) -> Path:
+    def _verify(self, key: str, part: FilePart) -> Path:
         """Return where a Parquet file is, once its footer was found to be what was written."""
         file = self.root / key / part.path
         try:

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from workbench.errors import WorkbenchError
 from workbench.jobs import Attempt, Export, Job, Ledger, Pipeline, utc_now
 from workbench.jobs.ledger import State
-from workbench.metrics.lakes import LakeFigures, Watched, measure, version_of, watched_lakes
+from workbench.metrics.lakes import LakeFigures, WatchedLake, measure, version_of, watched_lakes
 
 REMEASURED_SECONDS = 3600.0
 """After how long a lake is measured again that has not changed: its response times may have."""
@@ -138,7 +138,7 @@ def _of_jobs(jobs: Sequence[Job], ledger: Ledger, now: datetime) -> Iterator[Met
     yield of_last("job_last_peak_memory_bytes", "The most memory that its processes held.", lambda one: one.details.get("memory"))
 
 
-def _of_lakes(lakes: Sequence[Watched], measured: dict[str, LakeFigures | None], now: datetime) -> Iterator[Metric]:
+def _of_lakes(lakes: Sequence[WatchedLake], measured: dict[str, LakeFigures | None], now: datetime) -> Iterator[Metric]:
     found = {name: one for name, one in measured.items() if one is not None}
     yield _gauge("lake_up", "Whether a lake could be read.", ["lake"], [([one.name], one.name in found) for one in lakes])
 

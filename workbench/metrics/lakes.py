@@ -28,7 +28,7 @@ OTHER = "(other)"
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedLake:
     """A lake that pipelines name, what they want measured of it, and the job that fills it, if there is one."""
 
     path: str
@@ -85,7 +85,7 @@ class LakeFigures:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-def watched_lakes(pipelines: Sequence[Pipeline]) -> list[Watched]:
+def watched_lakes(pipelines: Sequence[Pipeline]) -> list[WatchedLake]:
     """Return the lakes that pipelines name. A lake is called as its folder is; two of one name are called by their whole places.
 
     Raises
@@ -93,7 +93,7 @@ def watched_lakes(pipelines: Sequence[Pipeline]) -> list[Watched]:
     UsageError
         A lake is in a variable of the environment that is not set.
     """
-    found: dict[str, Watched] = {}
+    found: dict[str, WatchedLake] = {}
     for pipeline in pipelines:
         for job in pipeline.jobs:
             path = job.lake
@@ -101,12 +101,12 @@ def watched_lakes(pipelines: Sequence[Pipeline]) -> list[Watched]:
             export = job if isinstance(job.work, Export) else None
             known = found.get(path)
             if known is None or (known.export is None and export is not None):
-                found[path] = Watched(path, name, pipeline.metrics, export)
+                found[path] = WatchedLake(path, name, pipeline.metrics, export)
     names = [one.name for one in found.values()]
-    return [one if names.count(one.name) == 1 else Watched(one.path, one.path, one.metrics, one.export) for one in found.values()]
+    return [one if names.count(one.name) == 1 else WatchedLake(one.path, one.path, one.metrics, one.export) for one in found.values()]
 
 
-def version_of(watched: Watched) -> int:
+def version_of(watched: WatchedLake) -> int:
     """Return the version of a lake as it is now; reads Delta's log only.
 
     Raises
@@ -117,7 +117,7 @@ def version_of(watched: Watched) -> int:
     return open_lake(watched.path).timeline.with_system().describe().lake_version
 
 
-def measure(watched: Watched) -> LakeFigures:
+def measure(watched: WatchedLake) -> LakeFigures:
     """Measure a lake as it is now. Takes as long as its questions do, and the replays that the pipeline wants.
 
     Raises
@@ -140,7 +140,7 @@ def measure(watched: Watched) -> LakeFigures:
     until = info.complete_until
     if until is None:
         return LakeFigures(**figures)
-    asked = _Asked(lake, {})
+    asked = _AskedLake(lake, {})
     by_type = dict(asked("types", timeline, "SELECT type, count(*) FROM events GROUP BY type ORDER BY count(*) DESC, type"))
     [(streams,)] = asked("streams", timeline, "SELECT count(DISTINCT stream) FROM events")
     last_day = timeline.after(until - WINDOWS["1d"])
@@ -175,7 +175,7 @@ def measure(watched: Watched) -> LakeFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _AskedLake:
     """Questions to a lake, and how long each took."""
 
     lake: Lake

@@ -7,7 +7,7 @@ import keyword
 import re
 import unicodedata
 
-from workbench.payloads.profile import Found, Seen, Survey, survey
+from workbench.payloads.profile import Found, Survey, TypeProfile, survey
 from workbench.projection.declaration import RESERVED
 from workbench.projection.plan import Kind
 from workbench.server_streams import ensure_not_system
@@ -69,7 +69,7 @@ def infer(category: str, timeline: Timeline) -> str:
     return "\n".join([*head, text, ""])
 
 
-def _declared(keys: dict[str, Found], fields: dict[str, str], told: dict[str, Seen]) -> list[str]:
+def _declared(keys: dict[str, Found], fields: dict[str, str], told: dict[str, TypeProfile]) -> list[str]:
     events = sum(seen.events for seen in told.values())
     lines = []
     for key, name in fields.items():
@@ -85,7 +85,7 @@ def _declared(keys: dict[str, Found], fields: dict[str, str], told: dict[str, Se
     return lines or ["    events: int = 0  # no payload has keys: the events are counted"]
 
 
-def _handler(name: str, seen: Seen, fields: dict[str, str], told: dict[str, Seen]) -> list[str]:
+def _handler(name: str, seen: TypeProfile, fields: dict[str, str], told: dict[str, TypeProfile]) -> list[str]:
     counted = f"{seen.events:,} event{'s' if seen.events != 1 else ''}"
     if name not in told:
         return [f"        # {_text(name)}: {counted}, named like a snapshot, which repeats what other events say."]
@@ -105,14 +105,14 @@ def _handler(name: str, seen: Seen, fields: dict[str, str], told: dict[str, Seen
     return [f"        # {comment}", f"        on({_text(name)}).{change},"]
 
 
-def _key(told: dict[str, Seen]) -> str | None:
+def _key(told: dict[str, TypeProfile]) -> str | None:
     """Guess which key says what entity an event is about: one that is in all payloads, text or an integer."""
     payloads = [seen for seen in told.values() if seen.objects]
     common = [key for key in (payloads[0].keys if payloads else ()) if all(_may_be_key(seen, key) for seen in payloads)]
     return next((key for key in common if re.search(r"(?i)id$", key)), common[0] if common else None)
 
 
-def _may_be_key(seen: Seen, key: str) -> bool:
+def _may_be_key(seen: TypeProfile, key: str) -> bool:
     found = seen.keys.get(key)
     return (
         found is not None

@@ -69,7 +69,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Seen:
+class TypeProfile:
     """What was seen of one event type.
 
     Attributes
@@ -100,7 +100,7 @@ class Survey:
     """
 
     category: str
-    types: dict[str, Seen]
+    types: dict[str, TypeProfile]
     without_key: bool
 
     def keys(self) -> dict[str, Found]:
@@ -178,7 +178,7 @@ def _no_such(category: str, whole: Timeline) -> UsageError:
 
 @lru_cache(maxsize=16)  # a version of a lake does not change
 def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
-    types: dict[str, Seen] = {}
+    types: dict[str, TypeProfile] = {}
     last_of: dict[Any, str] = {}
     without_key = False
     batches = whole.categories(category).events().select("stream", "type", "data").collect_batches(maintain_order=True)
@@ -186,7 +186,7 @@ def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
         for stream, type_, data in batch.iter_rows():
             seen = types.get(type_)
             if seen is None:
-                seen = types[type_] = Seen()
+                seen = types[type_] = TypeProfile()
             payload = None if data is None else _decode(data)
             entity = stream if key is None else payload.get(key) if type(payload) is dict else None
             seen.events += 1

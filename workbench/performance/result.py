@@ -75,7 +75,7 @@ class Rebuild:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QuestionTime:
     """How long a question took: the first time in a process, and again."""
 
     question: str
@@ -104,7 +104,7 @@ class Measurement:
     events_a_day: float
     machine: Machine
     rebuilds: tuple[Rebuild, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[QuestionTime, ...]
     materialise_seconds: float | None = None
     materialised_bytes: int | None = None
 

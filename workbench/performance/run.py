@@ -18,9 +18,9 @@ from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.loading import load_projection
 from workbench.fold.resolve import subject_of
 from workbench.lake import Lake
-from workbench.lake.files.location import Place
+from workbench.lake.files.location import Location
 from workbench.performance import result as told
-from workbench.performance.result import PARTS, Answer, Machine, Measurement, Rebuild
+from workbench.performance.result import PARTS, Machine, Measurement, QuestionTime, Rebuild
 from workbench.projection.declaration import Projection
 
 MOST_BY_HAND = 500_000
@@ -57,7 +57,7 @@ def bench(projection: str | type[Projection], lake: Lake, *, now: datetime, keep
     ReplayError
         A measurement failed; the message says why.
     """
-    directory = Place.of(lake.path).directory
+    directory = Location.of(lake.path).directory
     if directory is None:
         raise UsageError(f"bench() measures lakes on this machine's file system, and {lake.path} is an object store: copy it first.")
     if now.tzinfo is None:
@@ -97,7 +97,7 @@ def bench(projection: str | type[Projection], lake: Lake, *, now: datetime, keep
 
 def measurements(lake: Lake) -> list[Measurement]:
     """Return what ``bench`` kept in a lake, the oldest first."""
-    directory = Place.of(lake.path).directory
+    directory = Location.of(lake.path).directory
     return [] if directory is None else told.kept(directory)
 
 
@@ -143,9 +143,9 @@ def _rebuild(what: str, engine: str, name: str, *, events: int, run: dict[str, A
     return Rebuild(what, engine, name, events, float(run["seconds"]), int(made["peak_bytes"]), **run["stages"])
 
 
-def _answers(made: dict[str, Any], *, is_materialised: bool) -> Iterator[Answer]:
+def _answers(made: dict[str, Any], *, is_materialised: bool) -> Iterator[QuestionTime]:
     for question, (first, again) in made["answers"].items():
-        yield Answer(question, is_materialised, first, again)
+        yield QuestionTime(question, is_materialised, first, again)
 
 
 def _name(projection: str | type[Projection]) -> str:

@@ -9,7 +9,7 @@ from workbench.errors import InvalidProjection
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.projection.fields import constant_of, elements_of
-from workbench.projection.handlers import Change, On
+from workbench.projection.handlers import FieldChange, On
 from workbench.projection.upcast_compile import Lifted, NotExpressibleError, lifts_of, recorded_types, rewrite, rewrite_condition, ways
 from workbench.projection.upcasters import Upcast
 
@@ -63,7 +63,7 @@ def compile_plan(
     return plan.Plan(name, tuple(categories), tuple(fields), types, any(handler.creates for handler in handlers))
 
 
-def _operation(name: str, handler: On, change: Change, fields: dict[str, plan.Field]) -> plan.Operation:
+def _operation(name: str, handler: On, change: FieldChange, fields: dict[str, plan.Field]) -> plan.Operation:
     place = f"{name}, {handler}.{change.verb}({change.field}=...)"
     if change.field not in fields:
         raise InvalidProjection(f"{place}: {name} has no field {change.field!r}; it has {', '.join(fields)}.")

@@ -15,7 +15,7 @@ Source = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One change of one field, as declared: the constant or value is not yet made to fit the field."""
 
     verb: plan.Verb
@@ -33,7 +33,7 @@ class On:
     """
 
     type: str
-    changes: tuple[Change, ...] = ()
+    changes: tuple[FieldChange, ...] = ()
     condition: Where | None = None
     creates: bool = False
     deletes: bool = False
@@ -104,7 +104,7 @@ class On:
         self._open("create" if create else verb)
         if not values and not create:
             raise InvalidProjection(f"{self}.{verb}() names no field: write {verb}(field=...).")
-        return replace(self, changes=(*self.changes, *(Change(verb, name, source, keep) for name, source in values.items())))
+        return replace(self, changes=(*self.changes, *(FieldChange(verb, name, source, keep) for name, source in values.items())))
 
     def _open(self, verb: str) -> None:
         if self.deletes:

@@ -10,7 +10,7 @@ import msgspec
 
 from workbench.errors import LakeDamaged
 from workbench.payloads.shapes import Known
-from workbench.publish.typed_tables import Layout
+from workbench.publish.typed_tables import TableLayout
 
 VERSION = 1
 """Raised when an older workbench could misread what a newer one publishes."""
@@ -29,7 +29,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenPath:
     """What was seen at one place of a type's payloads: see ``replay.shapes.Known``."""
 
     path: tuple[str, ...]
@@ -38,7 +38,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PublishedTable:
     """A published table.
 
     Attributes
@@ -55,8 +55,8 @@ class Table:
     rows: int
     columns: int
     files: tuple[File, ...] = ()
-    layout: Layout | None = None
-    seen: tuple[Seen, ...] = ()
+    layout: TableLayout | None = None
+    seen: tuple[SeenPath, ...] = ()
 
     @property
     def known(self) -> Known:
@@ -97,7 +97,7 @@ class Notes:
     event_id: str | None = None
     events: int = 0
     generation: int = 0
-    tables: tuple[Table, ...] = ()
+    tables: tuple[PublishedTable, ...] = ()
     guard_formulas: bool = False
     version: int = VERSION
 
@@ -123,12 +123,12 @@ class Notes:
         return found
 
 
-def noted(table: Table, known: Known, *, rows: int, files: tuple[File, ...]) -> Table:
+def noted(table: PublishedTable, known: Known, *, rows: int, files: tuple[File, ...]) -> PublishedTable:
     """Return a table with what is known of its payloads and what was written."""
-    seen = tuple(Seen(path, tuple(sorted(kinds)), known.keys.get(path, 0)) for path, kinds in known.kinds.items())
-    return Table(table.name, table.kind, table.source, rows, table.columns, files, table.layout, seen)
+    seen = tuple(SeenPath(path, tuple(sorted(kinds)), known.keys.get(path, 0)) for path, kinds in known.kinds.items())
+    return PublishedTable(table.name, table.kind, table.source, rows, table.columns, files, table.layout, seen)
 
 
-def by_source(tables: tuple[Table, ...]) -> Mapping[tuple[TableKind, str], Table]:
+def by_source(tables: tuple[PublishedTable, ...]) -> Mapping[tuple[TableKind, str], PublishedTable]:
     """Return tables by what they are of."""
     return {(table.kind, table.source): table for table in tables}

@@ -38,7 +38,7 @@ def exact_text(data: str, path: str) -> str | None:
     try:
         found = _DECODE(data)
         for key in json.loads(path):
-            found = next((value for name, value in found if name == key), None) if isinstance(found, _Pairs) else None
+            found = next((value for name, value in found if name == key), None) if isinstance(found, _NumberPairs) else None
         return found if found is None or type(found) is str else _written(found)
     except RecursionError:
         return None
@@ -65,17 +65,17 @@ class _Number(str):
     __slots__ = ()
 
 
-class _Pairs(list[tuple[str, Any]]):
+class _NumberPairs(list[tuple[str, Any]]):
     """An object as recorded: with equal keys."""
 
 
-_DECODE = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number).decode
+_DECODE = json.JSONDecoder(object_pairs_hook=_NumberPairs, parse_float=_Number, parse_int=_Number).decode
 
 
 def _written(value: Any) -> str:
     if isinstance(value, _Number):
         return str(value)
-    if isinstance(value, _Pairs):
+    if isinstance(value, _NumberPairs):
         return "{" + ",".join(f"{_written(name)}:{_written(inner)}" for name, inner in value) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_written, value)) + "]"

@@ -16,10 +16,10 @@ from workbench.lake.lake import Lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.stored_file import Moment, moment_at
 from workbench.payloads.shapes import ELEMENT, Known, places, shapes
-from workbench.publish.catalogue import Format, Notes, Table, TableKind, by_source, noted
+from workbench.publish.catalogue import Format, Notes, PublishedTable, TableKind, by_source, noted
 from workbench.publish.table_columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
-from workbench.publish.target import Change, Target, staging, target_of
-from workbench.publish.typed_tables import Layout, Press, Staged, long_places
+from workbench.publish.target import TableChange, Target, staging, target_of
+from workbench.publish.typed_tables import Press, Staged, TableLayout, long_places
 from workbench.replay.questions import state
 from workbench.timeline import Timeline
 
@@ -160,7 +160,7 @@ def publish(
     return Published(str(target.path), settled, done.position, _told(done, changes))
 
 
-def _events(timeline: Timeline, before: Notes | None, press: Press, names: _Names) -> list[Change]:
+def _events(timeline: Timeline, before: Notes | None, press: Press, names: _Names) -> list[TableChange]:
     """Stage what is new of each event type."""
     there = {} if before is None or not before.goes_on else {one.source: one for one in before.tables if one.kind == "events"}
     since = before.position if before is not None and there else None
@@ -172,7 +172,7 @@ def _events(timeline: Timeline, before: Notes | None, press: Press, names: _Name
         old = there.get(name)
         layout = _layout(name, found, {} if old is None else old.named, is_fork=bool(timeline.edits))
         width = len(layout.events) + len(layout.columns) + (layout.payload != "never") + layout.payload_bytes
-        tables[name] = Table(names.of("events", name, table_name(name)), "events", name, 0, width, layout=layout)
+        tables[name] = PublishedTable(names.of("events", name, table_name(name)), "events", name, 0, width, layout=layout)
     anew = {name for name in tables if name in there and not _same(there[name].layout, tables[name].layout)}
     staged = press.stage_events(tail, [_laid(tables[name]) for name in rows if name not in anew])
     if anew:
@@ -184,7 +184,7 @@ def _events(timeline: Timeline, before: Notes | None, press: Press, names: _Name
         ours = staged.get(name, Staged())
         before_it = 0 if old is None or is_anew else old.rows
         files = () if old is None else old.files
-        changes.append(Change(noted(table, known[name], rows=ours.rows + before_it, files=files), ours, is_anew))
+        changes.append(TableChange(noted(table, known[name], rows=ours.rows + before_it, files=files), ours, is_anew))
     return sorted(changes, key=lambda change: change.table.name.casefold())
 
 
@@ -212,10 +212,10 @@ def _survey(timeline: Timeline, known: dict[str, Known]) -> dict[str, int]:
     return rows
 
 
-def _layout(type_: str, known: Known, named: Mapping[tuple[str, ...], str], *, is_fork: bool) -> Layout:
+def _layout(type_: str, known: Known, named: Mapping[tuple[str, ...], str], *, is_fork: bool) -> TableLayout:
     root = known.kinds[()]
     others = bool(root & _JSON_KINDS) or "unreadable" in root
-    return Layout(
+    return TableLayout(
         type_,
         (*EVENT_COLUMNS, "origin") if is_fork else EVENT_COLUMNS,
         columns_of(known, named=named),
@@ -225,11 +225,11 @@ def _layout(type_: str, known: Known, named: Mapping[tuple[str, ...], str], *, i
     )
 
 
-def _same(one: Layout | None, other: Layout | None) -> bool:
+def _same(one: TableLayout | None, other: TableLayout | None) -> bool:
     return one is not None and other is not None and replace(one, guarded=False) == replace(other, guarded=False)
 
 
-def _laid(table: Table) -> Layout:
+def _laid(table: PublishedTable) -> TableLayout:
     assert table.layout is not None
     return table.layout
 
@@ -239,9 +239,9 @@ def _narrowed(timeline: Timeline, names: set[str]) -> Timeline:
     return timeline.types(*sorted(names))
 
 
-def _frame(frame: pl.DataFrame, kind: TableKind, source: str, press: Press, name: str) -> Change:
+def _frame(frame: pl.DataFrame, kind: TableKind, source: str, press: Press, name: str) -> TableChange:
     staged = press.stage_frame(frame)
-    return Change(Table(name, kind, source, frame.height, frame.width), staged, is_anew=True)
+    return TableChange(PublishedTable(name, kind, source, frame.height, frame.width), staged, is_anew=True)
 
 
 def _described(timeline: Timeline, *, is_none: bool) -> str:
@@ -300,7 +300,7 @@ class _Names:
         return name
 
 
-def _told(notes: Notes, changes: list[Change]) -> pl.DataFrame:
+def _told(notes: Notes, changes: list[TableChange]) -> pl.DataFrame:
     staged = {change.table.name: change for change in changes}
     rows = [
         {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from workbench.lake.json_paths import is_reachable
 from workbench.payloads.shapes import Known, Path
-from workbench.publish.typed_tables import Column
+from workbench.publish.typed_tables import TypedColumn
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
 """The event's own columns, which stand first."""
@@ -32,7 +32,7 @@ _LONGEST = 100
 """Bytes of UTF-8, in which file systems count the length of names."""
 
 
-def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[Column, ...]:
+def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[TypedColumn, ...]:
     """Return the columns of a type's payload, behind those of the event.
 
     Parameters
@@ -57,7 +57,7 @@ def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[Column, ...]
         if name is None:
             name = unused(column_name(path), taken)
             taken.add(name.casefold())
-        columns.append(Column(path, name, _type(known.kinds[path])))
+        columns.append(TypedColumn(path, name, _type(known.kinds[path])))
     return tuple(columns)
 
 

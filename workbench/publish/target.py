@@ -14,7 +14,7 @@ from typing import Protocol
 
 from workbench.errors import LakeBusy, LakeError, UsageError
 from workbench.lake.files.location import translated
-from workbench.publish.catalogue import File, Format, Notes, Table
+from workbench.publish.catalogue import File, Format, Notes, PublishedTable
 from workbench.publish.typed_tables import DatabaseFile, FileFormat, Press, Staged
 
 MANIFEST = "manifest.json"
@@ -25,10 +25,10 @@ _FORMATS: dict[str, Format] = {"parquet": "parquet", "duckdb": "duckdb", "csv": 
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TableChange:
     """What a run makes of a table: rows that are added to those that are there, or all rows anew."""
 
-    table: Table
+    table: PublishedTable
     staged: Staged
     is_anew: bool
 
@@ -43,12 +43,12 @@ class Target(Protocol):
     def notes(self) -> Notes | None:
         """Return what was published there; None if nothing was."""
 
-    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+    def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
         """Publish; return the notes with the files that count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
+class DirectoryTarget:
     """A directory with a folder for each table. A file counts if the manifest names it."""
 
     path: Path
@@ -69,7 +69,7 @@ class Directory:
             raise LakeError(f"{self.path / MANIFEST} cannot be read: {error.strerror}.") from error
         return Notes.decoded(text, place=str(self.path / MANIFEST))
 
-    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+    def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
         if before is None:  # the manifest claims the directory before any file stands there
             self._write(Notes(notes.lake, notes.what, notes.format, notes.goes_on))
         # Whoever reads by the manifest has no use of a file before it is named; whoever reads by names of files finds none that is half.
@@ -90,7 +90,7 @@ class Directory:
         self._clean(done, before)
         return done
 
-    def _written(self, change: Change, notes: Notes, press: Press, moves: list[tuple[Path, Path]]) -> Iterator[File]:
+    def _written(self, change: TableChange, notes: Notes, press: Press, moves: list[tuple[Path, Path]]) -> Iterator[File]:
         if not change.staged.files:
             return
         files = press.write(change.staged, format=self.format)
@@ -121,7 +121,7 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseTarget:
     """One DuckDB file."""
 
     path: Path
@@ -132,9 +132,9 @@ class Database:
         text = DatabaseFile(self.path).notes()
         return None if text is None else Notes.decoded(text, place=str(self.path))
 
-    def commit(self, notes: Notes, changes: list[Change], *, before: Notes | None, press: Press) -> Notes:
+    def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
         _ = press  # what was staged is taken as it is
-        there: Mapping[str, Table] = {table.name: table for table in before.tables} if before is not None else {}
+        there: Mapping[str, PublishedTable] = {table.name: table for table in before.tables} if before is not None else {}
         done = replace(notes, tables=tuple(change.table for change in changes))
         DatabaseFile(self.path).commit(
             done.encoded(),
@@ -159,10 +159,10 @@ def target_of(to: str | Path, asked: str | None) -> tuple[Target, Format]:
     if settled is None:
         raise UsageError(f"format={asked!r} is unknown: publish as 'parquet', 'duckdb', 'csv' or 'arrow'.")
     if settled == "duckdb":
-        return Database(path), settled
+        return DatabaseTarget(path), settled
     if is_database or path.suffix in _SUFFIXES.values():
         raise UsageError(f"{path} is named like a file, and {settled} is published into a directory: name one.")
-    return Directory(path, settled), settled
+    return DirectoryTarget(path, settled), settled
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def staging(target: Target) -> Iterator[Path]:
     LakeBusy
         Another process publishes there.
     """
-    is_directory = isinstance(target, Directory)
+    is_directory = isinstance(target, DirectoryTarget)
     folder = target.path / ".staging" if is_directory else target.path.with_name(f".{target.path.name}.staging")
     with translated(str(target.path)):
         while True:

@@ -52,7 +52,7 @@ _TIMES = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TypedColumn:
     """A column of a payload's place: the keys that lead there, its name and its type in SQL."""
 
     path: tuple[str, ...]
@@ -61,7 +61,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableLayout:
     """The columns of one event type's table.
 
     Attributes
@@ -78,7 +78,7 @@ class Layout:
 
     type: str
     events: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[TypedColumn, ...]
     payload: Literal["never", "others", "always"] = "never"
     payload_bytes: bool = False
     guarded: bool = False
@@ -130,7 +130,7 @@ class Press:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def stage_events(self, timeline: Timeline, layouts: Iterable[Layout]) -> dict[str, Staged]:
+    def stage_events(self, timeline: Timeline, layouts: Iterable[TableLayout]) -> dict[str, Staged]:
         """Stage the timeline's events of some types, each with its columns; rows in the order of the lake's files."""
         wanted = {layout.type: layout for layout in layouts}
         found = {name: Staged() for name in wanted}
@@ -312,7 +312,7 @@ def _opened(file: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyC
         raise LakeError(f"{file} cannot be written: {str(error).splitlines()[0]}") from error
 
 
-def _select(layout: Layout, table: str) -> str:
+def _select(layout: TableLayout, table: str) -> str:
     """Return the query of a type's table over the events of a portion."""
     columns = list(layout.events)
     kinds, exact = exact_columns([column.path for column in layout.columns if column.type == "VARCHAR"])

@@ -15,7 +15,7 @@ from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError, fold
 from workbench.fold.resolve import Source, folded, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.fold.results import Counts, FoldResult
-from workbench.materialised.fold_point import Answer
+from workbench.materialised.fold_point import KeptState
 from workbench.materialised.histories import history_of, kept_answer, state_of
 from workbench.replay.versions import versions
 from workbench.timeline import Provenance, Timeline
@@ -142,7 +142,7 @@ def rebuild(
         found = kept_answer(subject, whole, key=key, errors=errors)
         if found is None:
             result = replayed()
-            found = Answer(result.state, result.counts, result.failures)
+            found = KeptState(result.state, result.counts, result.failures)
         return Rebuilt(found.state, replace(timeline, system=False), _Account(found.counts, found.failures, replayed))
     if key is None or isinstance(subject, Fold) or not keyed_by_stream(subject):
         raise UsageError("revision= counts the events of one stream: give key= too, of a projection whose key is the stream's name.")

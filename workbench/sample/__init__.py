@@ -24,8 +24,8 @@ Read it as an example: a service keeps a read model, decides on it, and appends 
 :mod:`.system` wires them, :mod:`.people` uses them.
 """
 
-from workbench.sample.facts import Facts
+from workbench.sample.facts import RunningCounts
 from workbench.sample.load import LoadSummary, load
 from workbench.sample.system import SampleSystem, generate
 
-__all__ = ["Facts", "LoadSummary", "SampleSystem", "generate", "load"]
+__all__ = ["RunningCounts", "LoadSummary", "SampleSystem", "generate", "load"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.kurrent.bulk_writer import StreamState
 from workbench.sample.calendar import to_text
-from workbench.sample.journal import Append, Cause, Draft, Event, Journal, Tombstone
+from workbench.sample.journal import Append, Cause, Draft, Journal, JournalEvent, Tombstone
 from workbench.sample.views import UserView
 
 SCHEMA_CHANGES = {"user.created": (0.3, 0.65), "user.paid": (0.5,)}
@@ -156,7 +156,7 @@ class Auth:
 
     # The read model.
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: JournalEvent) -> None:
         """Take an event of a user's stream into the read model."""
         user_id = event.stream[len("user-") :]
         if event.type == "user.created":
@@ -216,7 +216,7 @@ class Auth:
             user.phone = body["phone"]
 
 
-def _created(event: Event) -> UserView:
+def _created(event: JournalEvent) -> UserView:
     body = event.body
     if event.version == 1:
         return UserView(event.revision, body["fullName"], body["e_mail"], body["city"])

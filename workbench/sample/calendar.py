@@ -48,7 +48,7 @@ def to_text(ticks: int, *, digits: int = 7) -> str:
     return f"{whole}.{rest:07d}"[: len(whole) + 1 + digits] + "Z" if digits else f"{whole}Z"
 
 
-class Clock:
+class SampleClock:
     """The moments of a history, one an event, and the server's clock that stamps them.
 
     Parameters
@@ -112,10 +112,10 @@ class Clock:
         return self.now - self._slow_by if slow else self.now
 
 
-class Versions:
+class SchemaVersions:
     """Which schema version of an event type the services write, by how much of the history has passed.
 
-    >>> Versions({"user.created": (0.3, 0.65)}).at("user.created", 0.5)
+    >>> SchemaVersions({"user.created": (0.3, 0.65)}).at("user.created", 0.5)
     2
     """
 

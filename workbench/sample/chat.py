@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from workbench.kurrent.bulk_writer import StreamState
-from workbench.sample.journal import Append, Cause, Draft, Event, Journal
+from workbench.sample.journal import Append, Cause, Draft, Journal, JournalEvent
 from workbench.sample.views import RoomView
 
 SCHEMA_CHANGES = {"chat.message_sent": (0.55,)}
@@ -128,7 +128,7 @@ class Chat:
         }
         return self._append(cause, room_id, Draft("room.snapshot", body))
 
-    def on_user_deleted(self, event: Event) -> None:
+    def on_user_deleted(self, event: JournalEvent) -> None:
         """Let a deleted user leave every room, one after the other."""
         user_id = event.stream[len("user-") :]
         assert event.cause is not None
@@ -137,7 +137,7 @@ class Chat:
         for delay, room_id in enumerate(sorted(self.rooms_of.get(user_id, ())), start=1):
             self._journal.later(0.2 * delay, partial(self.leave, cause, room_id, user_id, reason="deleted"))
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: JournalEvent) -> None:
         """Take an event of a room's stream into the read model."""
         room_id, body = event.stream[len("room-") :], event.body
         if event.type == "chat.room_opened":

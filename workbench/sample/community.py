@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from workbench.kurrent.bulk_writer import StreamState
-from workbench.sample.journal import Append, Cause, Draft, Event, Journal
+from workbench.sample.journal import Append, Cause, Draft, Journal, JournalEvent
 from workbench.sample.views import MemberView, PostView
 
 
@@ -93,12 +93,12 @@ class Community:
     def leave(self, cause: Cause, user_id: str) -> Append | None:
         return self._on_member(cause, user_id, Draft("community.member_left", {}))
 
-    def on_user_deleted(self, event: Event) -> None:
+    def on_user_deleted(self, event: JournalEvent) -> None:
         assert event.cause is not None
         cause = Cause(event.cause.correlation_id, event.id)
         self._journal.later(0.1, partial(self.leave, cause, event.stream[len("user-") :]))
 
-    def on_post_removed(self, event: Event) -> None:
+    def on_post_removed(self, event: JournalEvent) -> None:
         """Ban the author of a post that was removed as spam, for a week."""
         if event.body["reason"] == "spam":
             assert event.cause is not None
@@ -106,12 +106,12 @@ class Community:
             author = self.posts[event.stream[len("post-") :]].author
             self._journal.later(0.3, partial(self.ban, cause, author, days=7, reason="spam"))
 
-    def on_member_banned(self, event: Event) -> None:
+    def on_member_banned(self, event: JournalEvent) -> None:
         assert event.cause is not None
         cause = Cause(event.cause.correlation_id, event.id)
         self._journal.later(7 * 86_400, partial(self.lift_ban, cause, event.stream[len("member-") :]))
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: JournalEvent) -> None:
         """Take an event of a post or of a member into the read models."""
         category, _, key = event.stream.partition("-")
         if category == "post":
@@ -119,7 +119,7 @@ class Community:
         else:
             self._apply_to_member(event, key)
 
-    def _apply_to_post(self, event: Event, post_id: str) -> None:
+    def _apply_to_post(self, event: JournalEvent, post_id: str) -> None:
         body = event.body
         if event.type == "community.post_published":
             self.posts[post_id] = PostView(event.revision, body["userId"], body["title"], tuple(body["tags"]))
@@ -139,7 +139,7 @@ class Community:
             case "community.post_removed":
                 post.is_removed = True
 
-    def _apply_to_member(self, event: Event, user_id: str) -> None:
+    def _apply_to_member(self, event: JournalEvent, user_id: str) -> None:
         body = event.body
         if event.type == "community.member_welcomed":
             member = self.members.setdefault(user_id, MemberView(event.revision, user_id))

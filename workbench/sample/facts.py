@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from workbench.sample.calendar import DAY, to_datetime
-from workbench.sample.journal import SOFT_DELETED, Event
+from workbench.sample.journal import SOFT_DELETED, JournalEvent
 
 _SERVICES = {
     "user": "auth",
@@ -21,7 +21,7 @@ _SERVICES = {
 
 
 @dataclass(slots=True)
-class Facts:
+class RunningCounts:
     """Counts of a history so far; instants are ticks, days are those of the server's stamps in UTC.
 
     Attributes
@@ -54,7 +54,7 @@ class Facts:
     _day_ends: int = 0
     _actors: set[str] = field(default_factory=set)
 
-    def count(self, event: Event, category: str) -> None:
+    def count(self, event: JournalEvent, category: str) -> None:
         """Take one more recorded event into account."""
         ticks, event_type = event.ticks, event.type
         self.events += 1

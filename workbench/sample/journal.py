@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from workbench.kurrent.bulk_writer import Expected, StreamState
-from workbench.sample.calendar import SECOND, Clock, Versions, to_text
+from workbench.sample.calendar import SECOND, SampleClock, SchemaVersions, to_text
 
 TOMBSTONE_REVISION = 2**63 - 1
 SOFT_DELETED = 2**63 - 1
@@ -29,7 +29,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JournalEvent:
     """An event as it is recorded.
 
     Attributes
@@ -63,18 +63,18 @@ class Append:
     ----------
     refused : bool
         The stream has moved on since ``expected``: the store must refuse it.
-    consequence : Event or None
+    consequence : JournalEvent or None
         What the store writes by itself right after it.
     """
 
     stream: str
     expected: Expected
-    events: tuple[Event, ...]
+    events: tuple[JournalEvent, ...]
     refused: bool = False
-    consequence: Event | None = None
+    consequence: JournalEvent | None = None
 
     @property
-    def recorded(self) -> tuple[Event, ...]:
+    def recorded(self) -> tuple[JournalEvent, ...]:
         """What the store holds more afterwards, in log order."""
         if self.refused:
             return ()
@@ -86,10 +86,10 @@ class Tombstone:
     """A stream is deleted for good; the store records it as one ``$streamDeleted``."""
 
     stream: str
-    event: Event
+    event: JournalEvent
 
     @property
-    def recorded(self) -> tuple[Event, ...]:
+    def recorded(self) -> tuple[JournalEvent, ...]:
         return (self.event,)
 
 
@@ -127,7 +127,7 @@ class Journal:
         Where ids and delays come from: the same seed gives the same history.
     """
 
-    def __init__(self, *, clock: Clock, versions: Versions, rng: random.Random) -> None:
+    def __init__(self, *, clock: SampleClock, versions: SchemaVersions, rng: random.Random) -> None:
         self.clock = clock
         self.rng = rng
         self._versions = versions
@@ -172,7 +172,7 @@ class Journal:
             metadata["schemaVersion"] = version
             raw = isinstance(draft.body, bytes)
             events.append(
-                Event(
+                JournalEvent(
                     id=self.new_id(),
                     stream=stream,
                     revision=head,
@@ -204,8 +204,8 @@ class Journal:
         revision: int | None = None,
         is_own: bool = True,
         is_json: bool = True,
-    ) -> Event:
-        return Event(
+    ) -> JournalEvent:
+        return JournalEvent(
             id=self.new_id() if is_own else "",
             stream=stream,
             revision=self.revision(stream) + 1 if revision is None else revision,
@@ -219,7 +219,7 @@ class Journal:
             cause=None,
         )
 
-    def _revival(self, stream: str) -> Event | None:
+    def _revival(self, stream: str) -> JournalEvent | None:
         """Return what the store writes when a deleted stream is written again: what was before stays hidden."""
         if stream not in self._hidden:
             return None
@@ -253,7 +253,7 @@ class Journal:
             case revision:
                 return head == revision
 
-    def record(self, event: Event) -> None:
+    def record(self, event: JournalEvent) -> None:
         """Take note that the store has an event."""
         self._heads[event.stream] = event.revision
         if event.type == "$metadata" and "$tb" in event.body:

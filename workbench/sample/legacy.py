@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from workbench.sample.journal import Append, Event, Journal
+from workbench.sample.journal import Append, Journal, JournalEvent
 from workbench.sample.views import LegacyUserView
 
 CUT_OVER = 0.4
@@ -17,7 +17,7 @@ CUT_OVER = 0.4
 _METADATA_SINCE = 0.2
 
 
-class Accounts:
+class LegacyAccounts:
     """Users, as the old service sees them.
 
     Attributes
@@ -48,7 +48,7 @@ class Accounts:
     def remove(self, user_id: int) -> Append | None:
         return self._append("UserRemoved", {"userId": user_id}) if user_id in self.users else None
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: JournalEvent) -> None:
         """Take an event of the stream ``users`` into the read model."""
         body = event.body
         user_id: int = body["userId"]

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from workbench.errors import SourceError, WrongExpectedRevision
 from workbench.kurrent import Connection, ReadFilter
-from workbench.kurrent.bulk_writer import NewEvent, Pending
+from workbench.kurrent.bulk_writer import EventToWrite, Pending
 from workbench.sample.calendar import to_datetime
-from workbench.sample.journal import Append, Event, Tombstone
+from workbench.sample.journal import Append, JournalEvent, Tombstone
 from workbench.sample.system import SampleSystem
 from workbench.server_streams import NOT_EXPRESSION
 
@@ -136,8 +136,8 @@ def stream_of_users(source: Connection) -> str | None:
     return None if last is None else last.stream
 
 
-def _proposed(event: Event, *, stamped: bool) -> NewEvent:
-    return NewEvent(
+def _proposed(event: JournalEvent, *, stamped: bool) -> EventToWrite:
+    return EventToWrite(
         type=event.type,
         data=event.data,
         metadata=event.metadata,

@@ -12,8 +12,8 @@ from workbench.sample.calendar import SECOND
 from workbench.sample.chance import Choice, Habits, Urn, chosen_then
 from workbench.sample.chat import Chat
 from workbench.sample.community import Community
-from workbench.sample.journal import Cause, Command, Event, Journal
-from workbench.sample.legacy import CUT_OVER, Accounts
+from workbench.sample.journal import Cause, Command, Journal, JournalEvent
+from workbench.sample.legacy import CUT_OVER, LegacyAccounts
 from workbench.sample.registration import LOBBY, Fate, Registrations
 from workbench.sample.words import PLANS, TOPICS, Words, email_of
 
@@ -60,7 +60,7 @@ class People:
         chat: Chat,
         community: Community,
         registrations: Registrations,
-        accounts: Accounts,
+        accounts: LegacyAccounts,
         rng: random.Random,
     ) -> None:
         self._journal, self._rng = journal, rng
@@ -152,26 +152,26 @@ class People:
         for share in (0.3, 0.42, 0.5, 0.58, 0.66):
             journal.later(seconds_in_all * share, chosen_then(self._delete_user))
 
-    def on_registered(self, event: Event) -> None:
+    def on_registered(self, event: JournalEvent) -> None:
         self._users.add(event.body["userId"])
 
-    def on_user_created(self, event: Event) -> None:
+    def on_user_created(self, event: JournalEvent) -> None:
         """Count those in who were taken over from the old service; the others come in when their registration is completed."""
         if "legacyId" in event.body:
             self._users.add(event.stream[len("user-") :])
 
-    def on_room_opened(self, event: Event) -> None:
+    def on_room_opened(self, event: JournalEvent) -> None:
         if event.stream != f"room-{LOBBY}":
             self._rooms.add(event.stream[len("room-") :])
 
-    def on_post_published(self, event: Event) -> None:
+    def on_post_published(self, event: JournalEvent) -> None:
         self._posts.add(event.stream[len("post-") :])
 
-    def on_locked(self, event: Event) -> None:
+    def on_locked(self, event: JournalEvent) -> None:
         cause = Cause(event.cause.correlation_id, event.id, "1") if event.cause else self._journal.request("1")
         self._journal.later(self._rng.uniform(60, 7_200), partial(self._auth.unlock, cause, event.stream[len("user-") :]))
 
-    def on_user_deleted(self, event: Event) -> None:
+    def on_user_deleted(self, event: JournalEvent) -> None:
         """Decide what becomes of the stream: hidden, hidden and one day used again, deleted for good, or left as it is."""
         if event.body["reason"] == "registration undone":
             return

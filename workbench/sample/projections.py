@@ -131,7 +131,7 @@ class Registration(Projection, category="registration"):
     )
 
 
-class Account(Projection, category="users", key=_data["userId"]):
+class LegacyUser(Projection, category="users", key=_data["userId"]):
     """A user of the old accounts service, which keeps all of them in one stream: the key stands in the payload."""
 
     name: str

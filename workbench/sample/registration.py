@@ -14,7 +14,7 @@ from workbench.kurrent.bulk_writer import StreamState
 from workbench.sample.auth import Auth
 from workbench.sample.chat import Chat
 from workbench.sample.community import Community
-from workbench.sample.journal import Append, Cause, Command, Draft, Event, Journal
+from workbench.sample.journal import Append, Cause, Command, Draft, Journal, JournalEvent
 from workbench.sample.views import RegistrationView
 
 LOBBY = "1"
@@ -71,7 +71,7 @@ class Registrations:
         started = Draft("registration.started", {"userId": user_id, "name": name, "email": email})
         return self._journal.append(f"registration-{registration_id}", started, cause=cause, expected=StreamState.NO_STREAM)
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: JournalEvent) -> None:
         """Take the next step of the registration that an event belongs to, if it belongs to one."""
         applicant = self._applicants.get(event.cause.correlation_id) if event.cause else None
         if applicant is None:
@@ -82,7 +82,7 @@ class Registrations:
         if command is not None:
             self._journal.later(self._journal.rng.lognormvariate(-1.0, 0.8), command)
 
-    def _next(self, who: _Applicant, cause: Cause, event: Event) -> Command | None:
+    def _next(self, who: _Applicant, cause: Cause, event: JournalEvent) -> Command | None:
         note = partial(self._note, cause, who.registration_id)
         match event.type, (event.body or {}).get("service"):
             # Onwards: auth, chat, community.
@@ -125,7 +125,7 @@ class Registrations:
         registration = self.registrations[registration_id]
         return self._journal.append(f"registration-{registration_id}", *drafts, cause=cause, expected=registration.revision)
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: JournalEvent) -> None:
         """Take an event of a registration's stream into the read model."""
         registration_id = event.stream[len("registration-") :]
         body: dict[str, Any] = event.body

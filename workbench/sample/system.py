@@ -12,13 +12,13 @@ from workbench.errors import UsageError
 from workbench.events import category_of, parse_time
 from workbench.sample.auth import SCHEMA_CHANGES as AUTH_CHANGES
 from workbench.sample.auth import Auth
-from workbench.sample.calendar import UNTIL, Clock, Versions
+from workbench.sample.calendar import UNTIL, SampleClock, SchemaVersions
 from workbench.sample.chat import SCHEMA_CHANGES as CHAT_CHANGES
 from workbench.sample.chat import Chat
 from workbench.sample.community import Community
-from workbench.sample.facts import Facts
-from workbench.sample.journal import Append, Command, Event, Journal, Request
-from workbench.sample.legacy import Accounts
+from workbench.sample.facts import RunningCounts
+from workbench.sample.journal import Append, Command, Journal, JournalEvent, Request
+from workbench.sample.legacy import LegacyAccounts
 from workbench.sample.people import People
 from workbench.sample.registration import Registrations
 
@@ -47,7 +47,7 @@ class SampleSystem:
     auth, chat, community, registrations, accounts
         The services. Their read models are ``auth.users``, ``chat.rooms``, ``community.posts``, ``community.members``,
         ``registrations.registrations`` and ``accounts.users``.
-    facts : Facts
+    facts : RunningCounts
         What is true of the history so far.
 
     Examples
@@ -63,16 +63,16 @@ class SampleSystem:
     def __init__(self, *, events: int, days: int = 90, seed: int = 1, until: datetime = UNTIL) -> None:
         if events < 1 or days < 1:
             raise UsageError(f"A sample of {events} events over {days} days is none: both must be at least 1.")
-        self._clock = Clock(events=events, days=days, until=parse_time(until), rng=random.Random(f"{seed}/clock"))
+        self._clock = SampleClock(events=events, days=days, until=parse_time(until), rng=random.Random(f"{seed}/clock"))
         self._journal = journal = Journal(
-            clock=self._clock, versions=Versions(AUTH_CHANGES | CHAT_CHANGES), rng=random.Random(f"{seed}/journal")
+            clock=self._clock, versions=SchemaVersions(AUTH_CHANGES | CHAT_CHANGES), rng=random.Random(f"{seed}/journal")
         )
-        self.facts = Facts(since=self._clock.since, until=self._clock.until)
+        self.facts = RunningCounts(since=self._clock.since, until=self._clock.until)
         self.auth = auth = Auth(journal)
         self.chat = chat = Chat(journal)
         self.community = community = Community(journal)
         self.registrations = Registrations(journal, auth=auth, chat=chat, community=community)
-        self.accounts = Accounts(journal)
+        self.accounts = LegacyAccounts(journal)
         self._people = people = People(
             journal,
             auth=auth,
@@ -82,7 +82,7 @@ class SampleSystem:
             accounts=self.accounts,
             rng=random.Random(f"{seed}/people"),
         )
-        self._read_models: dict[str, Callable[[Event], None]] = {
+        self._read_models: dict[str, Callable[[JournalEvent], None]] = {
             "user": auth.apply,
             "room": chat.apply,
             "post": community.apply,
@@ -90,7 +90,7 @@ class SampleSystem:
             "registration": self.registrations.apply,
             "users": self.accounts.apply,
         }
-        self._subscribers: dict[str, list[Callable[[Event], None]]] = defaultdict(list)
+        self._subscribers: dict[str, list[Callable[[JournalEvent], None]]] = defaultdict(list)
         for event_type, subscriber in (
             ("user.deleted", chat.on_user_deleted),
             ("user.deleted", community.on_user_deleted),
@@ -109,7 +109,7 @@ class SampleSystem:
             self._subscribers[event_type].append(self.registrations.on_event)
         self._decided = self._run()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[JournalEvent]:
         """Run the system event by event, in log order; after each, the read models have just taken it in.
 
         Yields
@@ -129,7 +129,7 @@ class SampleSystem:
                 self._apply(event)
             yield request
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: JournalEvent) -> None:
         self._journal.record(event)
         category = category_of(event.stream)
         if (read_model := self._read_models.get(category)) is not None:

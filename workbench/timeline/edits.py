@@ -44,7 +44,7 @@ _ISO_SPAN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class EditAddress:
     """Which events an edit is about: those that fit every part that is given. Events of the system are never among them.
 
     Attributes
@@ -78,7 +78,7 @@ class Address:
         position: int | None = None,
         event_id: str | None = None,
         where: Where | None = None,
-    ) -> Address:
+    ) -> EditAddress:
         """Read the arguments that all edits of recorded events share.
 
         Raises
@@ -131,7 +131,7 @@ class Drop:
     in the log and have the correlation id of a dropped one. Both go across streams and categories.
     """
 
-    address: Address
+    address: EditAddress
     cascade: Cascade | None = None
 
     def __post_init__(self) -> None:
@@ -146,7 +146,7 @@ class Drop:
 class Truncate:
     """Each stream that has such an event ends before the first of them."""
 
-    address: Address
+    address: EditAddress
 
     def __str__(self) -> str:
         return _call("truncate", *self.address.arguments())
@@ -164,12 +164,12 @@ class Patch:
         Places that are not there.
     """
 
-    address: Address
+    address: EditAddress
     set: tuple[tuple[tuple[str, ...], str], ...] = ()
     unset: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, address: Address, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
+    def of(cls, address: EditAddress, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
         """Read the fields: ``{"plan": "pro", "address.city": "Rome"}``; a dot goes into an object, ``\\.`` is a dot of the name itself.
 
         Raises
@@ -200,7 +200,7 @@ class Patch:
 class Replace:
     """These events had another payload, other metadata or another type; what is None stays. Payloads are JSON text."""
 
-    address: Address
+    address: EditAddress
     data: str | None = None
     metadata: str | None = None
     as_type: str | None = None
@@ -273,12 +273,12 @@ class Retime:
     An event whose time is the recorded one again stands where it was recorded.
     """
 
-    address: Address
+    address: EditAddress
     by: timedelta | None = None
     to: datetime | None = None
 
     @classmethod
-    def of(cls, address: Address, *, by: str | timedelta | None, to: Bound | None) -> Retime:
+    def of(cls, address: EditAddress, *, by: str | timedelta | None, to: Bound | None) -> Retime:
         """Read a span (``"-1h"``, ``"1d 12h"``, ``"PT90M"``, a timedelta) or a time.
 
         Raises

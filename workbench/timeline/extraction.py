@@ -18,7 +18,7 @@ Root = Literal["data", "metadata"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PayloadPath:
     """A place in a payload: keys of objects and indices of arrays.
 
     ``digits`` says that the digits of a number count, and not its nearest double alone.
@@ -34,7 +34,7 @@ class Wanted:
     """Events of one type, and the places in them that are read."""
 
     type: str
-    places: tuple[Place, ...]
+    places: tuple[PayloadPath, ...]
 
 
 @dataclass(frozen=True, slots=True)

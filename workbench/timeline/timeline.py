@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from workbench.display import card
 from workbench.errors import BeforeFirstEvent, UsageError, WorkbenchError
 from workbench.events import Cutoff, Selection
-from workbench.timeline.edits import Address, Cascade, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
+from workbench.timeline.edits import Cascade, Drop, Edit, EditAddress, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -295,7 +295,7 @@ class Timeline:
         UsageError
             No argument is given, one means nothing, or names events of the system.
         """
-        address = Address.of(
+        address = EditAddress.of(
             "drop", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
         )
         return self._edited(Drop(address, cascade))
@@ -317,7 +317,7 @@ class Timeline:
         ``truncate(stream="user-42", after="2026-02-01")`` ends the stream there, and ``truncate(type="order.disputed")`` ends every order
         at its first dispute.
         """
-        address = Address.of(
+        address = EditAddress.of(
             "truncate",
             stream=stream,
             category=category,
@@ -362,7 +362,7 @@ class Timeline:
         UsageError
             As ``drop`` does; or nothing is set or unset, or a value is no JSON.
         """
-        address = Address.of(
+        address = EditAddress.of(
             "patch", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
         )
         return self._edited(Patch.of(address, set=set, unset=unset))
@@ -391,7 +391,7 @@ class Timeline:
         UsageError
             As ``drop`` does; or nothing is replaced, or a value is no JSON.
         """
-        address = Address.of(
+        address = EditAddress.of(
             "replace",
             stream=stream,
             category=category,
@@ -474,7 +474,7 @@ class Timeline:
         InvalidTime
             The time has no time zone, or is none.
         """
-        address = Address.of(
+        address = EditAddress.of(
             "retime", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
         )
         return self._edited(Retime.of(address, by=by, to=to))

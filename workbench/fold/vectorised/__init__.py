@@ -17,7 +17,7 @@ import polars as pl
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.results import FoldResult, history_schema, state_of_versions
 from workbench.fold.vectorised.engine import Engine, Timings
-from workbench.fold.vectorised.extraction_layout import Layout
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.projection.plan import Plan
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Extracted
@@ -51,7 +51,7 @@ class Side:
 
 
 @dataclass(slots=True)
-class Versions:
+class VersionBatches:
     """Versions as they end, in batches; ``result`` is known when all were taken."""
 
     batches: Iterator[pl.DataFrame]
@@ -100,7 +100,7 @@ def state(
 
 def beside(plan: Plan, fork: Timeline, *, errors: OnError = "raise") -> tuple[Side, Side]:
     """Fold what was recorded and a what-if of it into the state of every entity, side by side, and extract only once what both share."""
-    layout = Layout.of(plan, key=None)
+    layout = ExtractionLayout.of(plan, key=None)
     engines = [Engine(plan, layout, key=None, keeps_history=False, errors=errors, timings=Timings()) for _ in range(2)]
     marks = [engine.mark() for engine in engines]
     # Numpy works in one thread: where the one side has work for one processor only, the other takes the rest.
@@ -131,7 +131,7 @@ def versions(
     initial: pl.DataFrame | None = None,
     errors: OnError = "raise",
     counted: bool = True,
-) -> Versions:
+) -> VersionBatches:
     """Return every version of every entity, or of one, in batches as they are found; those of an entity are in log order.
 
     Memory is bounded by a chunk of the log and one version of every entity.
@@ -154,7 +154,7 @@ def versions(
         yield from rest
         found.result = engine.result(Counter(extracted.unwanted() if counted else ()))
 
-    found = Versions(batches(), timings)
+    found = VersionBatches(batches(), timings)
     return found
 
 
@@ -173,7 +173,7 @@ def history(plan: Plan, timeline: Timeline, *, key: str | None = None, errors: O
 def _engine(
     plan: Plan, timeline: Timeline, *, key: str | None, keeps_history: bool, errors: OnError, timings: Timings
 ) -> tuple[Extracted, Engine]:
-    layout = Layout.of(plan, key=key)
+    layout = ExtractionLayout.of(plan, key=key)
     extracted = timeline.log.extract(timeline, layout.extraction)
     return extracted, Engine(plan, layout, key=key, keeps_history=keeps_history, errors=errors, timings=timings)
 

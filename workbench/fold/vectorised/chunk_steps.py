@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from workbench.fold.vectorised.entity_table import Carry
-from workbench.fold.vectorised.field_columns import Column, Entities, TextColumn
+from workbench.fold.vectorised.field_columns import Entities, FieldColumn, TextColumn
 from workbench.fold.vectorised.handler_matching import Rows
 from workbench.fold.vectorised.json_columns import Mask
 from workbench.fold.vectorised.lifetimes import Lives
@@ -63,7 +63,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
+class ChunkVersions:
     """The events that were applied, each with its last step, in the order of entity and log."""
 
     points: npt.NDArray[np.int64]
@@ -82,7 +82,7 @@ class Versions:
     @classmethod
     def of(
         cls, steps: Steps, points: npt.NDArray[np.int64], ordered: Ordered, rows: pa.Table, carry: Carry, *, last_only: bool
-    ) -> Versions:
+    ) -> ChunkVersions:
         entity = steps.entity[points]
         changes = entity[1:] != entity[:-1]
         first, last = np.ones(len(points), dtype=np.bool_), np.ones(len(points), dtype=np.bool_)
@@ -118,7 +118,7 @@ class Versions:
         )
 
 
-def base_of(column: Column[Any], steps: Steps) -> Any:
+def base_of(column: FieldColumn[Any], steps: Steps) -> Any:
     """Return what gives the field of lives before their first step: as the entity begins, or as it was carried here."""
 
     def base(lives: npt.NDArray[np.int64]) -> Any:
@@ -134,7 +134,7 @@ def base_of(column: Column[Any], steps: Steps) -> Any:
 class Held:
     """What a field holds after each step of a chunk."""
 
-    def __init__(self, column: Column[Any], found: Outcome | None, steps: Steps) -> None:
+    def __init__(self, column: FieldColumn[Any], found: Outcome | None, steps: Steps) -> None:
         self._column = column
         self._found = found if found is not None and len(found.steps) else None
         self._steps = steps

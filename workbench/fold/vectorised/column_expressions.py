@@ -46,7 +46,7 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Truth:
     """What a condition is, event by event, by Kleene's logic: true, false, or neither."""
 
     true: Mask
@@ -97,7 +97,7 @@ class Scope:
         """Whether there may be escapes in a value's JSON text."""
         return not isinstance(value, ir.Path) or self.lists[value.root].escapes
 
-    def answer(self, condition: ir.Condition) -> Answer:
+    def answer(self, condition: ir.Condition) -> Truth:
         """Decide a condition."""
         match condition:
             case ir.Comparison(value, comparator, constant):
@@ -106,14 +106,14 @@ class Scope:
                 return self._any([self._comparison(value, "==", constant) for constant in constants])
             case ir.IsNull(value):
                 true = np.zeros(len(self.rows), dtype=np.bool_) if isinstance(value, ir.Column) else mask(self.texts(value) == "null")
-                return Answer(true, ~true)
+                return Truth(true, ~true)
             case ir.Exists(value):
                 there = self.column(value.name) if isinstance(value, ir.Column) else self.texts(value)
                 true = there.is_not_null().to_numpy()
-                return Answer(true, ~true)
+                return Truth(true, ~true)
             case ir.AllOf(conditions):
                 answers = [self.answer(one) for one in conditions]
-                return Answer(
+                return Truth(
                     np.logical_and.reduce([one.true for one in answers], axis=0),
                     np.logical_or.reduce([one.false for one in answers], axis=0),
                 )
@@ -121,10 +121,10 @@ class Scope:
                 return self._any([self.answer(one) for one in conditions])
             case ir.Not(inner):
                 answer = self.answer(inner)
-                return Answer(answer.false, answer.true)
+                return Truth(answer.false, answer.true)
             case ir.Holds(inner):
                 true = self.answer(inner).true
-                return Answer(true, ~true)
+                return Truth(true, ~true)
 
     def _path(self, path: ir.Path) -> pl.Series:
         root, slot = self.slots[path]
@@ -138,13 +138,13 @@ class Scope:
     def _repeated(self, text: str | None) -> pl.Series:
         return pl.repeat(text, len(self.rows), dtype=pl.String, eager=True)
 
-    def _any(self, answers: list[Answer]) -> Answer:
-        return Answer(
+    def _any(self, answers: list[Truth]) -> Truth:
+        return Truth(
             np.logical_or.reduce([one.true for one in answers], axis=0),
             np.logical_and.reduce([one.false for one in answers], axis=0),
         )
 
-    def _comparison(self, value: ir.Value, comparator: ir.Comparator, constant: ir.Comparand) -> Answer:
+    def _comparison(self, value: ir.Value, comparator: ir.Comparator, constant: ir.Comparand) -> Truth:
         compare = _COMPARE[comparator]
         if isinstance(value, ir.Column):
             column = self.column(value.name)
@@ -153,20 +153,20 @@ class Scope:
                 held = mask(compare(column.cast(pl.Float64), constant))
             else:
                 held = mask(compare(column, microseconds_of(constant) if isinstance(constant, datetime) else constant))
-            return Answer(there & held, there & ~held)
+            return Truth(there & held, there & ~held)
         texts = self.texts(value)
         if isinstance(constant, bool):
             true, false = mask(texts == "true"), mask(texts == "false")
             held = compare(true, constant)
-            return Answer((true | false) & held, (true | false) & ~held)
+            return Truth((true | false) & held, (true | false) & ~held)
         if isinstance(constant, str):
             strings = mask(texts.str.starts_with('"'))
             held = mask(compare(unquoted(texts, escapes=self.escapes(value)), constant))
-            return Answer(strings & held, strings & ~held)
+            return Truth(strings & held, strings & ~held)
         if isinstance(constant, datetime):
             moments, known = instants(texts)
             held = compare(moments, microseconds_of(constant))
-            return Answer(known & held, known & ~held)
+            return Truth(known & held, known & ~held)
         numbers, known = doubles(texts)
         held = compare(numbers, float(constant))
         if isinstance(constant, int):
@@ -175,7 +175,7 @@ class Scope:
             # A whole number outside of int64 is never equal to one inside, as which its double may look.
             beyond = known & ~exact & (np.abs(numbers) >= 2.0**63) & ~mask(texts.str.contains(r"[.eE]"))
             held = np.where(beyond, compare(np.where(numbers > 0, np.inf, -np.inf), float(constant)), held)
-        return Answer(known & held, known & ~held)
+        return Truth(known & held, known & ~held)
 
 
 def _outline(text: str) -> Any:

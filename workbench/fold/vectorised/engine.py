@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from workbench.fold.event_by_event.plan_fold import OnError, fold
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
-from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps, Versions, base_of, in_order
+from workbench.fold.vectorised.chunk_steps import ChunkVersions, Held, Ordered, Steps, base_of, in_order
 from workbench.fold.vectorised.column_expressions import Scope
 from workbench.fold.vectorised.entity_table import Carry, version_frame
-from workbench.fold.vectorised.extraction_layout import Layout, keyed_by_stream
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout, keyed_by_stream
 from workbench.fold.vectorised.field_columns import Entities
 from workbench.fold.vectorised.first_edit_states import Marks
 from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of, streams_of
@@ -72,7 +72,9 @@ class Engine:
     An entity of which an event is in doubt is handed over, for good, to the event-by-event engine.
     """
 
-    def __init__(self, plan: ir.Plan, layout: Layout, *, key: str | None, keeps_history: bool, errors: OnError, timings: Timings) -> None:
+    def __init__(
+        self, plan: ir.Plan, layout: ExtractionLayout, *, key: str | None, keeps_history: bool, errors: OnError, timings: Timings
+    ) -> None:
         self._plan = plan
         self._key = key
         self._keeps_history = keeps_history
@@ -218,7 +220,7 @@ class Engine:
             if bad.any():
                 points = points[~bad[steps.entity[points]]]
             self._counts += Counts(applied=len(points), orphans=int(np.count_nonzero(sure_rows)) - len(points))
-            versions = Versions.of(steps, points, ordered, rows, carry, last_only=not self._keeps_history)
+            versions = ChunkVersions.of(steps, points, ordered, rows, carry, last_only=not self._keeps_history)
             held = {name: Held(column, outcomes.get(name), steps) for name, column in carry.columns.items()}
         if self._keeps_history:
             with timings.stage("write"):
@@ -260,7 +262,7 @@ class Engine:
                 uses.setdefault(operation.field, []).append(Use(operation, rank, here, scope))
         return uses
 
-    def _ended(self, held: dict[str, Held], versions: Versions) -> pl.DataFrame:
+    def _ended(self, held: dict[str, Held], versions: ChunkVersions) -> pl.DataFrame:
         """Return the versions that an event of this chunk ended, those carried into it included."""
         carry = self._carry
         first = versions.first & carry.alive[versions.entity]
@@ -284,7 +286,7 @@ class Engine:
         )
         return pl.concat([before, after])
 
-    def _commit(self, held: dict[str, Held], versions: Versions) -> None:
+    def _commit(self, held: dict[str, Held], versions: ChunkVersions) -> None:
         """Make what the entities are after their last events what is carried on."""
         carry = self._carry
         last = np.flatnonzero(versions.last)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from workbench.fold.results import history_schema, state_schema
-from workbench.fold.vectorised.field_columns import Column, Entities, column_of
+from workbench.fold.vectorised.field_columns import Entities, FieldColumn, column_of
 from workbench.fold.vectorised.json_columns import Mask
 from workbench.fold.vectorised.key_ids import Numbering
 from workbench.projection.plan import Plan
@@ -30,7 +30,7 @@ class Carry:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.columns: dict[str, Column[Any]] = {field.name: column_of(field) for field in plan.fields}
+        self.columns: dict[str, FieldColumn[Any]] = {field.name: column_of(field) for field in plan.fields}
         self._numbering = Numbering()
         self._names = pl.Series("key", [], dtype=pl.String)
         self._size = 0
@@ -117,7 +117,7 @@ class Carry:
 
 def version_frame(
     plan: Plan,
-    columns: dict[str, Column[Any]],
+    columns: dict[str, FieldColumn[Any]],
     *,
     keys: pl.Series,
     held: dict[str, Any],

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import columns, places
-from workbench.timeline.extraction import Extraction, Place, Root, Wanted
+from workbench.timeline.extraction import Extraction, PayloadPath, Root, Wanted
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ExtractionLayout:
     """The extraction of a plan, and where in it the plan's values stand.
 
     Attributes
@@ -27,13 +27,13 @@ class Layout:
     columns: frozenset[str]
 
     @classmethod
-    def of(cls, plan: ir.Plan, *, key: str | None) -> Layout:
+    def of(cls, plan: ir.Plan, *, key: str | None) -> ExtractionLayout:
         """Lay out a plan, for all entities or for the one that has a key."""
         wanted, slots = [], []
         for handled in plan.types:
             exact = set(_decimal_places(handled, plan))
             found = list(dict.fromkeys(places(handled)))
-            wanted.append(Wanted(handled.type, tuple(Place(path.root, path.steps, digits=path in exact) for path in found)))
+            wanted.append(Wanted(handled.type, tuple(PayloadPath(path.root, path.steps, digits=path in exact) for path in found)))
             by_root = {root: [path for path in found if path.root == root] for root in ("data", "metadata")}
             slots.append({path: (path.root, by_root[path.root].index(path)) for path in found})
         read = frozenset(columns(plan.types))

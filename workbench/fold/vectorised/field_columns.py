@@ -28,7 +28,7 @@ SMALL = 64
 """How many elements a set or list has at most of which every version is built at once, so that equal ones are known as such."""
 
 
-class Column(ABC, Generic[Held]):
+class FieldColumn(ABC, Generic[Held]):
     """One field of all entities; ``Held`` is what some of its values are handed over as."""
 
     def __init__(self, field: Field) -> None:
@@ -82,7 +82,7 @@ class Column(ABC, Generic[Held]):
 NumbersHeld = tuple[Numbers, Mask]
 
 
-class NumberColumn(Column[NumbersHeld]):
+class NumberColumn(FieldColumn[NumbersHeld]):
     """Numbers, booleans and instants: values, and whether they are null."""
 
     def __init__(self, field: Field) -> None:
@@ -139,7 +139,7 @@ class NumberColumn(Column[NumbersHeld]):
         return (low, null), high != low >> 63
 
 
-class TextColumn(Column[pl.Series]):
+class TextColumn(FieldColumn[pl.Series]):
     """Texts: each entity points into a pool, from which what nobody points to any more is swept."""
 
     def __init__(self, field: Field) -> None:
@@ -201,7 +201,7 @@ class _Later:
     held: tuple[Any, ...] | None = None
 
 
-class CodedColumn(Column[Entities]):
+class CodedColumn(FieldColumn[Entities]):
     """Sets and lists, as codes.
 
     Null is -1. From 0 on a code names a tuple, and tuples that are equal have one code. From -2 downwards a code names what an operation
@@ -305,7 +305,7 @@ class CodedColumn(Column[Entities]):
         return np.array(codes, dtype=np.int64), np.zeros(len(series), dtype=np.bool_)
 
 
-def column_of(field: Field) -> Column[Any]:
+def column_of(field: Field) -> FieldColumn[Any]:
     """Return an empty column for a field."""
     if field.kind.element is not None:
         return CodedColumn(field)

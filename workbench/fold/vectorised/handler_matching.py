@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.fold.vectorised.column_expressions import Lists, Scope
-from workbench.fold.vectorised.extraction_layout import Layout
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.json_columns import DECODE, Mask, integers, mask, unquoted
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import Read, asking, keying
@@ -45,7 +45,7 @@ class Decisions:
 class Decider:
     """Decides what a plan does with events."""
 
-    def __init__(self, plan: ir.Plan, layout: Layout) -> None:
+    def __init__(self, plan: ir.Plan, layout: ExtractionLayout) -> None:
         self._plan = plan
         self._layout = layout
         self.handlers: list[ir.Handler] = []

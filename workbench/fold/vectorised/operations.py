@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from workbench.fold.vectorised import json_columns
 from workbench.fold.vectorised.column_expressions import Scope
-from workbench.fold.vectorised.field_columns import SMALL, CodedColumn, Column, Entities, NumberColumn, NumbersHeld, TextColumn
+from workbench.fold.vectorised.field_columns import SMALL, CodedColumn, Entities, FieldColumn, NumberColumn, NumbersHeld, TextColumn
 from workbench.fold.vectorised.json_columns import DECODE, Fitted, Mask, Numbers, fitted, unquoted
 from workbench.fold.vectorised.segmented_scans import running
 from workbench.fold.vectorised.set_operations import Deed, done
@@ -81,7 +81,7 @@ Base = Callable[[Steps], Any]
 """Gives, for lives by number, what the field held before their first step."""
 
 
-def outcome(column: Column[Any], uses: Sequence[Use], *, lives: npt.NDArray[np.int64], base: Base) -> Outcome:
+def outcome(column: FieldColumn[Any], uses: Sequence[Use], *, lives: npt.NDArray[np.int64], base: Base) -> Outcome:
     """Run the operations on one field.
 
     Parameters

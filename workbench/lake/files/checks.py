@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
-from workbench.lake.files.location import Place, damaged, diagnosis, translation
+from workbench.lake.files.location import Location, damaged, diagnosis, translation
 from workbench.lake.files.parquet import Footer, Malformed, read_footer
 
 _THREADS = min(os.cpu_count() or 1, 8)
@@ -34,7 +34,7 @@ _BOUNDS = {
 class Checks:
     """Checks the files of one lake and remembers what it found whole; threads may share it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self._footers: dict[str, tuple[Footer, tuple[DataFile, ...]]] = {}
         self._checked: set[tuple[str, int, str]] = set()

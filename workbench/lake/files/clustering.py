@@ -26,7 +26,7 @@ from workbench.errors import StorageFull
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.files.file_writer import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileWriter, row_group_rows, sorted_by_stream
 from workbench.lake.files.format import CLUSTER, DataFile, FileName, added_file
-from workbench.lake.files.location import Place, damaged, diagnosis, discard, translated, translation
+from workbench.lake.files.location import Location, damaged, diagnosis, discard, translated, translation
 from workbench.lake.files.parquet import Footer, Malformed, read_footer
 from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
 
@@ -48,7 +48,7 @@ _COMPRESSION = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class MergeInput:
     """A sorted run, or the files of an epoch in the order of their streams."""
 
     files: tuple[DataFile, ...]
@@ -89,12 +89,12 @@ class ClusterResult:
     bytes_added: int = 0
 
 
-def units_of(files: Sequence[DataFile]) -> list[Unit]:
+def units_of(files: Sequence[DataFile]) -> list[MergeInput]:
     """Group files, in the order of their positions, into runs and epochs."""
-    return [Unit(tuple(unit)) for _, unit in groupby(files, key=lambda file: file.epoch or file.path)]
+    return [MergeInput(tuple(unit)) for _, unit in groupby(files, key=lambda file: file.epoch or file.path)]
 
 
-def next_merge(units: Sequence[Unit]) -> list[Unit] | None:
+def next_merge(units: Sequence[MergeInput]) -> list[MergeInput] | None:
     """Return the neighbours, oldest first, that should be merged next; None if the lake is clustered well enough."""
     for full, stretch in groupby(units, key=lambda unit: unit.full):
         if full:
@@ -108,9 +108,9 @@ def next_merge(units: Sequence[Unit]) -> list[Unit] | None:
     return None
 
 
-def _that_fit(units: Sequence[Unit]) -> list[Unit]:
+def _that_fit(units: Sequence[MergeInput]) -> list[MergeInput]:
     """Return as many of the oldest units as one epoch, and the memory of one merge, can take: at least two, as none is full."""
-    chosen: list[Unit] = []
+    chosen: list[MergeInput] = []
     size = rows = memory = 0
     for unit in units:
         size, rows, memory = size + unit.bytes, rows + unit.rows, memory + unit.merge_bytes
@@ -120,7 +120,7 @@ def _that_fit(units: Sequence[Unit]) -> list[Unit]:
     return chosen
 
 
-def cluster(place: Place) -> ClusterResult:
+def cluster(place: Location) -> ClusterResult:
     """Merge what should be merged, one transaction for each epoch; appends beside it succeed, a second clusterer conflicts.
 
     Raises
@@ -155,7 +155,7 @@ def cluster(place: Place) -> ClusterResult:
         )
 
 
-def _commit(place: Place, table: DeltaTable, added: Sequence[AddAction], removed: Sequence[DataFile]) -> None:
+def _commit(place: Location, table: DeltaTable, added: Sequence[AddAction], removed: Sequence[DataFile]) -> None:
     now = time.time_ns() // 1_000_000
     guard = {CLUSTER: (table.transaction_version(CLUSTER) or 0) + 1}
     total = sum_of(place.path, CLUSTER, table.transaction_version) + Sum.of(map(added_file, added)) - Sum.of(removed)
@@ -171,7 +171,7 @@ def _commit(place: Place, table: DeltaTable, added: Sequence[AddAction], removed
     )
 
 
-def _write_epoch(place: Place, filesystem: fs.FileSystem, units: Sequence[Unit]) -> list[AddAction]:
+def _write_epoch(place: Location, filesystem: fs.FileSystem, units: Sequence[MergeInput]) -> list[AddAction]:
     """Merge units into the files of one epoch and return the actions that add them; on failure leave nothing."""
     first = min(unit.files[0].range[0] for unit in units)
     last = max(unit.files[0].range[1] for unit in units)
@@ -231,7 +231,7 @@ def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 class _Cursor:
     """Walks through a unit, one row group at a time, and gives its rows out stream by stream."""
 
-    def __init__(self, place: Place, filesystem: fs.FileSystem, unit: Unit) -> None:
+    def __init__(self, place: Location, filesystem: fs.FileSystem, unit: MergeInput) -> None:
         self._place = place
         self._filesystem = filesystem
         self._groups = self._row_groups(unit)
@@ -279,7 +279,7 @@ class _Cursor:
             except Malformed as error:
                 raise damaged(self._place, file, f"{error}, in column {name}, row group {group}") from None
 
-    def _row_groups(self, unit: Unit) -> list[tuple[DataFile, int, Footer]]:
+    def _row_groups(self, unit: MergeInput) -> list[tuple[DataFile, int, Footer]]:
         groups: list[tuple[DataFile, int, Footer]] = []
         for file in unit.files:
             try:

@@ -37,7 +37,7 @@ _MISSING_TEXT = re.compile(r"not found|no such file", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """The address of a lake and how to reach it.
 
     ``directory`` is the lake's directory on this machine, or None in an object store. ``options`` are deltalake's storage
@@ -50,7 +50,7 @@ class Place:
     options: dict[str, str] = field(repr=False, hash=False)
 
     @classmethod
-    def of(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Place:
+    def of(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Location:
         """Read a path (``data/demo``) or an URL (``s3://bucket/demo``, ``file:///…``). Touches nothing."""
         text = str(path)
         if not text:
@@ -168,7 +168,7 @@ def _is_foreign(entry: Path) -> bool:
     return not entry.name.startswith(".") and not (entry.name == TABLE and entry.is_dir() and not any(entry.iterdir()))
 
 
-def diagnosis(place: Place, files: Iterable[DataFile]) -> LakeError | None:
+def diagnosis(place: Location, files: Iterable[DataFile]) -> LakeError | None:
     """Read all of some files, and return what is wrong with the first that is missing or damaged; None if all are as written.
 
     Where the lake's newest version does not name the missing file any more, nothing is damaged: the reader is out of date.
@@ -241,12 +241,12 @@ def _check_description(file: DataFile, found: Sequence[Mapping[str, Any]]) -> No
         raise Malformed(f"the bounds of column {wrong[0]} in the lake's log do not hold")
 
 
-def damaged(place: Place, file: DataFile, what: str) -> LakeDamaged:
+def damaged(place: Location, file: DataFile, what: str) -> LakeDamaged:
     """Return the error that a file of the lake is not what was written."""
     return LakeDamaged(f"A file of the lake is damaged: {place.file_url(file.path)}, {what}. Restore it, or export into a new directory.")
 
 
-def discard(place: Place, filesystem: fs.FileSystem, names: Iterable[str], *, after: BaseException | None = None) -> None:
+def discard(place: Location, filesystem: fs.FileSystem, names: Iterable[str], *, after: BaseException | None = None) -> None:
     """Delete files that were written for a commit that did not happen; what cannot be deleted waits for a vacuum.
 
     ``after`` is the error of the commit itself. On this machine a refused commit did not happen. Of an object store nobody

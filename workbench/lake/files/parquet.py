@@ -30,7 +30,7 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class ColumnChunk:
     """Where one column of one row group lies in a file, the digest of its bytes if the file has digests, and its bounds."""
 
     start: int
@@ -64,7 +64,7 @@ class Footer:
         """How many row groups the file has."""
         return int(self.metadata.num_row_groups)
 
-    def chunk(self, group: int, name: str) -> Chunk:
+    def chunk(self, group: int, name: str) -> ColumnChunk:
         """Return one column of one row group.
 
         Only of a footer that was checked are bounds returned: pyarrow 26 ends the process where it shows those of some damaged footers.
@@ -73,11 +73,11 @@ class Footer:
         column = self.metadata.row_group(group).column(index)
         start = column.dictionary_page_offset or column.data_page_offset
         if self.digests is None:
-            return Chunk(start, column.total_compressed_size, None, None)
+            return ColumnChunk(start, column.total_compressed_size, None, None)
         at = (group * len(self.names) + index) * _DIGEST
         statistics = column.statistics if name != "recorded_at" else None  # an instant that Python may not know
         bounds = (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else None
-        return Chunk(start, column.total_compressed_size, self.digests[at : at + _DIGEST], bounds)
+        return ColumnChunk(start, column.total_compressed_size, self.digests[at : at + _DIGEST], bounds)
 
 
 @dataclass(frozen=True, slots=True)

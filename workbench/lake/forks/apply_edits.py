@@ -30,7 +30,7 @@ from workbench.lake.payload_conditions import holding, read_by
 from workbench.lake.reading.time_to_position import place_behind, places_by
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
-from workbench.timeline.edits import Address, Drop, Edit, Effect, Insert, Patch, Replace, Retime, Truncate
+from workbench.timeline.edits import Drop, Edit, EditAddress, Effect, Insert, Patch, Replace, Retime, Truncate
 from workbench.trace_ids import trace_ids
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Forking:
 
     def truncate(self, edit: Truncate) -> Overlay:
         address = edit.address
-        if address == Address(replace(address.selection, types=()), after=address.after):
+        if address == EditAddress(replace(address.selection, types=()), after=address.after):
             return self._drop_all(edit, address)  # what follows one of these in its stream is one of them
         found = self._find(address, columns=())
         starts = pl.concat([found.recorded, self.before.added.filter(found.added).select(found.recorded.columns)])
@@ -226,7 +226,7 @@ class _Forking:
         notes = [f"puts {early:,} {'event' if early == 1 else 'events'} before {'its stream' if early == 1 else 'their streams'} began"]
         return _said(changed, edit, found.count, *(notes if early else ()))
 
-    def _drop_all(self, edit: Drop | Truncate, address: Address) -> Overlay:
+    def _drop_all(self, edit: Drop | Truncate, address: EditAddress) -> Overlay:
         """Drop what fits an address that a query can ask: the query of a fork asks it too, and needs no list of events."""
         conditions = self._conditions(address)
         added = self._fitting(address)
@@ -370,7 +370,7 @@ class _Forking:
 
     # What is there ------------------------------------------------------------------------------------------------------------
 
-    def _find(self, address: Address, *, columns: Sequence[str]) -> _Found:
+    def _find(self, address: EditAddress, *, columns: Sequence[str]) -> _Found:
         """Find the events that an address fits, with their keys, their streams and some more columns."""
         conditions = self._conditions(address)
         wanted = list(dict.fromkeys((*columns, *KEY, "stream")))
@@ -386,7 +386,7 @@ class _Forking:
             recorded = pl.concat(parts)
         return _Found(recorded, self._fitting(address))
 
-    def _fitting(self, address: Address) -> pl.Series:
+    def _fitting(self, address: EditAddress) -> pl.Series:
         """Tell which of the events that earlier edits put there an address fits."""
         added = self.before.added
         parts = [pl.lit(value=True)]
@@ -406,7 +406,7 @@ class _Forking:
             return fits
         return fits & holding(added, address.where)
 
-    def _conditions(self, address: Address) -> Conditions:
+    def _conditions(self, address: EditAddress) -> Conditions:
         """Return what an address asks of recorded events, but for their ids and payloads."""
         uptos, afters = [], []
         if address.upto is not None:

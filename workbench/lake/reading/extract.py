@@ -27,7 +27,7 @@ from workbench.lake.forks.overlay import Layer
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.reading.query import Queries, told
 from workbench.timeline import Timeline
-from workbench.timeline.extraction import Chunk, Extraction, Place
+from workbench.timeline.extraction import Chunk, Extraction, PayloadPath
 
 CHUNK_ROWS = 1_000_000
 """About how many rows of the log one query looks at; what it gives is held by the caller, and so is what was read ahead."""
@@ -299,7 +299,7 @@ def _by_code(answers: Sequence[tuple[int, str]], *, otherwise: str) -> str:
     return f"(CASE {branches} ELSE {otherwise} END)" if branches else otherwise
 
 
-def _long_number(place: Place) -> str:
+def _long_number(place: PayloadPath) -> str:
     """Return the condition that a number at a place may differ from its nearest double as that is written: long, or with an exponent.
 
     Fifteen digits go through a double and back. What could hide the key is an escape that spells it; then any such number counts.

@@ -18,7 +18,7 @@ from workbench.lake.conditions import LAST_DASH, Conditions, identifier, quoted
 from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, Limits, literal_path
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile
-from workbench.lake.files.location import Place, diagnosis, translated, translation
+from workbench.lake.files.location import Location, diagnosis, translated, translation
 from workbench.lake.forks.overlay import KEY, Layer
 from workbench.lake.reading.statement import ensure_one_select
 from workbench.server_streams import EXPRESSION
@@ -40,7 +40,7 @@ _DUCKDB_TYPES = {
 class Queries:
     """Runs SQL over files of one lake. The database opens at the first question and holds no data."""
 
-    def __init__(self, place: Place, *, rule: CategoryRule, limits: Limits | None = None) -> None:
+    def __init__(self, place: Location, *, rule: CategoryRule, limits: Limits | None = None) -> None:
         self._place = place
         self._rule = rule
         self._database = Database(limits or Limits())
@@ -278,7 +278,7 @@ def told(error: duckdb.Error | UnicodeDecodeError) -> duckdb.Error:
     return error if isinstance(error, duckdb.Error) else duckdb.InvalidInputException(error.object.decode(errors="replace"))
 
 
-def query_error(error: duckdb.Error, *, place: Place, files: Sequence[DataFile]) -> WorkbenchError:
+def query_error(error: duckdb.Error, *, place: Location, files: Sequence[DataFile]) -> WorkbenchError:
     """Return what an error of DuckDB means, in one sentence."""
     # Damaged pages come as the bare base class, with the text of the Thrift library.
     if isinstance(error, _UNREADABLE) or type(error) is duckdb.Error:

@@ -17,7 +17,7 @@ from workbench.events import CategoryRule
 from workbench.lake.conditions import LAST_DASH, Conditions
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile, in_log_order
-from workbench.lake.files.location import Place, diagnosis, translation
+from workbench.lake.files.location import Location, diagnosis, translation
 from workbench.lake.forks.overlay import EVENT, FORK, KEY, Layer
 
 _HIDES = ("gone", "least_revision", "least_time")
@@ -28,7 +28,7 @@ def log_order(
     files: Sequence[DataFile],
     *,
     conditions: Conditions,
-    place: Place,
+    place: Location,
     checks: Checks,
     rule: CategoryRule,
     hidden: Callable[[], pl.DataFrame] | None,
@@ -103,7 +103,7 @@ def _under(frame: pl.LazyFrame, layer: Layer, drops: Sequence[Conditions]) -> pl
     return pl.concat([frame, layer.added.lazy()]) if layer.added.height else frame
 
 
-def _scan(files: Sequence[DataFile], place: Place, rule: CategoryRule) -> pl.LazyFrame:
+def _scan(files: Sequence[DataFile], place: Location, rule: CategoryRule) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=EVENT)
     if place.directory is None:
@@ -133,7 +133,7 @@ def _without(frame: pl.LazyFrame, hidden: pl.LazyFrame | None) -> pl.LazyFrame:
     return frame.join(hidden, left_on="stream", right_on="hidden_stream", how="left").filter(seen).drop(_HIDES)
 
 
-def _read_error(error: Exception, place: Place, files: Sequence[DataFile]) -> Exception:
+def _read_error(error: Exception, place: Location, files: Sequence[DataFile]) -> Exception:
     """Return what an error while reading means: a damaged file, or else a mistake in what was asked of the frame."""
     damage: WorkbenchError | None = diagnosis(place, files)
     if damage is not None:

@@ -17,7 +17,7 @@ from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
-from workbench.lake.files.location import Place, translated
+from workbench.lake.files.location import Location, translated
 from workbench.lake.files.sums import live_files
 from workbench.lake.forks.apply_edits import TOUCHED, extended
 from workbench.lake.forks.fork_extract import pairs
@@ -26,7 +26,7 @@ from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.scan import log_order
 from workbench.lake.reading.user_links import Links, find_links
-from workbench.lake.reading.visibility import TOMBSTONE, StreamEnd, StreamMetadata, hidden_streams
+from workbench.lake.reading.visibility import TOMBSTONE, StreamEnd, StreamLimits, hidden_streams
 from workbench.timeline import Provenance, Timeline
 from workbench.timeline.edits import Effect
 from workbench.timeline.extraction import Extraction, Pair
@@ -47,7 +47,7 @@ _METADATA = """
 class Snapshot:
     """One version of a lake, immutable: the `RecordedLog` that timelines are executed by."""
 
-    place: Place
+    place: Location
     version: int
     table: str
     """The id of the table, which no other table has."""
@@ -63,7 +63,7 @@ class Snapshot:
     """What edits came to that were asked for last."""
 
     @classmethod
-    def newest(cls, place: Place, *, rule: CategoryRule, queries: Queries) -> Snapshot:
+    def newest(cls, place: Location, *, rule: CategoryRule, queries: Queries) -> Snapshot:
         """Read the newest version from Delta's log; no Parquet file is opened."""
         table = place.open()
         version_of = cache(table.transaction_version)  # each call scans the log
@@ -254,8 +254,8 @@ class Snapshot:
         for stream, revision, is_json, data in ask(
             _METADATA, [file for file in files if _METASTREAMS.may_fit(file.least_stream, file.greatest_stream)]
         ):
-            ends.append(StreamEnd(stream, revision, StreamMetadata(max_count=1)))
-            ends.append(StreamEnd(stream[2:], 0, StreamMetadata.parse(data if is_json else None)))
+            ends.append(StreamEnd(stream, revision, StreamLimits(max_count=1)))
+            ends.append(StreamEnd(stream[2:], 0, StreamLimits.parse(data if is_json else None)))
         if any(end.metadata.max_age for end in ends):
             self._check_instant(timeline, asked)
         counted = [end.stream for end in ends if end.metadata.max_count and not end.last_revision]

@@ -36,7 +36,7 @@ _DEEPEST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class StreamMetadata:
+class StreamLimits:
     """The part of a stream's metadata that hides events."""
 
     truncate_before: int | None = None
@@ -44,7 +44,7 @@ class StreamMetadata:
     max_age: int | None = None
 
     @classmethod
-    def parse(cls, data: bytes | None) -> StreamMetadata:
+    def parse(cls, data: bytes | None) -> StreamLimits:
         """Read the payload of a metadata event as the server does (KurrentDB, ``StreamMetadata.TryFromJsonBytes``).
 
         Where one of the fields that the server knows is of another type than it must be, ``null`` included, or does not fit into 64
@@ -86,7 +86,7 @@ class StreamEnd:
 
     stream: str
     last_revision: int
-    metadata: StreamMetadata
+    metadata: StreamLimits
 
 
 def hidden_streams(ends: Iterable[StreamEnd], *, tombstoned: Iterable[str], now: datetime) -> pl.DataFrame:
