@@ -379,6 +379,23 @@ def test_of_two_that_saw_a_run_lost_one_adopts_it(tmp_path: Path) -> None:
     assert first.end(adopted, "lost", state="due")
 
 
+def test_an_attempt_that_is_over_cannot_end_the_next_one_of_the_same_scheduler(tmp_path: Path) -> None:
+    clock = SetClock.at("2026-03-01T10:00:00Z")
+    first, second = two_ledgers(tmp_path, clock)
+    [run] = first.unfinished(["p/copy"])
+    over = first.claim(run)
+    assert over is not None
+    [seen] = second.unfinished(["p/copy"])
+    adopted = second.adopt(seen)
+    assert adopted is not None
+    assert second.end(adopted, "lost", state="due")
+    [again] = first.unfinished(["p/copy"])
+    attempt = first.claim(again)
+    assert attempt is not None
+    assert not first.end(over, "succeeded", state="succeeded")
+    assert first.end(attempt, "failed", state="failed")
+
+
 def test_a_run_is_lost_only_when_all_who_hold_it_are_gone(tmp_path: Path) -> None:
     """A worker that outlives its scheduler may still write: until it has stopped, nobody begins anew."""
     clock = SetClock.at("2026-03-01T10:00:00Z")

@@ -136,6 +136,58 @@ def test_window_updates_grant_what_was_taken_to_the_connection_and_the_stream() 
     assert exchange.outgoing == frame(WINDOW_UPDATE, 0, taken, stream=0) + frame(WINDOW_UPDATE, 0, taken, stream=1)
 
 
+PADDED_FRAME = frame(DATA, PADDED, b"\xff" + bytes(16_000))
+
+
+def test_padding_is_granted_again_though_nobody_takes_it() -> None:
+    exchange, frames = exchange_of(GREETING + headers(OK)), 0
+    exchange.outgoing.clear()
+    while not exchange.outgoing:
+        exchange.receive(PADDED_FRAME)
+        exchange.take()
+        frames += 1
+    more = struct.pack(">I", frames * (len(PADDED_FRAME) - 9))
+    assert frames == -(-WINDOW // 2 // (len(PADDED_FRAME) - 9))
+    assert exchange.outgoing == frame(WINDOW_UPDATE, 0, more, stream=0) + frame(WINDOW_UPDATE, 0, more, stream=1)
+
+
+def sent_of(exchange: Exchange) -> int:
+    """Return how much of its request an exchange has sent since it was asked last."""
+    data, exchange.outgoing[:] = bytes(exchange.outgoing), b""
+    total = 0
+    at = 24 if data.startswith(b"PRI") else 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 3], "big")
+        total += size if data[at + 3] == DATA else 0
+        at += 9 + size
+    return total
+
+
+def test_each_new_size_of_the_window_counts_from_the_one_before() -> None:
+    """The difference is what is granted, or taken back (RFC 9113, 6.9.2)."""
+    exchange = Exchange([(":method", "POST")], bytes(1_000_000))
+    exchange.receive(GREETING + frame(WINDOW_UPDATE, 0, struct.pack(">I", 1_000_000), stream=0))
+    assert sent_of(exchange) == 65_535
+    for size, expected in ((70_000, 4465), (80_000, 10_000), (75_000, 0), (80_000, 0), (80_001, 1)):
+        exchange.receive(frame(SETTINGS, 0, struct.pack(">HI", 4, size), stream=0))
+        assert sent_of(exchange) == expected, size
+
+
+def test_a_login_enters_no_compression_table() -> None:
+    """So nobody who can add fields to a connection learns it from sizes; RFC 7541, 7.1.3, says it is never indexed."""
+    exchange = Exchange([(":method", "POST"), ("authorization", "Basic c2VjcmV0"), ("other", "value")], b"ask")
+    frames = bytes(exchange.outgoing)[24:]
+    while frames[3] != HEADERS:
+        frames = frames[9 + int.from_bytes(frames[:3], "big") :]
+    decoder = hpack.Decoder()
+    fields = decoder.decode(frames[9 : 9 + int.from_bytes(frames[:3], "big")], raw=True)
+    assert [(name, type(field)) for field in fields for name, _ in [field]] == [
+        (b":method", hpack.HeaderTuple),
+        (b"authorization", hpack.NeverIndexedHeaderTuple),
+        (b"other", hpack.HeaderTuple),
+    ]
+
+
 @pytest.mark.parametrize("interim", ["100", "103", "199"])
 def test_interim_answers_are_passed_over(interim: str) -> None:
     exchange = exchange_of(GREETING + headers([(":status", interim), ("link", "x")]) + BEGUN[len(GREETING) :] + END)

@@ -188,12 +188,32 @@ def test_correlation_and_causation_are_those_of_a_metadata_object_as_text() -> N
 def test_a_field_that_the_protocol_gains_later_is_stepped_over() -> None:
     event = Recorded(id=shared_pb2.UUID(string=str(uuid.UUID(int=1))), metadata={"type": "t", "created": "1"}, data=b"{}")
     later = event.SerializeToString() + b"\xa0\x06\x07" + b"\xa9\x06" + bytes(8) + b"\xad\x06" + bytes(4) + b"\xb2\x06\x02hi"
-    envelope = b"\x0a" + varint(len(later)) + later
-    message = b"\x0a" + varint(len(envelope)) + envelope
-    decoded = decode([message])
+    decoded = decode([response_of(later)])
     assert decoded is not None
     assert decoded.type.to_pylist() == ["t"]
     assert decoded.data.to_pylist() == [b"{}"]
+
+
+def response_of(event: bytes) -> bytes:
+    """Return the response that holds an event as it is written here."""
+    envelope = b"\x0a" + varint(len(event)) + event
+    return b"\x0a" + varint(len(envelope)) + envelope
+
+
+def test_of_a_field_that_stands_twice_the_last_counts() -> None:
+    event = Recorded(data=b"first", stream_revision=1, metadata={"type": "t", "created": "1"}).SerializeToString()
+    event += Recorded(data=b"last", stream_revision=2).SerializeToString()
+    decoded = decode([response_of(event), response_of(event)])
+    assert decoded is not None
+    assert decoded.data.to_pylist() == [b"last", b"last"]
+    assert decoded.revision.tolist() == [2, 2]
+
+
+def test_a_number_of_more_than_ten_bytes_is_refused() -> None:
+    event = Recorded(metadata={"type": "t", "created": "1"}).SerializeToString()
+    assert decode([response_of(event + b"\x18" + b"\x80" * 9 + b"\x01")]) is not None
+    with pytest.raises(wire.MalformedMessage, match="more than ten bytes"):
+        decode([response_of(event + b"\x18" + b"\x80" * 10 + b"\x01")])
 
 
 def test_a_length_that_would_overflow_is_refused() -> None:
