@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench notebooks docs wheel clean
+.PHONY: help demo test conformance check format bench mutants notebooks docs wheel clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -57,6 +57,9 @@ bench: $(VENV)/dev ## Measure it all against what else one would use, for an hou
 	$(BIN)/python -m tests.bench.replay --long
 	for part in analysis series workflows publish reports projections; do $(BIN)/python -m tests.bench.$$part || exit 1; done
 
+mutants: $(VENV)/dev ## Try 300 small changes to the code that some test should notice, for at most 90 minutes
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 notebooks: $(VENV)/run ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab
 
@@ -68,4 +71,4 @@ wheel: $(VENV)/dev ## Build the wheel and try it with the newest and the lowest 
 	@bash .ci/wheel $(PYTHON)
 
 clean: ## Remove what the commands made: the environment, lakes, reports, caches
-	rm -rf $(VENV) build dist docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis data/demo data/store data/report.html
+	rm -rf $(VENV) build dist docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants data/demo data/store data/report.html
