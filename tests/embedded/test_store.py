@@ -17,6 +17,7 @@ from tests.network import ipv6
 from workbench.embedded import NOTICE, Account, Clock, EmbeddedStore
 from workbench.embedded.clock import to_ticks
 from workbench.embedded.storage import FILE_NAME
+from workbench.embedded.store_certificate import credentials
 from workbench.errors import EmbeddedStoreError, InvalidTime, UsageError, WorkbenchWarning
 from workbench.kurrent import connect
 
@@ -298,6 +299,11 @@ def test_the_trailer_of_a_refusal(guarded: EmbeddedStore) -> None:
 def test_a_client_without_tls_finds_no_server(guarded: EmbeddedStore) -> None:
     with guarded as store, pytest.raises((ServiceUnavailable, DiscoveryFailed)):
         count(f"esdb://{store.address}?tls=false")
+
+
+def test_a_host_that_no_certificate_can_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedStoreError, match=r"A certificate cannot name the host 'my_host' .*: use another name, or its IP address"):
+        credentials(tmp_path, host="my_host")
 
 
 def test_a_durable_store_keeps_its_certificate(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_disk_that_is_full_and_other_failures_are_answers(monkeypatch: pytest.
     def fails(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("workbench.reports.run_report", fails)
+    monkeypatch.setattr("workbench.reports.report_plan.plan_report", fails)
     answer = perform(Request("report", "lake", {"html": "a.html"}, 60, notebook="event_types"))
     assert (answer.message, answer.permanent) == (said, False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from workbench.reports.record import Asked, Basis, RunRecord
-from workbench.reports.request import Limits
+from workbench.reports.request import RunLimits
 
 A_RECORD = RunRecord(
     title="Which events make up this history?",
@@ -22,7 +22,7 @@ A_RECORD = RunRecord(
         scenario=None,
         parameters={"every": "1w"},
         code=False,
-        limits=Limits(),
+        limits=RunLimits(),
     ),
     basis=Basis(
         store="esdb://store.example:2113",

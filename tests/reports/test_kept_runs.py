@@ -18,10 +18,11 @@ import pytest
 from tests.lakes import community, write_lake
 from tests.reports.notebooks import write_notebook
 from tests.reports.records import A_RECORD
+from workbench.child_process import ChildProcess
 from workbench.errors import CellFailed, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
-from workbench.reports import read_record, read_runs, run_report, runner, write_index
+from workbench.reports import read_record, read_runs, run_report, write_index
 from workbench.reports.record import EXECUTED, digest
-from workbench.reports.runs import settle, staged
+from workbench.reports.runs import settle, staged_run
 
 
 @pytest.fixture(scope="module")
@@ -120,32 +121,32 @@ def test_a_run_that_is_broken_off_leaves_nothing(lake: Path, runs: Path, monkeyp
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "await_outcome", interrupt)
+    monkeypatch.setattr(ChildProcess, "await_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_report("event_types", lake=lake, runs=runs)
-    assert [path.name for path in runs.iterdir()] == [".lock"]
+    assert list(runs.iterdir()) == []
 
 
 def test_what_killed_runs_left_is_cleared_and_what_living_ones_prepare_is_not(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from workbench.reports.runs import staged
-with staged(Path({str(tmp_path)!r})) as stage:
+from workbench.reports.runs import staged_run
+with staged_run(Path({str(tmp_path)!r})) as stage:
     (stage / "half").write_text("x")
     os._exit(9)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
     assert len(list(tmp_path.glob(".run.*.part"))) == 1
-    with staged(tmp_path) as mine, staged(tmp_path) as other:
-        assert sorted(tmp_path.glob(".run.*.part")) == sorted([mine, other])
+    with staged_run(tmp_path) as mine, staged_run(tmp_path) as other:
+        assert sorted(tmp_path.glob(".run.*.part")) == sorted([mine.parent, other.parent])
     assert list(tmp_path.glob(".run.*.part")) == []
 
 
 def test_runs_that_began_in_the_same_second_lie_beside_each_other(tmp_path: Path) -> None:
     places = []
     for _ in range(3):
-        with staged(tmp_path) as stage:
+        with staged_run(tmp_path) as stage:
             places.append(settle(stage, tmp_path, record=A_RECORD).name)
     assert places == [f"event_types-2026-03-01T060000Z{end}" for end in ("", "-2", "-3")]
     assert [run.directory.name for run in read_runs(tmp_path)] == places[::-1]
@@ -176,11 +177,11 @@ def test_a_directory_of_runs_that_cannot_be_written_is_an_error_that_names_it(tm
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "run.json")
 
-    with staged(tmp_path) as stage:
+    with staged_run(tmp_path) as stage:
         monkeypatch.setattr(type(A_RECORD), "write", full)
         with pytest.raises(ReportError, match=r"cannot be written: No space left on device \(run\.json\)"):
             settle(stage, tmp_path, record=replace(A_RECORD, started=datetime.now(UTC) - timedelta(days=1)))
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
     assert os.access(tmp_path, os.W_OK)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, LogEvent, LogObject, OcelLog
+from workbench.durable_files import written_aside
 from workbench.errors import UsageError, WorkbenchError
 from workbench.lake.conditions import quoted
 from workbench.projection.fields import float_of
@@ -98,14 +98,11 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     if not file.parent.is_dir() or file.is_dir():
         raise UsageError(f"{file} cannot be written: " + ("it is a directory." if file.is_dir() else "there is no such directory."))
     log, left_out = _log(timeline, payloads=payloads)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        counted = write(log, part)
-        part.replace(file)
+        with written_aside(file) as part:
+            counted = write(log, part)
     except OSError as error:
         raise WorkbenchError(f"{file} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
-    finally:
-        part.unlink(missing_ok=True)
     return Ocel(file, counted.events, counted.objects, counted.relations, counted.object_relations, left_out)
 
 

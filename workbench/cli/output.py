@@ -167,24 +167,23 @@ def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
     """Write a frame beside its place and move it there, so that nobody reads half of it."""
     import polars as pl
 
+    from workbench.durable_files import written_aside
+
     if out.suffix not in _SUFFIXES:
         raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")
     check_place(out)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    writers: dict[str, Callable[[], Any]] = {
-        ".parquet": lambda: frame.write_parquet(part),
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".parquet": frame.write_parquet,
         # Polars' own kind of text, string views, is younger than many readers of Arrow.
-        ".arrow": lambda: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
-        ".csv": lambda: _flat(frame, guard_formulas=guard_formulas).write_csv(part),
-        ".json": lambda: part.write_text(json_text(_local(frame).to_dicts()) + "\n", encoding="utf-8"),
+        ".arrow": lambda part: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
+        ".csv": lambda part: _flat(frame, guard_formulas=guard_formulas).write_csv(part),
+        ".json": lambda part: part.write_text(json_text(_local(frame).to_dicts()) + "\n", encoding="utf-8"),
     }
     try:
-        writers[out.suffix]()
-        part.replace(out)
+        with written_aside(out) as part:
+            writers[out.suffix](part)
     except OSError as error:
         raise WorkbenchError(f"{out} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
-    finally:
-        part.unlink(missing_ok=True)
     say(f"{out}: {frame.height:,} rows", error=True)
 
 

@@ -5,13 +5,15 @@ Both keep records under the numbers 0, 1, 2, … in log order; the log's index (
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
+from filelock import FileLock
+
+from workbench.durable_files import take_lock
 from workbench.embedded.records import Record
 from workbench.errors import EmbeddedStoreError
 
@@ -114,7 +116,7 @@ class SqliteStorage:
     def __init__(self, folder: Path) -> None:
         self.scavenged = self.end = 0
         self._folder = folder
-        self._lock: BinaryIO | None = None
+        self._lock: FileLock | None = None
         self._writer: sqlite3.Connection
         self._reader: sqlite3.Connection
         self._streams: dict[str, int] = {}
@@ -156,23 +158,16 @@ class SqliteStorage:
             )
 
     def _take_lock(self) -> None:
-        # flock is released by the kernel however the process ends, so a killed server leaves no stale lock behind.
-        lock = (self._folder / LOCK_NAME).open("ab+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().decode(errors="replace").strip()
-            lock.close()
-            raise EmbeddedStoreError(
-                f"Another embedded store has the data folder {self._folder} open"
-                + (f" (process {owner})" if owner else "")
-                + ": stop it first, or use another folder."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()).encode())
-        lock.flush()
-        self._lock = lock
+        file = self._folder / LOCK_NAME
+        owner = file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
+        said = f" (process {owner})" if owner else ""
+        self._lock = take_lock(
+            file,
+            busy=EmbeddedStoreError(
+                f"Another embedded store has the data folder {self._folder} open{said}: stop it first, or use another folder."
+            ),
+        )
+        file.write_text(str(os.getpid()), encoding="utf-8")
 
     def _connect(self) -> None:
         path = self._folder / FILE_NAME
@@ -255,7 +250,7 @@ class SqliteStorage:
             if connection is not None:
                 connection.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from trustme import CA
+
+from workbench.errors import EmbeddedStoreError
 
 _CA = "ca.pem"
 _CERTIFICATE = "server.pem"
@@ -59,55 +59,15 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _make(host: str) -> tuple[bytes, bytes, bytes]:
     now = datetime.now(UTC)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workbench embedded store CA")])
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    names = dict.fromkeys(_general_name(name) for name in ("localhost", "127.0.0.1", "::1", host))
-    server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workbench embedded store")])
-    server = (
-        _builder(server_name, ca_name, key.public_key(), now)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return (
-        ca.public_bytes(pem),
-        server.public_bytes(pem),
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # for clients whose clock is a little behind
-        .not_valid_after(now + _VALID)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    authority = CA(path_length=0, organization_name="workbench", organization_unit_name="embedded store")
+    try:
+        server = authority.issue_cert(
+            *dict.fromkeys(("localhost", "127.0.0.1", "::1", host)),
+            organization_name="workbench",
+            organization_unit_name="embedded store",
+            not_before=now - timedelta(hours=1),  # for clients whose clock is a little behind
+            not_after=now + _VALID,
+        )
+    except UnicodeError as error:
+        raise EmbeddedStoreError(f"A certificate cannot name the host {host!r} ({error}): use another name, or its IP address.") from error
+    return authority.cert_pem.bytes(), server.cert_chain_pems[0].bytes(), server.private_key_pem.bytes()

@@ -1,36 +1,23 @@
-"""One attempt at a job, in a process of its own that is watched: its time, its memory, and whether it is still ours."""
+"""One attempt at a job, in a process of its own: which limits it is held to, and what its end means."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import IO
+from dataclasses import dataclass, field, replace
 
-import psutil  # type: ignore[import-untyped]  # it brings no types
-
+from workbench.child_process import ChildProcess, ProcessEnd, child_process
 from workbench.jobs.ledger import Outcome
 from workbench.jobs.process_identity import Process
 from workbench.jobs.worker import Answer, Request
-from workbench.processes import resident_memory
 
-HEARTBEAT_SECONDS = 15.0
-_LOOK_SECONDS = 0.1
-_MEMORY_LOOKS = 5
-_ORDERLY_SECONDS = 5.0
 _REPORT_SECONDS = 30.0
-"""How much longer a report may take than its limit, to which it holds itself: so it keeps what it has of its notebook."""
+"""How much longer a report may take than its limit, which it enforces itself so as to keep what it has of its notebook."""
 
 Beat = Callable[[Process | None], bool]
-"""Told now and then that an attempt goes on, and first which process works on it; answers whether it is still ours."""
+"""Called first with the process that works on an attempt, then every 15 seconds; returns whether the attempt is still held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +29,7 @@ class Ended:
     permanent
         Whether it would fail in the same way again.
     memory
-        The most bytes that its processes held together, as far as was looked.
+        The most bytes that its processes were seen to hold together.
     """
 
     outcome: Outcome
@@ -54,115 +41,49 @@ class Ended:
 
 
 def supervise(request: Request, *, memory: int | None, beat: Beat) -> Ended:
-    """Let a worker do what is requested, and see to it that it keeps to its limits.
+    """Run an attempt in a worker process, and end it at its limits.
 
     Whatever happens, no process of it is left: also where this raises.
     """
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors, _started(errors) as worker:
-        try:
-            # Only when the ledger names the worker does it learn what to do: there is no moment at which it works and is not known.
-            if not beat(Process.of(worker.pid)):
-                return Ended("lost", time.monotonic() - began)
-            _ask(worker, replace(request, memory=memory) if request.work == "report" else request)
-            outcome, message, peak = _watch(worker, request, memory=memory, beat=beat, began=began)
-        finally:
-            _clear(worker)
-        seconds = time.monotonic() - began
-        if outcome is not None:
-            return Ended(outcome, seconds, message, memory=peak)
-        return _read(worker, errors, seconds=seconds, peak=peak)
+    with child_process("workbench.jobs.worker", environment=_environment()) as worker:
+        # The worker learns what to do only when the ledger knows it: at no moment does an unknown process work.
+        if not beat(Process.of(worker.pid)):
+            return Ended("lost", time.monotonic() - began)
+        limits_itself = request.work == "report"
+        worker.ask(replace(request, memory=memory) if limits_itself else request)
+        end = worker.await_end(
+            Answer,
+            seconds=request.seconds + (_REPORT_SECONDS if limits_itself else 0),
+            memory=None if limits_itself else memory,
+            beat=lambda: beat(None),
+        )
+        ended = _ended(end, request, worker, memory=memory)
+    return replace(ended, seconds=time.monotonic() - began, memory=end.memory)
 
 
-def _started(errors: IO[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "workbench.jobs.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=_environment(),
-        encoding="utf-8",
-        # Ctrl-C reaches the scheduler only, who then ends the attempt in order.
-        start_new_session=True,
-    )
-
-
-def _ask(worker: subprocess.Popen[str], request: Request) -> None:
-    assert worker.stdin is not None
-    with suppress(BrokenPipeError):  # it died at once; its status tells
-        worker.stdin.write(json.dumps(asdict(request)) + "\n")
-        worker.stdin.flush()
-
-
-def _watch(
-    worker: subprocess.Popen[str], request: Request, *, memory: int | None, beat: Beat, began: float
-) -> tuple[Outcome | None, str, int]:
-    """Wait for the worker's end; return why it has to be ended before that, if it has, and the most memory that was seen."""
-    peak, looks, last_beat = 0, 0, time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            worker.wait(_LOOK_SECONDS)
-            return None, "", peak
-        if looks % _MEMORY_LOOKS == 0:
-            peak = max(peak, resident_memory(worker.pid))
-        looks += 1
-        now = time.monotonic()
-        holds_itself = request.work == "report"
-        if now - began > request.seconds + (_REPORT_SECONDS if holds_itself else 0):
-            limit = f"its limit of {request.seconds:g} seconds"
-            return "timed out", f"It took longer than {limit}: raise limits: {{time: …}}, or ask for less.", peak
-        if memory is not None and peak > memory and not holds_itself:
-            held = f"{peak / 1e9:.2f} GB, more than its limit of {memory / 1e9:.2f} GB"
-            return "out of memory", f"Its processes held {held}: raise limits: {{memory: …}}, or ask for less.", peak
-        if now - last_beat > HEARTBEAT_SECONDS:
-            last_beat = now
-            if not beat(None):
-                return "lost", "", peak
-
-
-def _clear(worker: subprocess.Popen[str]) -> None:
-    """End the worker and all that it started."""
-    left: list[psutil.Process] = []
-    if worker.poll() is None:
-        with suppress(psutil.Error):
-            left = psutil.Process(worker.pid).children(recursive=True)
-        worker.terminate()  # it takes a report's processes with it
-        with suppress(subprocess.TimeoutExpired):
-            worker.wait(_ORDERLY_SECONDS)
-    for one in left:
-        with suppress(psutil.Error):
-            one.kill()
-    if worker.poll() is None:
-        worker.kill()
-        worker.wait()
-    assert worker.stdin is not None
-    with suppress(BrokenPipeError):  # what it did not read any more
-        worker.stdin.close()
-
-
-def _read(worker: subprocess.Popen[str], errors: IO[str], *, seconds: float, peak: int) -> Ended:
-    assert worker.stdout is not None
-    text = worker.stdout.read()
-    status = worker.returncode
-    try:
-        answer = Answer(**json.loads(text))
-    except (ValueError, TypeError):
-        errors.seek(0)
-        last = errors.read().strip().rpartition("\n")[2]
-        words = f" Its last words: {last}" if last else ""
-        if status < 0:
-            name = signal.Signals(-status).name
+def _ended(end: ProcessEnd[Answer], request: Request, worker: ChildProcess, *, memory: int | None) -> Ended:
+    if end.over == "lost":
+        return Ended("lost", 0)
+    if end.over == "time":
+        limit = f"its limit of {request.seconds:g} seconds"
+        return Ended("timed out", 0, f"It took longer than {limit}: raise limits: {{time: …}}, or ask for less.")
+    if end.over == "memory":
+        held = f"{end.memory / 1e9:.2f} GB, more than its limit of {(memory or 0) / 1e9:.2f} GB"
+        return Ended("out of memory", 0, f"Its processes held {held}: raise limits: {{memory: …}}, or ask for less.")
+    answer = end.answer
+    if answer is None:
+        words = f" Its last words: {last}" if (last := worker.last_words()) else ""
+        if end.status < 0:
+            name = signal.Signals(-end.status).name
             more = ", perhaps since the memory of the machine ran out" if name == "SIGKILL" else ""
-            return Ended("killed", seconds, f"Its process was ended by {name}{more}.{words}", memory=peak)
-        return Ended("failed", seconds, f"Its process ended with status {status} and without an answer.{words}", memory=peak)
+            return Ended("killed", 0, f"Its process was ended by {name}{more}.{words}")
+        return Ended("failed", 0, f"Its process ended with status {end.status} and without an answer.{words}")
     if answer.message:
-        return Ended(answer.outcome, seconds, answer.message, permanent=answer.permanent, memory=peak, answer=answer)
-    return Ended("succeeded", seconds, answer.note, memory=peak, answer=answer)
+        return Ended(answer.outcome, 0, answer.message, permanent=answer.permanent, answer=answer)
+    return Ended("succeeded", 0, answer.note, answer=answer)
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a worker: the scheduler's, since credentials stand there, and this package, installed or not."""
-    import workbench  # noqa: PLC0415  # for its place
-
-    search = [os.environ.get("PYTHONPATH", ""), str(Path(workbench.__file__).parent.parent)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, search)), "GLOG_minloglevel": "3"}
+    """Return the environment of a worker: the scheduler's, which holds the credentials."""
+    return os.environ | {"GLOG_minloglevel": "3"}

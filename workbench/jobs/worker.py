@@ -1,30 +1,25 @@
-"""The process that one attempt at a job has to itself.
+"""The process of one attempt at a job: it exports or makes a report, and answers how that ended.
 
-:mod:`workbench.jobs.supervisor` starts it as ``python -m workbench.jobs.worker``. It reads one JSON object from its standard
-input, does the work, and answers with one on its standard output. Its standard input stays open while its scheduler lives: at its end it
-stops, so that no work goes on that nobody holds.
+:mod:`workbench.jobs.supervisor` starts it as ``python -m workbench.jobs.worker``; see :mod:`workbench.child_process` for how the two talk.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from workbench.child_process import Parent
 from workbench.errors import (
     LakeMismatch,
     LogRewritten,
     LogUnproven,
-    ReportError,
     RunOutOfMemory,
     RunTimedOut,
     UsageError,
@@ -45,9 +40,6 @@ _LIMITS = {
     "raise max_output=": "raise limits: {output: …}",
 }
 """How a pipeline calls what a run's errors advise to raise."""
-
-_MADE = ".made"
-"""Where a report is run before it stands beside its page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +100,7 @@ def perform(request: Request) -> Answer:
     try:
         return _export(request) if request.work == "export" else _report(request)
     except WorkbenchError as error:
-        # What an attempt leaves aside is cleared away, and nothing to be pointed at.
-        notes = [note for note in getattr(error, "__notes__", ()) if _MADE not in note]
-        said = " ".join([str(error), *notes])
+        said = " ".join([str(error), *getattr(error, "__notes__", ())])
         for theirs, ours in _LIMITS.items():
             said = said.replace(theirs, ours)
         outcome: Literal["failed", "timed out", "out of memory"] = "failed"
@@ -165,44 +155,37 @@ def _say_wait(wait: Wait) -> None:
 
 def _report(request: Request) -> Answer:
     from workbench.jobs.output_conflicts import FAILED  # noqa: PLC0415  # an export has no use for it
-    from workbench.reports import run_report  # noqa: PLC0415  # as above
     from workbench.reports.record import RECORD  # noqa: PLC0415  # as above
+    from workbench.reports.report_plan import plan_report  # noqa: PLC0415  # as above
+    from workbench.reports.request import RunLimits  # noqa: PLC0415  # as above
+    from workbench.reports.runner import make_report  # noqa: PLC0415  # as above
 
+    plan = plan_report(
+        request.notebook,
+        lake=request.lake,
+        at=request.at,
+        scenario=request.scenario,
+        parameters=request.parameters,
+        limits=RunLimits(request.cell_seconds, request.seconds, request.memory, request.max_output),
+        environment=request.environment,
+    )
     [place] = request.files.values()
     page = Path(place)
-    made = page.with_name(_MADE)
-    try:
-        done = run_report(
-            request.notebook,
-            lake=request.lake,
-            runs=made,
-            at=request.at,
-            scenario=request.scenario,
-            parameters=request.parameters,
-            cell_timeout=request.cell_seconds,
-            timeout=request.seconds,
-            memory=request.memory,
-            max_output=request.max_output,
-            environment=request.environment,
-        )
-    except ReportError:
-        # Its record, and the notebook as far as it came.
-        for kept in made.glob(f"*/{RECORD}"):
-            kept.parent.rename(page.with_suffix(FAILED))
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    assert done.directory is not None
     # Beside the page stands its run, named as it is: the record by which it can be verified, and the executed notebook.
-    directory = done.directory.rename(page.with_suffix(""))
-    shutil.rmtree(made)
-    shutil.copyfile(directory / done.page.name, page)
-    return Answer(details={"lake": request.lake, "cutoff": done.cutoff, "position": done.position, "events": done.events})
+    folder = page.with_suffix("")
+    folder.mkdir()
+    made = make_report(plan, folder, stage=folder, recorded=True)
+    assert made.record is not None
+    made.record.write(folder / RECORD)
+    if made.error is not None:
+        folder.rename(page.with_suffix(FAILED))
+        raise made.error
+    shutil.copyfile(made.run.page, page)
+    return Answer(details={"lake": request.lake, "cutoff": made.run.cutoff, "position": made.run.position, "events": made.run.events})
 
 
-def _stop_with_scheduler() -> None:
-    """Wait for the end of the standard input, which is the scheduler's; then stop, in order if that is possible."""
-    while os.read(0, 4096):
-        pass
+def _stop_with_scheduler(_: Request) -> None:
+    """Stop, in order if that is possible: nobody waits for the work any more."""
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(_ORDERLY_SECONDS)  # a library that does not come back keeps the signal waiting
     os._exit(1)
@@ -214,17 +197,12 @@ def _stop(*_: object) -> NoReturn:
 
 
 def main() -> None:
-    """Do what standard input asks for."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # Whatever a library prints must not get into the answer.
-    os.dup2(2, 1)
+    """Do what the scheduler asks for."""
+    parent = Parent()
     signal.signal(signal.SIGTERM, _stop)
-    line = sys.stdin.readline()
-    if not line:
-        return  # the scheduler is gone before it could say what it wanted
-    Thread(target=_stop_with_scheduler, daemon=True).start()
-    with closing(answer):
-        json.dump(asdict(perform(Request(**json.loads(line)))), answer)
+    request = parent.request(Request, gone=_stop_with_scheduler)
+    if request is not None:
+        parent.answer(perform(request))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.durable_files import written_aside
 from workbench.errors import UsageError
 from workbench.reports.notebook_files import shipped_notebooks
 
@@ -105,9 +106,8 @@ def _read(record: Path) -> dict[str, str]:
 
 
 def _write(target: Path, content: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(target)
+    with written_aside(target) as part:
+        part.write_bytes(content)
 
 
 def _digest(content: bytes) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from workbench.durable_files import put_in_place, staged_alone, sync
 from workbench.errors import LakeBusy, LakeError, UsageError
 from workbench.lake.files.location import translated
 from workbench.publish.catalogue import File, Format, Notes, PublishedTable
@@ -81,10 +79,10 @@ class DirectoryTarget:
         with translated(str(self.path)):
             for source, file in moves:
                 file.parent.mkdir(exist_ok=True)
-                _settle(source)
+                sync(source)
                 source.replace(file)
             for folder in {file.parent for _, file in moves}:
-                _settle(folder)
+                sync(folder)
         done = replace(notes, tables=tuple(tables))
         self._write(done)
         self._clean(done, before)
@@ -104,9 +102,7 @@ class DirectoryTarget:
         aside = self.path / f".{MANIFEST}"
         with translated(str(self.path)):
             aside.write_text(notes.encoded(), encoding="utf-8")
-            _settle(aside)
-            aside.replace(self.path / MANIFEST)
-            _settle(self.path)
+            put_in_place(aside, self.path / MANIFEST)
 
     def _clean(self, notes: Notes, before: Notes | None) -> None:
         """Delete what a killed run left, and what the manifest does not name any more; nothing else that may lie there."""
@@ -167,7 +163,7 @@ def target_of(to: str | Path, asked: str | None) -> tuple[Target, Format]:
 
 @contextmanager
 def staging(target: Target) -> Iterator[Path]:
-    """Hold the one right to publish there, and give a folder for what is not published yet, which goes in the end.
+    """Hold the right to publish there, which one process at a time has, and give a directory for what is not published yet.
 
     Raises
     ------
@@ -176,31 +172,8 @@ def staging(target: Target) -> Iterator[Path]:
     """
     is_directory = isinstance(target, DirectoryTarget)
     folder = target.path / ".staging" if is_directory else target.path.with_name(f".{target.path.name}.staging")
-    with translated(str(target.path)):
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if folder.exists() and os.fstat(handle).st_ino == folder.stat().st_ino:
-                    break
-            except BlockingIOError:
-                os.close(handle)
-                raise LakeBusy(f"Another process is publishing to {target.path}: wait until it is done.") from None
-            os.close(handle)  # the one that had it took the folder away meanwhile
-    try:
-        for leftover in folder.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    with ExitStack() as held:
+        with translated(str(target.path)):
+            busy = LakeBusy(f"Another process is publishing to {target.path}: wait until it is done.")
+            held.enter_context(staged_alone(folder, busy=busy))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
-
-
-def _settle(path: Path) -> None:
-    """Wait until something is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,11 +7,8 @@ are passed by name: those that a Python process needs, those of the object store
 from __future__ import annotations
 
 import os
-import sysconfig
 from collections.abc import Iterable
-from pathlib import Path
 
-import workbench
 from workbench.errors import UsageError
 
 _NEEDED = (
@@ -47,13 +44,8 @@ def environment_of(folder: str, *, lake: str, asked: Iterable[str] = ()) -> dict
     proxies = _PROXIES if prefixes else ()
     passed = {*_NEEDED, *asked}
     kept = {name: value for name, value in os.environ.items() if name in passed or name.startswith(prefixes) or name.upper() in proxies}
-    search = [os.environ.get("PYTHONPATH", "")]
-    package = str(Path(workbench.__file__).parent.parent)
-    if package not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        search.append(package)  # a checkout that is not installed
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join(filter(None, search)),
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": "",

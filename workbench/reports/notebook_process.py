@@ -1,11 +1,10 @@
-"""The process that one run has to itself: it executes a notebook and writes its report.
+"""The process of one run: it executes a notebook and writes its page.
 
-:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.notebook_process``, in the notebook's folder. It reads a request,
-one JSON object, from its standard input, and answers with an outcome, one JSON object, on its standard output. The outcome comes
-from the exception, never from the executed notebook: after a dead kernel or a timeout papermill calls every cell completed.
+:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.notebook_process``, in the notebook's folder; see
+:mod:`workbench.child_process` for how the two talk. The outcome comes from the exception, never from the executed notebook: after a dead
+kernel or a timeout papermill calls every cell completed.
 
-Its standard input stays open while its runner lives. At its end the process stops, with the kernel and all that the notebook started, also
-what detached itself.
+If its parent ends, the process stops, with the kernel and all that the notebook started, also what detached itself.
 """
 
 from __future__ import annotations
@@ -18,20 +17,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from traitlets.config import Config
 
-from workbench.processes import MARK, adopt_orphans, end_run
-from workbench.reports.request import Outcome, Request
+from workbench.child_process import MARK, Parent, end_run
+from workbench.reports.request import NotebookOutcome, NotebookRequest
 
 _START_SECONDS = 60
 _OUTPUT_SECONDS = 60
@@ -49,10 +47,10 @@ class OwnKernel(AsyncKernelManager):
 
 
 @dataclass(slots=True)
-class Progress:
+class NotebookProgress:
     """How far a run has come: what to keep of it when it is ended from outside."""
 
-    request: Request | None = None
+    request: NotebookRequest | None = None
     notebook: Any = None
     index: int | None = None
     cell_began: float = 0.0
@@ -73,36 +71,31 @@ class Progress:
 
 
 def main() -> None:
-    """Run the notebook that standard input names, and say on standard output how that ended."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # Whatever a library prints must not get into the answer.
-    os.dup2(2, 1)
-    adopt_orphans()
+    """Run the notebook that the parent names, and answer how that ended."""
+    parent = Parent()
     # Sockets in a folder of the user's own instead of TCP ports: no other user can talk to the kernel, and ipykernel does not
     # warn. A path of a socket has room for about a hundred characters, so the file has a short name.
     kernel = OwnKernel(config=Config({"KernelManager": {"transport": "ipc"}}), connection_file=str(_folder() / "k.json"))
-    progress = Progress()
+    progress = NotebookProgress()
 
-    def end(outcome: Outcome) -> NoReturn:
+    def end(outcome: NotebookOutcome) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             progress.keep(whole=False)
-            _answer(answer, outcome)
+            parent.answer(outcome)
         finally:
             _leave(1)
 
     # The runner ends a run that is over its limits, and asks how far it has come.
-    signal.signal(signal.SIGTERM, lambda *_: end(Outcome("timed out", progress.cell())))
+    signal.signal(signal.SIGTERM, lambda *_: end(NotebookOutcome("timed out", progress.cell())))
     run_sync(kernel.start_kernel)()
     # Papermill warns of each parameter whose type it cannot read; ours have been checked.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # The kernel starts up beside the slow imports, those of the page beside the notebook's cells.
     papermill = import_module("papermill.execute")
-    line = sys.stdin.readline()
-    if not line:
-        _abandon(None)  # the runner is gone, or could not open the lake
-    request = progress.request = Request(**json.loads(line))
-    Thread(target=_stop_with_runner, args=[request], daemon=True).start()
+    request = progress.request = parent.request(NotebookRequest, gone=_abandon)
+    if request is None:
+        _abandon(None)  # the parent is gone, or could not open the lake
     page = Thread(target=_import, args=["psutil", "workbench.reports.page"], daemon=True)
     page.start()
     outcome = _execute(papermill, kernel, request, progress, end)
@@ -112,8 +105,8 @@ def main() -> None:
             page.join()
             _render(progress.notebook, request)
     except Exception as error:  # noqa: BLE001  the runner raises it as its own
-        outcome = Outcome("failed", reason=f"its page could not be made: {_sentence(type(error).__name__, str(error))}")
-    _answer(answer, outcome)
+        outcome = NotebookOutcome("failed", reason=f"its page could not be made: {_sentence(type(error).__name__, str(error))}")
+    parent.answer(outcome)
     _leave(0)
 
 
@@ -127,33 +120,19 @@ def _import(*names: str) -> None:
         import_module(name)
 
 
-def _stop_with_runner(request: Request) -> None:
-    """Wait for the end of the standard input, which is the runner's; then leave nothing of the run."""
-    while os.read(0, 4096):
-        pass
-    _abandon(request)
-
-
-def _abandon(request: Request | None) -> NoReturn:
+def _abandon(request: NotebookRequest | None) -> NoReturn:
     """End a run whose result nobody waits for, and remove what it has written."""
     end_run(os.environ[MARK], below=os.getpid())
-    for left in (_folder(), *([] if request is None or request.aside is None else [Path(request.aside)])):
+    for left in (_folder(), *([] if request is None else [Path(request.stage)])):
         shutil.rmtree(left, ignore_errors=True)
-        with suppress(OSError):
-            left.unlink(missing_ok=True)
     os._exit(1)
 
 
-def _render(notebook: Any, request: Request) -> None:
+def _render(notebook: Any, request: NotebookRequest) -> None:
     page = import_module("workbench.reports.page")
     path = Path(request.notebook)
     html = page.render(notebook, name=path.stem, origin=request.origin, code=request.code, folder=path.parent)
     Path(request.page).write_text(html, encoding="utf-8")
-
-
-def _answer(answer: TextIO, outcome: Outcome) -> None:
-    json.dump(asdict(outcome), answer)
-    answer.close()
 
 
 def _leave(status: int) -> NoReturn:
@@ -163,8 +142,12 @@ def _leave(status: int) -> NoReturn:
 
 
 def _execute(
-    papermill: Any, kernel: AsyncKernelManager, request: Request, progress: Progress, end: Callable[[Outcome], NoReturn]
-) -> Outcome:
+    papermill: Any,
+    kernel: AsyncKernelManager,
+    request: NotebookRequest,
+    progress: NotebookProgress,
+    end: Callable[[NotebookOutcome], NoReturn],
+) -> NotebookOutcome:
     # They come with papermill, which is imported when the kernel is already starting.
     from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
     from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
@@ -177,7 +160,7 @@ def _execute(
         def process_message(self, msg: Any, *args: Any) -> Any:
             progress.written += len(json.dumps(msg["content"], ensure_ascii=False, default=str))
             if progress.written > request.max_output:
-                end(Outcome("too much output", progress.cell()))
+                end(NotebookOutcome("too much output", progress.cell()))
             return super().process_message(msg, *args)
 
     class OwnEngine(Engine):  # type: ignore[misc]  # papermill has no types
@@ -215,22 +198,22 @@ def _execute(
             request_save_on_cell_execute=False,
         )
     except PapermillExecutionError as error:
-        return Outcome("cell failed", _number(request, error.cell_index), _sentence(error.ename, error.evalue))
+        return NotebookOutcome("cell failed", _number(request, error.cell_index), _sentence(error.ename, error.evalue))
     except CellTimeoutError:
         if time.monotonic() - progress.cell_began < request.cell_timeout:
             # The cell has ended; the kernel drops messages that it cannot get rid of, also the one that says so.
-            return Outcome("too much output", progress.cell(), "put out so much at once that not all of it arrived")
-        return Outcome("cell timed out", progress.cell())
+            return NotebookOutcome("too much output", progress.cell(), "put out so much at once that not all of it arrived")
+        return NotebookOutcome("cell timed out", progress.cell())
     except DeadKernelError:
-        return Outcome("kernel died", progress.cell())
+        return NotebookOutcome("kernel died", progress.cell())
     except Exception as error:  # noqa: BLE001  the runner raises it as its own
-        return Outcome("failed", reason=_sentence(type(error).__name__, str(error)))
+        return NotebookOutcome("failed", reason=_sentence(type(error).__name__, str(error)))
     for index, cell in enumerate(notebook.cells):
         # Papermill takes `sys.exit()` in a cell for the notebook's end, and leaves the rest out without a word.
         if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
             progress.index = index - 1
-            return Outcome("cell failed", _number(request, index - 1), "SystemExit, before the notebook's last cell")
-    return Outcome("succeeded")
+            return NotebookOutcome("cell failed", _number(request, index - 1), "SystemExit, before the notebook's last cell")
+    return NotebookOutcome("succeeded")
 
 
 def _mark(notebook: Any, index: int | None) -> None:
@@ -243,7 +226,7 @@ def _mark(notebook: Any, index: int | None) -> None:
             cell.metadata.setdefault("papermill", {}).update(exception=failed, status="failed" if failed else "pending")
 
 
-def _number(request: Request, index: int | None) -> int | None:
+def _number(request: NotebookRequest, index: int | None) -> int | None:
     """Return which of the notebook's own code cells, counted from 1, stands at an index after papermill put in a cell of its own."""
     if index is None:
         return None

@@ -21,7 +21,7 @@ import msgspec
 import workbench
 from workbench.errors import ReportError
 from workbench.reports.parameters import Value
-from workbench.reports.request import Ending, Limits
+from workbench.reports.request import Ending, RunLimits
 
 if TYPE_CHECKING:
     from workbench.timeline import Timeline
@@ -59,7 +59,7 @@ class Asked:
     scenario: str | None
     parameters: Mapping[str, Value]
     code: bool
-    limits: Limits
+    limits: RunLimits
     environment: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""What the runner asks of a run's own process, and what that answers."""
+"""The request to a notebook's process, its answer, and the limits of a run."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ Ending = Literal["succeeded", "cell failed", "cell timed out", "too much output"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One run: which notebook, with which parameters, where its page goes, and what stands at the foot of the page.
+class NotebookRequest:
+    """Which notebook to run, with which parameters, where its page goes, and what the foot of the page says.
 
     Attributes
     ----------
     executed
         Where the executed notebook goes, as far as it came, however the run ends; None to keep none.
     code
-        Whether the page shows the notebook's code, too.
-    aside
-        The file or directory of the run's own in which these are written; the process removes it if its runner is gone.
+        Whether the page shows the notebook's code too.
+    stage
+        The run's own directory, in which these files lie. The process removes it if its parent is gone.
     """
 
     notebook: str
     parameters: Mapping[str, Any]
     cell_timeout: int
     max_output: int
+    stage: str
     page: str
     origin: tuple[tuple[str, str], ...]
     executed: str | None = None
     code: bool = False
-    aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NotebookOutcome:
     """How a run ended. ``cell`` counts the notebook's code cells from 1; ``reason`` names the error."""
 
     ending: Ending
@@ -44,13 +44,13 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may take.
+class RunLimits:
+    """The limits of a run.
 
     Attributes
     ----------
     cell_timeout, timeout
-        How many seconds one cell, and the run as a whole.
+        How many seconds one cell, and the whole run, may take.
     memory
         How many bytes all its processes may hold together.
     output

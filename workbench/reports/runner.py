@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import workbench
+from workbench.child_process import ChildProcess, ProcessEnd, child_process
+from workbench.durable_files import put_in_place, staged
 from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
 from workbench.events import Cutoff
-from workbench.reports.environment import check_set
-from workbench.reports.notebook_files import find_notebook, read_cells, shipped_notebooks, title_of
-from workbench.reports.parameters import Parameter, Value, check_parameters, declared_parameters
-from workbench.reports.process import Child, Ended, await_outcome, run_process
+from workbench.reports.environment import environment_of
+from workbench.reports.notebook_files import read_cells, shipped_notebooks, title_of
+from workbench.reports.parameters import Value
 from workbench.reports.record import EXECUTED, PAGE, Asked, Basis, RunRecord, digest, digest_of_events, packages
-from workbench.reports.request import Limits, Outcome, Request
-from workbench.reports.runs import INDEX, settle, staged
+from workbench.reports.report_plan import OWN, ReportPlan, plan_report
+from workbench.reports.request import NotebookOutcome, NotebookRequest, RunLimits
+from workbench.reports.runs import INDEX, settle, staged_run
 
 if TYPE_CHECKING:
     from workbench.timeline import Provenance, Timeline
-
-_OWN = ("lake", "at", "scenario")
-"""The parameters that the run itself fills in: which lake, until when, and what if."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,46 +135,62 @@ def run_report(
     ReportError
         The notebook or its page is at fault in another way.
     """
-    target, keep = _place(out, runs)
-    path, place = find_notebook(notebook), str(lake) if "://" in str(lake) else str(Path(lake).expanduser().resolve())
-    declared = declared_parameters(path)
-    what_if = None if scenario is None else _found(scenario)
-    job = _Job(
-        path=path,
-        lake=place,
-        scenario=what_if,
-        declared=declared,
-        values=_accept(path, declared, parameters, scenario=what_if),
+    if (out is None) == (runs is None):
+        raise UsageError("Say where the report goes: out= is one page, runs= a directory in which each run has its own.")
+    target = _writable(out) if out is not None else _writable(Path(runs or "") / INDEX)
+    plan = plan_report(
+        notebook,
+        lake=lake,
+        at=at,
+        scenario=scenario,
+        parameters=parameters,
+        limits=RunLimits(cell_timeout, timeout, memory, max_output),
         code=code,
-        limits=Limits(cell_timeout, timeout, memory, max_output),
-        environment=check_set(environment),
-        started=datetime.now(UTC),
-        began=time.monotonic(),
+        environment=environment,
     )
-    with run_process(path, lake=place, variables=job.environment) as child:
-        # The child starts up while the lake is opened.
-        opened = _open(place, at, what_if)
-        return keep(child, job, opened, target)
+    return _to_page(plan, target) if out is not None else _to_runs(plan, target.parent)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A run that was found to be possible."""
+class MadeReport:
+    """What came of a plan: the run, the error that ended it, and the record of it if it is wanted."""
 
-    path: Path
-    lake: str
-    scenario: Path | None
-    declared: tuple[Parameter, ...]
-    values: Mapping[str, Value]
-    code: bool
-    limits: Limits
-    environment: tuple[str, ...]
-    started: datetime
-    began: float
+    run: ReportRun
+    error: ReportError | None
+    record: RunRecord | None
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
+
+def make_report(plan: ReportPlan, folder: Path, *, stage: Path, recorded: bool) -> MadeReport:
+    """Run a notebook as planned, and write its page into a folder; a notebook that fails is an answer, and no exception.
+
+    Parameters
+    ----------
+    stage
+        The directory of this process that holds the folder. The run's process removes it where this process is killed.
+    recorded
+        Whether the executed notebook is written too, and a record is made.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="wb-") as own,
+        child_process(
+            "workbench.reports.notebook_process",
+            environment=environment_of(own, lake=plan.lake, asked=plan.environment),
+            folder=plan.path.parent,
+        ) as process,
+    ):
+        # The process starts up while the lake is opened.
+        opened = _open(plan)
+        basis = _basis(plan, opened) if recorded else None
+        request = _request(plan, opened, folder, stage=stage, recorded=recorded)
+        process.ask(request)
+        limits = plan.limits
+        end = process.await_end(NotebookOutcome, seconds=limits.timeout - plan.seconds, memory=limits.memory)
+        outcome, error = _outcome(end, plan, process)
+    if error is not None:
+        (folder / PAGE).unlink(missing_ok=True)
+    page = folder / PAGE
+    run = _run(plan, opened, page=page, memory=end.memory)
+    return MadeReport(run, error, None if basis is None else _record(plan, opened, basis, run, outcome=outcome, error=error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,58 +202,27 @@ class _Opened:
     recorded: Timeline
 
 
-def _to_page(child: Child, job: _Job, opened: _Opened, target: Path) -> ReportRun:
-    """Do a job of which only the page is kept."""
-    page = target.with_name(f".report.{secrets.token_hex(8)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ended, error = _execute(child, job, opened, page=page)
-        if error is not None:
-            raise error
-        with page.open("rb") as file:
-            os.fsync(file.fileno())
-        # A reader sees the old one or the new one, also after a power cut.
-        page.replace(target)
-    finally:
-        page.unlink(missing_ok=True)
-    return _done(job, opened, ended, page=target, directory=None)
+def _to_page(plan: ReportPlan, target: Path) -> ReportRun:
+    """Make a report of which only the page is kept."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with staged(target.parent, ".report.*.part") as stage:
+        made = make_report(plan, stage, stage=stage, recorded=False)
+        if made.error is not None:
+            raise made.error
+        put_in_place(made.run.page, target)
+    return replace(made.run, page=target)
 
 
-def _to_runs(child: Child, job: _Job, opened: _Opened, runs: Path) -> ReportRun:
-    """Do a job of which everything is kept, however it ends."""
-    from workbench.scenarios.scenario import shipped_scenarios  # noqa: PLC0415  # as in _open
-
-    with staged(runs) as stage:
-        basis = _basis(job, opened)
-        ended, error = _execute(child, job, opened, page=stage / PAGE, executed=stage / EXECUTED)
-        record = RunRecord(
-            title=title_of(read_cells(job.path)) or job.path.stem,
-            outcome=ended.outcome.ending,
-            message="" if error is None else str(error),
-            cell=ended.outcome.cell,
-            started=job.started,
-            seconds=round(job.seconds, 3),
-            memory=ended.memory,
-            asked=Asked(
-                notebook=_name(job.path, shipped_notebooks()),
-                lake=job.lake,
-                at=opened.own["at"],
-                scenario=None if job.scenario is None else _name(job.scenario, shipped_scenarios()),
-                parameters=job.values,
-                code=job.code,
-                limits=job.limits,
-                environment=job.environment,
-            ),
-            basis=basis,
-            page=None if error is not None else digest((stage / PAGE).read_bytes()),
-        )
-        if error is not None:
-            (stage / PAGE).unlink(missing_ok=True)
-        directory = settle(stage, runs, record=record)
-    if error is not None:
-        error.add_note(f"What came of it is kept in {directory}.")
-        raise error
-    return _done(job, opened, ended, page=directory / PAGE, directory=directory)
+def _to_runs(plan: ReportPlan, runs: Path) -> ReportRun:
+    """Make a report of which everything is kept, however it ends."""
+    with staged_run(runs) as folder:
+        made = make_report(plan, folder, stage=folder.parent, recorded=True)
+        assert made.record is not None
+        directory = settle(folder, runs, record=made.record)
+    if made.error is not None:
+        made.error.add_note(f"What came of it is kept in {directory}.")
+        raise made.error
+    return replace(made.run, page=directory / PAGE, directory=directory)
 
 
 def _name(path: Path, shipped: Mapping[str, Path]) -> str:
@@ -248,46 +231,67 @@ def _name(path: Path, shipped: Mapping[str, Path]) -> str:
     return path.stem if found is not None and found.resolve() == path.resolve() else str(path)
 
 
-def _execute(child: Child, job: _Job, opened: _Opened, *, page: Path, executed: Path | None = None) -> tuple[Ended, ReportError | None]:
-    """Let the child do a job; return how that ended, and what is wrong with it."""
-    values = {one.name: job.values.get(one.name, one.default) for one in job.declared if one.name not in _OWN}
-    request = Request(
-        notebook=str(job.path),
-        parameters={**opened.own, **job.values},
-        cell_timeout=job.limits.cell_timeout,
-        max_output=job.limits.output,
-        page=str(page),
-        origin=_footer(opened.origin, job.path, values),
-        executed=None if executed is None else str(executed),
-        code=job.code,
-        aside=str(page if executed is None else page.parent),
+def _request(plan: ReportPlan, opened: _Opened, folder: Path, *, stage: Path, recorded: bool) -> NotebookRequest:
+    values = {one.name: plan.values.get(one.name, one.default) for one in plan.declared if one.name not in OWN}
+    return NotebookRequest(
+        notebook=str(plan.path),
+        parameters={**opened.own, **plan.values},
+        cell_timeout=plan.limits.cell_timeout,
+        max_output=plan.limits.output,
+        stage=str(stage),
+        page=str(folder / PAGE),
+        origin=_footer(opened.origin, plan.path, values),
+        executed=str(folder / EXECUTED) if recorded else None,
+        code=plan.code,
     )
-    try:
-        ended = await_outcome(child, request, limits=job.limits, seconds=job.limits.timeout - job.seconds)
-    except ReportError as error:
-        return Ended(Outcome("failed", reason=str(error)), 0), error
-    return ended, _error(ended, job)
 
 
-def _done(job: _Job, opened: _Opened, ended: Ended, *, page: Path, directory: Path | None) -> ReportRun:
+def _run(plan: ReportPlan, opened: _Opened, *, page: Path, memory: int) -> ReportRun:
     origin = opened.origin
     return ReportRun(
         page=page,
-        notebook=job.path,
-        parameters=MappingProxyType(dict(job.values)),
+        notebook=plan.path,
+        parameters=MappingProxyType(dict(plan.values)),
         cutoff=origin.cutoff,
         position=origin.position,
         source=origin.store,
         events=origin.events,
         late=origin.late,
-        seconds=job.seconds,
-        memory=ended.memory,
-        directory=directory,
+        seconds=plan.seconds,
+        memory=memory,
     )
 
 
-def _basis(job: _Job, opened: _Opened) -> Basis:
-    # Here and not above: the child imports this package too, and has no use for a lake.
+def _record(
+    plan: ReportPlan, opened: _Opened, basis: Basis, run: ReportRun, *, outcome: NotebookOutcome, error: ReportError | None
+) -> RunRecord:
+    from workbench.scenarios.scenario import shipped_scenarios  # noqa: PLC0415  # as in _open
+
+    return RunRecord(
+        title=title_of(read_cells(plan.path)) or plan.path.stem,
+        outcome=outcome.ending,
+        message="" if error is None else str(error),
+        cell=outcome.cell,
+        started=plan.started,
+        seconds=round(run.seconds, 3),
+        memory=run.memory,
+        asked=Asked(
+            notebook=_name(plan.path, shipped_notebooks()),
+            lake=plan.lake,
+            at=opened.own["at"],
+            scenario=None if plan.scenario is None else _name(plan.scenario, shipped_scenarios()),
+            parameters=plan.values,
+            code=plan.code,
+            limits=plan.limits,
+            environment=plan.environment,
+        ),
+        basis=basis,
+        page=None if error is not None else digest(run.page.read_bytes()),
+    )
+
+
+def _basis(plan: ReportPlan, opened: _Opened) -> Basis:
+    # Here and not above: the notebook's process imports this package too, and has no use for a lake.
     from workbench.lake.reading.snapshot import Snapshot  # noqa: PLC0415
 
     origin, log = opened.origin, opened.recorded.log
@@ -304,27 +308,11 @@ def _basis(job: _Job, opened: _Opened) -> Basis:
         late=origin.late,
         edits=origin.edits,
         data=digest_of_events(opened.recorded),
-        notebook=digest(job.path.read_bytes()),
-        scenario=None if job.scenario is None else digest(job.scenario.read_bytes()),
-        defaults={one.name: one.default for one in job.declared if one.name not in _OWN},
+        notebook=digest(plan.path.read_bytes()),
+        scenario=None if plan.scenario is None else digest(plan.scenario.read_bytes()),
+        defaults={one.name: one.default for one in plan.declared if one.name not in OWN},
         packages=packages(),
     )
-
-
-def _place(out: str | Path | None, runs: str | Path | None) -> tuple[Path, Callable[[Child, _Job, _Opened, Path], ReportRun]]:
-    """Return where a run goes, and how; that it cannot go there is better said before a run than after it."""
-    if out is not None and runs is None:
-        return _writable(out), _to_page
-    if runs is not None and out is None:
-        return _writable(Path(runs) / INDEX).parent, _to_runs
-    raise UsageError("Say where the report goes: out= is one page, runs= a directory in which each run has its own.")
-
-
-def _found(scenario: str | Path) -> Path:
-    """Return where a scenario lies, seen from anywhere: the notebook runs in a folder of its own."""
-    from workbench.scenarios import find_scenario  # noqa: PLC0415  # the child has no use for it
-
-    return find_scenario(scenario).resolve()
 
 
 def _writable(out: str | Path) -> Path:
@@ -345,28 +333,13 @@ def _writable(out: str | Path) -> Path:
     return target
 
 
-def _accept(
-    path: Path, declared: tuple[Parameter, ...], given: Mapping[str, object] | Iterable[str], *, scenario: Path | None
-) -> dict[str, Value]:
-    by_name = {parameter.name: parameter for parameter in declared}
-    for name, samples in (("lake", ("data/demo",)), ("at", (None, "2026-03-01T00:00:00Z", 84731))):
-        if name not in by_name or not all(by_name[name].accepts(sample) for sample in samples):
-            raise ReportError(f"{path.name} cannot be a report: its parameters cell must declare `lake: str` and `at: str | int | None`.")
-    if scenario is not None and not ("scenario" in by_name and by_name["scenario"].accepts(str(scenario))):
-        raise UsageError(f"{path.name} cannot be asked what if: its parameters cell must declare `scenario: str | None = None`.")
-    values = check_parameters(path, declared, given)
-    for name in _OWN:
-        if name in values:
-            raise UsageError(f"Give {name!r} as an argument of the run, not as a parameter of {path.name}.")
-    return values
-
-
-def _open(lake: str, at: str | int | datetime | date | None, scenario: Path | None) -> _Opened:
-    """Open a lake, and resolve the cutoff once."""
-    # Here and not above: the child imports this package too, and has no use for a lake.
+def _open(plan: ReportPlan) -> _Opened:
+    """Open the lake, and resolve the cutoff once."""
+    # Here and not above, as in _basis.
     from workbench.lake import open_lake  # noqa: PLC0415
     from workbench.scenarios import Scenario  # noqa: PLC0415
 
+    lake, at, scenario = plan.lake, plan.at, plan.scenario
     own: dict[str, str | int | None] = {"lake": lake} if scenario is None else {"lake": lake, "scenario": str(scenario)}
     recorded = open_lake(lake).timeline
     timeline = recorded if scenario is None else Scenario.load(scenario).on(recorded)
@@ -397,9 +370,27 @@ def _footer(origin: Provenance, path: Path, parameters: Mapping[str, Value]) -> 
     )
 
 
-def _error(ended: Ended, job: _Job) -> ReportError | None:
+def _outcome(end: ProcessEnd[NotebookOutcome], plan: ReportPlan, process: ChildProcess) -> tuple[NotebookOutcome, ReportError | None]:
+    """Return how a run ended, and the error that says so unless it succeeded."""
+    error: ReportError | None
+    if end.over is not None:
+        cell = None if end.answer is None else end.answer.cell
+        outcome = NotebookOutcome("out of memory" if end.over == "memory" else "timed out", cell)
+        error = _error(outcome, plan, memory=end.memory)
+    elif end.answer is not None:
+        outcome = end.answer
+        error = _error(outcome, plan, memory=end.memory)
+    else:
+        error = ReportError(f"The process that ran {plan.path.name} ended with status {end.status} and without an answer.")
+        outcome = NotebookOutcome("failed", reason=str(error))
+    if error is not None and (words := process.last_words()):
+        error.add_note(f"The run's last words: {words}")
+    return outcome, error
+
+
+def _error(outcome: NotebookOutcome, plan: ReportPlan, *, memory: int) -> ReportError | None:
     """Say what went wrong, if something did."""
-    outcome, name, limits = ended.outcome, job.path.name, job.limits
+    name, limits = plan.path.name, plan.limits
     cell = "Starting the kernel of" if outcome.cell is None else f"Cell {outcome.cell} of"
     where = "" if outcome.cell is None else f", in cell {outcome.cell}"
     match outcome.ending:
@@ -420,7 +411,7 @@ def _error(ended: Ended, job: _Job) -> ReportError | None:
             )
         case "out of memory":
             assert limits.memory is not None
-            held = f"held {ended.memory / 1e6:,.0f} MB{where}, more than its limit of {limits.memory / 1e6:,.0f} MB"
+            held = f"held {memory / 1e6:,.0f} MB{where}, more than its limit of {limits.memory / 1e6:,.0f} MB"
             return RunOutOfMemory(f"The run of {name} {held}: raise memory=, or ask for less.")
         case "failed":
             return ReportError(f"The run of {name} failed: {outcome.reason}.")

@@ -1,0 +1,103 @@
+"""Files that are whole or absent: staging, waiting for the disk, renaming into place, and locks between processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_HELD = ".lock"
+
+
+def take_lock(file: Path, *, busy: Exception | None = None) -> FileLock:
+    """Take the lock of a file, which is made if it is not there, and stays. It is released with the object, or when the process ends.
+
+    Parameters
+    ----------
+    busy
+        Raised if another process holds the lock; without it, wait.
+    """
+    lock = FileLock(file, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=-1 if busy is None else 0)
+    except Timeout as error:
+        raise busy or error from None
+    return lock
+
+
+@contextmanager
+def locked(file: Path, *, busy: Exception | None = None) -> Iterator[None]:
+    """Hold the lock of a file for the block; see `take_lock`."""
+    lock = take_lock(file, busy=busy)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a directory is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_in_place(staged: Path, target: Path) -> None:
+    """Replace a file by a staged one of the same file system: also after a power failure it is the old one or the new one."""
+    sync(staged)
+    staged.replace(target)
+    sync(target.parent)
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Give the path at which a file is written, and put it in the target's place if the block succeeds; leave nothing otherwise."""
+    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(6)}.part")
+    try:
+        yield part
+        put_in_place(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_alone(folder: Path, *, busy: Exception | None = None) -> Iterator[Path]:
+    """Give an empty directory that one process at a time has, and remove it after the block; see `take_lock` for ``busy``."""
+    lock = None
+    while lock is None or not folder.is_dir():  # until no other process removed it before it was locked
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            lock = take_lock(folder / _HELD, busy=busy)
+    try:
+        for left in folder.iterdir():  # of a process that was killed
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != _HELD:
+                left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+@contextmanager
+def staged(parent: Path, pattern: str) -> Iterator[Path]:
+    """Give a new directory of this process's own, and remove it after the block; first remove those of processes that were killed.
+
+    Parameters
+    ----------
+    pattern
+        The name, with a ``*`` that stands for a random text.
+    """
+    for left in parent.glob(pattern):
+        with suppress(OSError, Timeout), locked(left / _HELD, busy=Timeout(str(left))):
+            shutil.rmtree(left)
+    with staged_alone(parent / pattern.replace("*", secrets.token_hex(8))) as folder:
+        yield folder
