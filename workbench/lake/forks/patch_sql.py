@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from workbench.lake.conditions import quoted
 from workbench.lake.database import connect
-from workbench.lake.forks.patch_text import Place
+from workbench.lake.forks.patch_text import TextPath
 from workbench.lake.json_paths import is_reachable, json_path
 
 _BATCH = 50_000
@@ -38,7 +38,7 @@ _FOUND = f"len(parts) = 2 AND starts_with(parts[2], held) AND contains(',}}' || 
 """The key stands there once, and behind it the very value: its digits are those that were written, and end there."""
 
 
-def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]) -> pl.Series:
+def plainly_patched(texts: pl.Series, puts: Sequence[tuple[TextPath, str]], takes: Sequence[TextPath]) -> pl.Series:
     """Return what :func:`workbench.lake.forks.patch_text.patched` makes of each text; null where that has to be asked."""
     unknown = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
     if not len(texts) or not all(map(is_reachable, (*(place for place, _ in puts), *takes))):
@@ -54,7 +54,7 @@ def plainly_patched(texts: pl.Series, puts: Sequence[tuple[Place, str]], takes: 
     return found.sort("number")["text"]
 
 
-def _put(place: Place, value: str) -> str:
+def _put(place: TextPath, value: str) -> str:
     key = _key(place)
     replaced = f"CASE WHEN {_FOUND} THEN parts[1] || {key} || {quoted(value)} || {_BEHIND} END"
     if len(place) > 1:
@@ -66,7 +66,7 @@ def _put(place: Place, value: str) -> str:
     return f"CASE WHEN held IS NOT NULL THEN {replaced} ELSE {added} END"
 
 
-def _taken(place: Place) -> str:
+def _taken(place: TextPath) -> str:
     removed = (
         f"CASE WHEN NOT ({_FOUND}) THEN NULL "
         # Up to where the next member begins; of the last one, from where the one before it ends.
@@ -78,19 +78,19 @@ def _taken(place: Place) -> str:
     return f"CASE WHEN held IS NOT NULL THEN {removed} WHEN NOT contains(text, {_name(place)}) THEN text END"
 
 
-def _held(place: Place) -> str:
+def _held(place: TextPath) -> str:
     """Return the text of the value at a place, null if there is none; its digits may be others than those that were written."""
     return f"json_extract(text, {quoted(json_path(place))})::VARCHAR"
 
 
-def _parts(place: Place) -> str:
+def _parts(place: TextPath) -> str:
     """Return what stands before and behind a key."""
     return f"string_split(text, {_key(place)})"
 
 
-def _name(place: Place) -> str:
+def _name(place: TextPath) -> str:
     return quoted(json.dumps(place[-1], ensure_ascii=False))
 
 
-def _key(place: Place) -> str:
+def _key(place: TextPath) -> str:
     return quoted(f"{json.dumps(place[-1], ensure_ascii=False)}:")

@@ -10,7 +10,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 """Python's own scanner says where a value ends; numbers are left as text, which may be longer than Python reads."""
 
-Place = tuple[str, ...]
+TextPath = tuple[str, ...]
 _Member = tuple[str, int, int, int]
 """A key, where it begins, and where its value begins and ends."""
 
@@ -19,7 +19,7 @@ class NoObject(Exception):
     """Raised when there is no JSON object where one must be; the message says what there is."""
 
 
-def patched(text: str, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]) -> str:
+def patched(text: str, puts: Sequence[tuple[TextPath, str]], takes: Sequence[TextPath]) -> str:
     """Return the text of an object with other values at some places, and without some.
 
     Of duplicate keys the first counts and is the one that is put; all of them are taken. A new key comes last. Objects that are not
@@ -37,7 +37,7 @@ def patched(text: str, puts: Sequence[tuple[Place, str]], takes: Sequence[Place]
     return text
 
 
-def _put(text: str, start: int, place: Place, value: str) -> str:
+def _put(text: str, start: int, place: TextPath, value: str) -> str:
     members, opening = _members(text, start)
     key, below = place[0], place[1:]
     found = next((member for member in members if member[0] == key), None)
@@ -51,7 +51,7 @@ def _put(text: str, start: int, place: Place, value: str) -> str:
     return f"{text[:after]}{',' if members else ''}{json.dumps(key, ensure_ascii=False)}:{value}{text[after:]}"
 
 
-def _take(text: str, start: int, place: Place) -> str:
+def _take(text: str, start: int, place: TextPath) -> str:
     try:
         members, opening = _members(text, start)
     except NoObject:
