@@ -280,7 +280,7 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
     keyed = key_index.streams_by_key
 
     def looking(plan: Any, timeline: Timeline, **more: Any) -> Any:
-        looked_at.append(timeline.beyond)
+        looked_at.append(timeline.after_position)
         return keyed(plan, timeline, **more)
 
     monkeypatch.setattr(key_index, "streams_by_key", looking)

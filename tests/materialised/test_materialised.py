@@ -488,7 +488,7 @@ def test_a_snapshot_before_the_rows_that_are_asked_for_saves_the_events_before_i
     expected = ask(fold)
     everything = wb.history(fold, lake.timeline)
     for timeline, found in zip(bounded, expected[::2], strict=False):
-        later = everything.filter(pl.col("valid_from_position") > timeline.beyond)
+        later = everything.filter(pl.col("valid_from_position") > timeline.after_position)
         assert bits(later) == found
     materialise(fold, lake.timeline.upto(position=at))
     assert expected == ask(fold)

@@ -91,7 +91,7 @@ def enrich(
     └────────┴─────────┴───────────┘
     """
     ensure_timelines(timeline)
-    if timeline.hides:
+    if timeline.visible_only:
         raise UsageError("enrich() cannot say what the store hid at each event: leave visible() out; state() takes it, at one moment.")
     given = as_frame(frame, name="The first argument of enrich()")
     subject = subject_of(projection, timeline)

@@ -114,7 +114,7 @@ def series(
     steps = _Steps.of(timeline, every=every, tz=tz)
     moved = put_in(whole)
     # What the store hides depends on the moment that is asked of, and with it every version: so it does of few forks, too.
-    if whole.hides or steps.part(moved):
+    if whole.visible_only or steps.part(moved):
         columns = state(projection, whole, errors=errors).schema
         asked = _Measures.of(given, columns)
         nobody = pl.DataFrame(schema=columns)  # the states of a fold have the columns of those that are there
@@ -270,7 +270,7 @@ def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
     step = np.where(spans < 0, len(instants) - 1, np.searchsorted(instants, origin + spans * unit))
     positions = np.full(len(instants), -1, np.int64)
     np.maximum.at(positions, step, greatest)
-    return np.minimum(np.maximum.accumulate(positions), _NEVER if timeline.last is None else timeline.last)
+    return np.minimum(np.maximum.accumulate(positions), _NEVER if timeline.upto_position is None else timeline.upto_position)
 
 
 def _versions(plan: Plan, timeline: Timeline, *, errors: OnError) -> Iterator[pl.DataFrame]:

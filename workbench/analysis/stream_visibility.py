@@ -32,10 +32,10 @@ _HIDDEN: dict[str, pl.DataType] = {
 def hidden_of(timeline: Timeline, streams: pl.DataFrame) -> pl.DataFrame | None:
     """Say which streams the store hides, whole or in part, and could; None where the lake lacks what says so."""
     try:
-        shown = replace(timeline, hides=True).sql("SELECT stream, count(*) AS shown FROM events GROUP BY stream")
+        shown = replace(timeline, visible_only=True).sql("SELECT stream, count(*) AS shown FROM events GROUP BY stream")
     except UsageError:
         return None
-    governing = replace(timeline, selections=(), beyond=None, system=True, hides=False)
+    governing = replace(timeline, selections=(), after_position=None, system=True, visible_only=False)
     gone = {stream for (stream,) in governing.sql(_TOMBSTONED).fetchall()}
     told = {stream: StreamLimits.parse(data) for stream, data in governing.sql(_METADATA).fetchall()}
     rows = []

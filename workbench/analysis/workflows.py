@@ -271,8 +271,8 @@ def _until(timeline: Timeline) -> datetime:
     """Return the instant at which a timeline ends."""
     if timeline.cutoff is not None and timeline.cutoff.time is not None:
         return timeline.cutoff.time
-    complete = Timeline(log=timeline.log).describe().complete_until if timeline.last is None else None
-    whole = replace(timeline, selections=(), beyond=None, system=True)
+    complete = Timeline(log=timeline.log).describe().complete_until if timeline.upto_position is None else None
+    whole = replace(timeline, selections=(), after_position=None, system=True)
     [(last,)] = whole.sql("SELECT max(epoch_us(recorded_at)) FROM events").fetchall()
     latest = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=last or 0)
     return latest if complete is None else max(latest, complete)

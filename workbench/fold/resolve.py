@@ -82,14 +82,14 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
                     "drop() what would be had events not happened."
                 )
             ensure_not_system(column, names, f"{question}() of {', '.join(names)}")
-    return replace(timeline, system=False, beyond=None)
+    return replace(timeline, system=False, after_position=None)
 
 
 def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
     """Return the same for a question that has no rows that ``after`` could bound."""
-    if timeline.beyond is not None:
+    if timeline.after_position is not None:
         raise UsageError(
-            f"{question}() folds from the first event, and this timeline looks only at what comes after position {timeline.beyond}: "
+            f"{question}() folds from the first event, and this timeline looks only at what comes after position {timeline.after_position}: "
             "leave after() out; diff() says what changed since, and history() takes after()."
         )
     return folded(timeline, subject, question=question)

@@ -62,7 +62,7 @@ class Travel(anywidget.AnyWidget):
         here = (pl.col("position") == position) & (pl.col("prepare_position") == prepare) & (pl.col("stream") == stream)
         said: list[dict[str, str]] = []
         for label, timeline in zip(self._labels, self._timelines, strict=True):
-            rows = replace(timeline, beyond=None, selections=()).streams(stream).events().filter(here).collect()
+            rows = replace(timeline, after_position=None, selections=()).streams(stream).events().filter(here).collect()
             told = ({name: _text(row[name], row[f"{name}_bytes"]) for name in ("data", "metadata")} for row in rows.to_dicts())
             said.extend({"label": label, **one} for one in told)
         return said

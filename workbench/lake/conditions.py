@@ -127,8 +127,8 @@ class Conditions:
                     clauses.append(tuple(names for pair in pairs for names in pair))
         conditions = cls(
             clauses=tuple(clauses),
-            upto=timeline.last,
-            after=timeline.beyond,
+            upto=timeline.upto_position,
+            after=timeline.after_position,
             system=timeline.system,
             rule=rule,
         )

@@ -159,7 +159,7 @@ class Shelf:
 
 def is_plain(timeline: Timeline) -> bool:
     """Whether a timeline is all that was recorded up to some position, and nothing else."""
-    return replace(timeline, cutoff=None, last=None) == Timeline(log=timeline.log)
+    return replace(timeline, cutoff=None, upto_position=None) == Timeline(log=timeline.log)
 
 
 def may_be_kept(timeline: Timeline) -> bool:

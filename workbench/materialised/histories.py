@@ -189,13 +189,13 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
     if touched is None:  # no edit is about an event of this timeline
         return kept_answer(subject, plain, key=key, errors=errors)
     last = touched - 1
-    before = replace(plain, cutoff=Cutoff(position=max(last, 0)), last=last)
+    before = replace(plain, cutoff=Cutoff(position=max(last, 0)), upto_position=last)
     if isinstance(subject, Fold):
         return continued(subject, timeline, upto=last, key=key, errors=errors)
     found = kept_answer(subject, before, key=key, errors=errors) if last >= 0 else None
     if found is None:
         return None
-    result = replay(subject, replace(timeline, beyond=last), key=key, initial=found.state, errors=errors)
+    result = replay(subject, replace(timeline, after_position=last), key=key, initial=found.state, errors=errors)
     counts = None if found.counts is None else found.counts + result.counts
     failures = None if found.failures is None else pl.concat([found.failures, result.failures])
     return KeptState(result.state, counts, failures)
@@ -274,7 +274,7 @@ class _History:
     @property
     def _tail(self) -> Timeline | None:
         """What came after, if the question goes that far."""
-        return replace(self.timeline, beyond=self._moment.position) if self.end > self._moment.position else None
+        return replace(self.timeline, after_position=self._moment.position) if self.end > self._moment.position else None
 
     def answer(self, key: str | None) -> KeptState:
         now = min(self.end, self._moment.position)
@@ -353,7 +353,7 @@ def _written(shelf: Shelf, traced: Plan, timeline: Timeline, *, before: Moment |
         tail, initial = timeline, None
         if before is not None:
             going_on = [one for one in kept if one.is_open]
-            tail = replace(timeline, beyond=before.position)
+            tail = replace(timeline, after_position=before.position)
             initial = materials.read_rows(key, going_on, columns=schema.names(), schema=schema)
         if vectorised.supports(traced):
             found = vectorised.versions(traced, tail, initial=initial, errors=errors)

@@ -80,7 +80,7 @@ def narrowed(subject: Subject, timeline: Timeline, key: str) -> Timeline:
 def only(timeline: Timeline, streams: set[str]) -> Timeline:
     """Return a timeline that looks at these streams alone, or at nothing."""
     if not streams:
-        return replace(timeline, cutoff=None, last=-1, beyond=None)
+        return replace(timeline, cutoff=None, upto_position=-1, after_position=None)
     return replace(timeline, selections=(*timeline.selections, Selection(streams=tuple(sorted(streams)))))
 
 
@@ -99,7 +99,7 @@ def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, sea
     index = _Index.of(plan, timeline)
     found = None if index is None else index.streams(timeline, keys)
     if found is None and searches and _says_keys(plan):
-        recorded = Timeline(log=timeline.log, last=timeline.last, beyond=timeline.beyond)
+        recorded = Timeline(log=timeline.log, upto_position=timeline.upto_position, after_position=timeline.after_position)
         asked = ((key, batch) for key in keys for batch in streams_by_key(_keys_alone(plan), recorded, key=key))
         found = {stream for key, batch in asked for stream in batch.filter(pl.col("key").is_in([key, _UNDECIDED]))["stream"]}
     if found is None:
@@ -133,8 +133,8 @@ class _Index:
 
     def streams(self, timeline: Timeline, keys: Sequence[str]) -> set[str] | None:
         """Return the streams in which events about some entities were recorded; None if there is no index that saves looking for them."""
-        end = self.snapshot.last_position() if timeline.last is None else timeline.last
-        recorded = Timeline(log=self.snapshot, last=end, beyond=timeline.beyond)
+        end = self.snapshot.last_position() if timeline.upto_position is None else timeline.upto_position
+        recorded = Timeline(log=self.snapshot, upto_position=end, after_position=timeline.after_position)
         if end is None or self._looked_through(recorded) < shelves.WORTH_KEEPING:
             return None
         moment = self._there()
@@ -174,7 +174,7 @@ class _Index:
         return sum(file.rows for file in self._files(timeline))
 
     def _files(self, timeline: Timeline) -> list[DataFile]:
-        after, last = -1 if timeline.beyond is None else timeline.beyond, timeline.last
+        after, last = -1 if timeline.after_position is None else timeline.after_position, timeline.upto_position
         assert last is not None
         return [file for file in self.snapshot.files if last > after and file.last_position > after and file.first_position <= last]
 
@@ -216,7 +216,7 @@ class _Index:
         written: list[FilePart] = []
         pays = True
         try:
-            since = Timeline(log=self.snapshot, beyond=None if before is None else before.position)
+            since = Timeline(log=self.snapshot, after_position=None if before is None else before.position)
             for fresh in _gathered(streams_by_key(self.keys, since)):
                 rows = fresh
                 # A file is written anew with what came after it as long as it is not much larger, so that there are never many.
@@ -251,7 +251,9 @@ def _gathered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 def _since(moment: Moment, recorded: Timeline) -> Timeline:
     """Return what came after a moment in a part of what was recorded."""
-    return replace(recorded, beyond=moment.position if recorded.beyond is None else max(moment.position, recorded.beyond))
+    return replace(
+        recorded, after_position=moment.position if recorded.after_position is None else max(moment.position, recorded.after_position)
+    )
 
 
 def shelf_of(plan: ir.Plan, timeline: Timeline) -> Shelf | None:

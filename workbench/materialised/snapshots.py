@@ -104,7 +104,7 @@ def continued(
     shelf, moment, entities = started
     if key is not None:
         entities = {key: entities[key]} if key in entities else {}
-    events = events_of(subject, replace(timeline, beyond=moment.position), key=key).collect()
+    events = events_of(subject, replace(timeline, after_position=moment.position), key=key).collect()
     result, after = fold_function(subject, events, initial=entities, errors=errors)
     state = result.state if key is None else result.state.filter(pl.col("key") == key)
     with suppress(Unusable):
@@ -127,7 +127,7 @@ def kept_snapshot(shelf: Shelf, subject: Fold, timeline: Timeline, *, errors: On
     before, entities = started
     if before.position == end and (before.is_asked_for or timeline.cutoff is None):
         return manifest
-    events = events_of(subject, replace(timeline, beyond=before.position)).collect()
+    events = events_of(subject, replace(timeline, after_position=before.position)).collect()
     result, entities = fold_function(subject, events, initial=entities, errors=errors)
     return _swap(shelf, subject, timeline, entities, before=before, result=result)
 

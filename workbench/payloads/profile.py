@@ -167,7 +167,9 @@ def _top_level(category: str, whole: Timeline) -> dict[str, dict[str, Found]]:
 
 
 def _all_of(timeline: Timeline) -> Timeline:
-    return replace(timeline, cutoff=None, last=None, beyond=None, selections=(), system=False, hides=False, follows=False)
+    return replace(
+        timeline, cutoff=None, upto_position=None, after_position=None, selections=(), system=False, visible_only=False, follows=False
+    )
 
 
 def _no_such(category: str, whole: Timeline) -> UsageError:

@@ -126,7 +126,7 @@ def publish(
     target, settled = target_of(to, format)
     events = timeline if not types else timeline.types(*types)
     what = _described(events, is_none=types is not None and not types)
-    goes_on = not timeline.edits and not timeline.hides and not timeline.follows
+    goes_on = not timeline.edits and not timeline.visible_only and not timeline.follows
     states = {subject_of(one, timeline).name: one for one in projections}
     target.notes()  # refuses what is in the way, before anything is made
     with staging(target) as folder:
@@ -164,7 +164,11 @@ def _events(timeline: Timeline, before: Notes | None, press: Press, names: _Name
     """Stage what is new of each event type."""
     there = {} if before is None or not before.goes_on else {one.source: one for one in before.tables if one.kind == "events"}
     since = before.position if before is not None and there else None
-    tail = timeline if since is None else replace(timeline, beyond=max(since, -1 if timeline.beyond is None else timeline.beyond))
+    tail = (
+        timeline
+        if since is None
+        else replace(timeline, after_position=max(since, -1 if timeline.after_position is None else timeline.after_position))
+    )
     known = {name: table.known for name, table in there.items()}
     rows = _survey(tail, known)
     tables = {}
@@ -249,11 +253,11 @@ def _described(timeline: Timeline, *, is_none: bool) -> str:
     if is_none:
         return "no events"
     parts = [timeline.selection]
-    if timeline.beyond is not None:
-        parts.append(f"after position {timeline.beyond}")
+    if timeline.after_position is not None:
+        parts.append(f"after position {timeline.after_position}")
     parts += ["with system events"] if timeline.system else []
     parts += ["with what links lead to"] if timeline.follows else []
-    parts += ["without what the store hides"] if timeline.hides else []
+    parts += ["without what the store hides"] if timeline.visible_only else []
     return "; ".join([*parts, *(f"what if {edit}" for edit in timeline.edits)])
 
 

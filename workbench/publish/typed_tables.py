@@ -176,7 +176,7 @@ class Press:
     def _portions(self, timeline: Timeline, columns: Sequence[str]) -> Iterator[str]:
         """Yield queries of the events, portion by portion."""
         snapshot = timeline.log
-        if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.hides and not timeline.follows:
+        if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.visible_only and not timeline.follows:
             conditions = Conditions.of(timeline, rule=snapshot.rule)
             for files in _together(conditions.files(snapshot.files)):
                 snapshot.queries.checks.verify(files, columns=(*columns, "type"), conditions=conditions)

@@ -111,9 +111,9 @@ def diff(
         return _wide(subject_a, whole_a, whole_b, errors=errors)
     elif other is None and not whole_a.edits and _without_end(whole_a) == _without_end(whole_b):
         # Two moments of one history: the later one holds the earlier.
-        longer = max(whole_a, whole_b, key=lambda one: one.last if one.last is not None else float("inf"))
+        longer = max(whole_a, whole_b, key=lambda one: one.upto_position if one.upto_position is not None else float("inf"))
         side = _side(subject_a, longer, key=key, errors=errors)
-        side_a, side_b = side.upto(whole_a.last), side.upto(whole_b.last)
+        side_a, side_b = side.upto(whole_a.upto_position), side.upto(whole_b.upto_position)
     else:
         side_a = _side(subject_a, whole_a, key=key, errors=errors)
         side_b = _side(subject_b, whole_b, key=key, errors=errors)
@@ -123,7 +123,7 @@ def diff(
 
 
 def _without_end(timeline: Timeline) -> Timeline:
-    return replace(timeline, cutoff=None, last=None)
+    return replace(timeline, cutoff=None, upto_position=None)
 
 
 def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Timeline]:
@@ -140,7 +140,7 @@ def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Tim
         return a, b
     if not streams:
         # Nothing differs, and nothing has to be read to know it.
-        return replace(a, cutoff=None, last=-1, edits=()), replace(b, cutoff=None, last=-1, edits=())
+        return replace(a, cutoff=None, upto_position=-1, edits=()), replace(b, cutoff=None, upto_position=-1, edits=())
     return only(a, streams), only(b, streams)
 
 
@@ -184,14 +184,14 @@ def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str]
 
 def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:
     if not keys:
-        return _side(subject, replace(timeline, cutoff=None, last=-1, edits=()), key=None, errors=errors)
+        return _side(subject, replace(timeline, cutoff=None, upto_position=-1, edits=()), key=None, errors=errors)
     sides = [_side(subject, timeline, key=key, errors=errors) for key in keys]
     return _Side(pl.concat([side.steps for side in sides]), sides[0].types)
 
 
 def _parts_early(plan: Plan, a: Timeline, b: Timeline) -> bool:
     """Whether two timelines are what was recorded and a what-if of it that touches much, by streams that are entities."""
-    forked = not a.edits and b.edits and replace(b, edits=()) == a and not b.hides
+    forked = not a.edits and b.edits and replace(b, edits=()) == a and not b.visible_only
     return bool(forked) and keyed_by_stream(plan) and len(plan.categories) == 1 and vectorised.supports(plan) and not _named_streams(b)
 
 

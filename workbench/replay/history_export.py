@@ -72,7 +72,7 @@ def write_history(
     names = _columns(schema, fields)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
-        rows = write_versions(batches, aside, schema=schema, names=names, after=timeline.beyond)
+        rows = write_versions(batches, aside, schema=schema, names=names, after=timeline.after_position)
         aside.replace(target)
     except OSError as error:
         raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error

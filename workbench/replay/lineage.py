@@ -62,8 +62,8 @@ def lineage(projection: Source, timeline: Timeline, *, key: str, field: str, err
         )
         since = life.with_row_index("_at").filter("_sets")["_at"].max()
         life = life.slice(since if isinstance(since, int) else 0).filter(pl.col("_sets") | pl.col("_writes"))
-    if timeline.beyond is not None:
-        life = life.filter(pl.col("valid_from_position") > timeline.beyond)
+    if timeline.after_position is not None:
+        life = life.filter(pl.col("valid_from_position") > timeline.after_position)
     return life.select(
         position="valid_from_position",
         stream=found.witness["stream"],

@@ -187,9 +187,9 @@ def history(projection: Source, timeline: Timeline, *, key: str | None = None, e
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="history")
     if isinstance(subject, Fold):
-        rows = versions(subject, whole, key=key, since=timeline.beyond, errors=errors).history
+        rows = versions(subject, whole, key=key, since=timeline.after_position, errors=errors).history
     else:
-        rows = history_of(subject, whole, key=key, since=timeline.beyond, errors=errors)
+        rows = history_of(subject, whole, key=key, since=timeline.after_position, errors=errors)
     return _after(rows, timeline)
 
 
@@ -214,7 +214,7 @@ def first(projection: Source, timeline: Timeline, rule: pl.Expr, *, key: str | N
         The rule is no condition, or names a column that is not there; or as ``rebuild`` does.
     """
     subject = subject_of(projection, timeline)
-    found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.beyond, errors=errors)
+    found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.after_position, errors=errors)
     rows = _holding(_after(found.rows, timeline), rule, known=[name for name in found.rows.columns if name not in found.witness.values()])
     named = {
         "position": pl.col("valid_from_position"),
@@ -250,4 +250,4 @@ def _holding(rows: pl.DataFrame, rule: pl.Expr, *, known: list[str]) -> pl.DataF
 
 
 def _after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
-    return rows if timeline.beyond is None else rows.filter(pl.col("valid_from_position") > timeline.beyond)
+    return rows if timeline.after_position is None else rows.filter(pl.col("valid_from_position") > timeline.after_position)

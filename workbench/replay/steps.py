@@ -241,5 +241,5 @@ def _beside(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def _after(rows: pl.DataFrame, *timelines: Timeline) -> pl.DataFrame:
-    bounds = [timeline.beyond for timeline in timelines if timeline.beyond is not None]
+    bounds = [timeline.after_position for timeline in timelines if timeline.after_position is not None]
     return rows.filter(pl.col("position") > max(bounds)) if bounds else rows

@@ -86,7 +86,7 @@ def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, since: int | No
     entities: dict[str, Folded] = {}
     if started is not None:
         _, moment, entities = started
-        timeline = replace(timeline, beyond=moment.position)
+        timeline = replace(timeline, after_position=moment.position)
     keyed, _ = keyed_events(fold, events_of(fold, timeline, key=key).collect())
     if key is not None:
         keyed = keyed.filter(pl.col("_key") == key)

@@ -125,10 +125,10 @@ class Timeline:
     cutoff: Cutoff | None = None
     selections: tuple[Selection, ...] = ()
     system: bool = False
-    hides: bool = False
-    last: int | None = None
+    visible_only: bool = False
+    upto_position: int | None = None
     """The position that the cutoff resolved to, inclusive; None without a cutoff."""
-    beyond: int | None = None
+    after_position: int | None = None
     """The position after which events are looked at, exclusive; None for all."""
     edits: tuple[Edit, ...] = ()
     follows: bool = False
@@ -167,9 +167,9 @@ class Timeline:
                 raise
             last = None  # an edit may have put something there
         resolved = -1 if last is None else last
-        if self.last is not None and (self.last, _instant(self.cutoff)) <= (resolved, _instant(asked)):
+        if self.upto_position is not None and (self.upto_position, _instant(self.cutoff)) <= (resolved, _instant(asked)):
             return self
-        return changed(self, cutoff=asked, last=resolved)
+        return changed(self, cutoff=asked, upto_position=resolved)
 
     def after(self, bound: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
         """Look only at events after a time or a position, exclusively: those that ``upto`` of the same bound leaves out.
@@ -189,9 +189,9 @@ class Timeline:
             first = self.log.resolve(asked, stale=stale)
         except BeforeFirstEvent:
             return self
-        if first is None or (self.beyond is not None and self.beyond >= first):
+        if first is None or (self.after_position is not None and self.after_position >= first):
             return self
-        return changed(self, beyond=first)
+        return changed(self, after_position=first)
 
     def streams(self, *patterns: str) -> Timeline:
         """Look only at these streams; ``*`` stands for any run of characters: ``user-*``.
@@ -254,7 +254,7 @@ class Timeline:
         A lake that was exported with a choice of streams or categories knows it of those; where it was a choice of types of events, or
         of metadata alone, `UsageError` is raised when the timeline is executed.
         """
-        return changed(self, hides=True)
+        return changed(self, visible_only=True)
 
     def drop(
         self,
@@ -508,9 +508,9 @@ class Timeline:
     @property
     def position(self) -> int | None:
         """The position of the last event in the cut, before any selection; None if the cut is empty."""
-        if self.last is None:
+        if self.upto_position is None:
             return self.log.last_position()
-        return self.last if self.last >= 0 else None
+        return self.upto_position if self.upto_position >= 0 else None
 
     @property
     def late(self) -> int:
@@ -553,13 +553,13 @@ class Timeline:
         at = "nothing" if self.position is None else f"position {self.position}"
         asked = f" ({self.cutoff})" if self.cutoff is not None and self.cutoff.time is not None else ""
         parts = [f"up to {at}{asked}"]
-        if self.beyond is not None:
-            parts.append(f"after position {self.beyond}")
+        if self.after_position is not None:
+            parts.append(f"after position {self.after_position}")
         parts += [str(selection) for selection in self.selections]
         parts.append("with system events" if self.system else "without system events")
         if self.follows:
             parts.append("with what links lead to")
-        if self.hides:
+        if self.visible_only:
             parts.append("without what the store hides")
         return [*parts, *(f"what if {edit}" for edit in self.edits)]
 

@@ -417,7 +417,10 @@ class _Forking:
             uptos.append(address.position)
             afters.append(address.position - 1)
         timeline = Timeline(
-            log=self.snapshot, selections=(address.selection,), last=min(uptos, default=None), beyond=max(afters, default=None)
+            log=self.snapshot,
+            selections=(address.selection,),
+            upto_position=min(uptos, default=None),
+            after_position=max(afters, default=None),
         )
         return Conditions.of(timeline, rule=self.snapshot.rule)
 

@@ -101,21 +101,21 @@ class Snapshot:
             place=self.place,
             checks=self.queries.checks,
             rule=self.rule,
-            hidden=(lambda: self._hidden(timeline)) if timeline.hides else None,
+            hidden=(lambda: self._hidden(timeline)) if timeline.visible_only else None,
             layer=(lambda: self._over(timeline, conditions)) if timeline.edits or timeline.follows else None,
             fork=bool(timeline.edits),
         )
 
     def query(self, timeline: Timeline, sql: str, *, tables: Mapping[str, pa.Table] | None = None) -> duckdb.DuckDBPyRelation:
         conditions = Conditions.of(timeline, rule=self.rule)
-        hidden = self._hidden(timeline) if timeline.hides else None
+        hidden = self._hidden(timeline) if timeline.visible_only else None
         layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
         files = conditions.files(self.files)
         return self.queries.asked(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
         conditions = Conditions.of(timeline, rule=self.rule)
-        hidden = self._hidden(timeline) if timeline.hides else None
+        hidden = self._hidden(timeline) if timeline.visible_only else None
         return Extractor.of(
             extraction,
             timeline=timeline,
@@ -135,7 +135,7 @@ class Snapshot:
         if rest.is_empty():
             return added
         last = int(rest["position"].to_numpy().max())
-        conditions = Conditions.of(Timeline(log=self, last=last, system=True), rule=self.rule)
+        conditions = Conditions.of(Timeline(log=self, upto_position=last, system=True), rule=self.rule)
         files = conditions.files(self.files)
         sql = f"SELECT position, prepare_position, event_id FROM events SEMI JOIN {_GONE} USING (position, prepare_position)"
         tables = {_GONE: rest.select(KEY).to_arrow()}
@@ -146,8 +146,8 @@ class Snapshot:
     def count(self, timeline: Timeline) -> int:
         conditions = Conditions.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
-        if timeline.hides or timeline.edits or timeline.follows:
-            hidden = self._hidden(timeline) if timeline.hides else None
+        if timeline.visible_only or timeline.edits or timeline.follows:
+            hidden = self._hidden(timeline) if timeline.visible_only else None
             layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
             return self.queries.value(_COUNT, files=files, conditions=conditions, hidden=hidden, layer=layer)
         whole = {file.path: file.rows for file in files if conditions.hold_all(file)}
@@ -159,19 +159,19 @@ class Snapshot:
             return 0
         moment = _microseconds(timeline.cutoff.time)
         if timeline.edits:
-            cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
+            cut = Conditions.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
             layer = self._over(timeline, cut)
             sql = f"SELECT count(*) FROM events WHERE recorded_ticks >= {(moment + 1) * 10}"
             return self.queries.value(sql, files=cut.files(self.files), conditions=cut, layer=layer)
         files = [
             file
             for file in self.files
-            if file.last_ticks // 10 > moment and timeline.last is not None and file.first_position <= timeline.last
+            if file.last_ticks // 10 > moment and timeline.upto_position is not None and file.first_position <= timeline.upto_position
         ]
         if not files:
             return 0
         return self.queries.value(
-            f"select count(*) from events where position <= {timeline.last} and recorded_ticks >= {(moment + 1) * 10}", files=files
+            f"select count(*) from events where position <= {timeline.upto_position} and recorded_ticks >= {(moment + 1) * 10}", files=files
         )
 
     def describe(self, timeline: Timeline) -> Provenance:
@@ -229,7 +229,7 @@ class Snapshot:
 
     def _links(self, timeline: Timeline, conditions: Conditions) -> Links:
         hidden = self._hidden(timeline, asked="links()")
-        shown = hidden if timeline.hides else None
+        shown = hidden if timeline.visible_only else None
         return find_links(self.queries, self.files, conditions=conditions, hidden_links=shown, hidden_targets=hidden)
 
     def _over(self, timeline: Timeline, conditions: Conditions) -> Layer:
@@ -241,7 +241,7 @@ class Snapshot:
     def _hidden(self, timeline: Timeline, *, asked: str = "visible()") -> pl.DataFrame:
         """Return what the store hides at the end of a timeline, whatever of it is looked at."""
         self._check_governed(asked)
-        cut = Conditions.of(Timeline(log=self, last=timeline.last, system=True), rule=self.rule)
+        cut = Conditions.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
         files = cut.files(self.files)
 
         def ask(sql: str, among: list[DataFile]) -> list[tuple[Any, ...]]:
@@ -292,7 +292,7 @@ class Snapshot:
             not self.identity.selection.is_everything
             and cutoff is not None
             and cutoff.position is not None
-            and cutoff.position != timeline.last
+            and cutoff.position != timeline.upto_position
         ):
             raise UsageError(
                 f"{asked} cannot count $maxAge back from position {cutoff.position}: the lake {self.path} holds only "
@@ -303,10 +303,10 @@ class Snapshot:
         """Return the instant at which a timeline ends: its cutoff's, its last event's, or that of the last export."""
         if timeline.cutoff is not None and timeline.cutoff.time is not None:
             return timeline.cutoff.time
-        if timeline.last is None:
+        if timeline.upto_position is None:
             return _EPOCH if self.checkpoint is None else self.checkpoint.complete_until
-        files = [file for file in self.files if file.first_position <= timeline.last <= file.last_position]
-        sql = f"SELECT coalesce(max(recorded_ticks), 0) FROM events WHERE position = {timeline.last}"
+        files = [file for file in self.files if file.first_position <= timeline.upto_position <= file.last_position]
+        sql = f"SELECT coalesce(max(recorded_ticks), 0) FROM events WHERE position = {timeline.upto_position}"
         return _EPOCH + (self.queries.value(sql, files=files) // 10 if files else 0) * _MICROSECOND
 
     def _last_up_to(self, position: int, *, stale: bool) -> int | None:
