@@ -75,7 +75,7 @@ def test_each_event_gets_the_state_of_the_history_up_to_it(data: st.DataObject, 
 def test_of_a_what_if_the_order_of_its_events_counts_and_not_their_positions_alone(
     data: st.DataObject, drawn: list[Recorded], before: bool
 ) -> None:
-    # A position that several recorded events share is never parted: here each has its own.
+    # A position that several recorded events share is never split between two: here each has its own.
     history = [replace(one, position=10 * n, prepare_position=10 * n) for n, one in enumerate(drawn)]
     calls = data.draw(edits(history))
     with lake_in_runs(history) as now:

@@ -110,7 +110,7 @@ def test_one_scenario_is_told_in_words(place: Path) -> None:
     assert "entities 1 → 2 (+1): 1 added, 0 removed, 0 changed" in lines
     assert "shoppers 1 → 2 (+1)" in lines
     assert "paid 7.10 as before" in lines
-    assert any(line.startswith("parted at position 60, 2023-11-14T22:14:20Z: deleted (") for line in lines)
+    assert any(line.startswith("diverged at position 60, 2023-11-14T22:14:20Z: deleted (") for line in lines)
     assert "position 70" in result.stderr
 
 
@@ -121,7 +121,7 @@ def test_a_program_gets_all_of_it_as_json(place: Path) -> None:
     first, second = told["projections"]
     assert (first["projection"], first["changed"], first["changed_fields"]) == ("projections_of_shoppers.py:Shopper", 1, {"paid": 1})
     assert first["measures"] == [{"name": "paid", "measure": "sum(paid)", "before": 7.10, "after": 1.05}]
-    assert first["parted"]["parted_position"] == 40
+    assert first["diverged"]["diverged_position"] == 40
     assert (second["projection"], second["measures"], second["changed_fields"]) == ("shopper", [], {"amount": 1})
 
 
@@ -142,7 +142,7 @@ def test_a_scenario_is_asked_of_an_earlier_moment(place: Path) -> None:
     (told,) = json.loads(run("whatif", place / "kept.yaml", "--lake", place / "lake", "--at", "50", "--json").stdout)
     assert told["events"] == {"before": 5, "after": 5}
     assert told["projections"][0]["entities"] == {"before": 2, "after": 2}
-    assert told["projections"][0]["parted"] is None
+    assert told["projections"][0]["diverged"] is None
     assert "nowhere: no state differs" in run("whatif", place / "kept.yaml", "--lake", place / "lake", "--at", "50").stdout
 
 
@@ -204,7 +204,7 @@ def test_an_edit_that_matches_nothing_is_said(place: Path) -> None:
 def test_diff_compares_what_was_recorded_with_the_what_if_or_two_moments_of_it(place: Path) -> None:
     fork: list[str | Path] = ["--scenario", place / "kept.yaml"]
     (row,) = json.loads(run("diff", *shopper(place), *fork, "--json").stdout)
-    assert (row["key"], row["change"], row["parted_position"]) == ("2", "added", 60)
+    assert (row["key"], row["change"], row["diverged_position"]) == ("2", "added", 60)
     assert json.loads(run("diff", *shopper(place), *fork, "--at", "50", "--json").stdout) == []
     assert [row["key"] for row in json.loads(run("diff", *shopper(place), *fork, "--from", "50", "--json").stdout)] == ["1"]
 
@@ -233,11 +233,11 @@ def test_steps_stand_beside_those_of_the_what_if(place: Path) -> None:
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert "paid: 0.00 → 7.10" in lines["40"]
     assert "paid: 0.00 → 1.05" in lines["40"]
-    assert lines["40"].rstrip().endswith("← here they part")
+    assert lines["40"].rstrip().endswith("← here they diverge")
     assert "the same" in lines["20"]
     assert "what if patch(" in result.stderr
     (row,) = json.loads(run("steps", *shopper(place), "--key", "2", "--scenario", place / "kept.yaml", "--after", "50", "--json").stdout)
-    assert (row["side"], row["outcome"], row["against_outcome"], row["parted"]) == ("timeline", "ended", "not there", True)
+    assert (row["side"], row["outcome"], row["against_outcome"], row["diverged"]) == ("timeline", "ended", "not there", True)
 
 
 # diff --other
@@ -249,7 +249,7 @@ def test_other_rules_are_a_gate_by_their_exit_status(place: Path) -> None:
     other = ["--other", f"{place / 'projections_of_shoppers.py'}:Stricter"]
     differs = run("diff", *shopper(place), *other, "--fail-on-difference", "--json")
     assert differs.exit_code == 3
-    assert [(row["key"], row["changed_fields"], row["parted_position"]) for row in json.loads(differs.stdout)] == [("1", ["orders"], 20)]
+    assert [(row["key"], row["changed_fields"], row["diverged_position"]) for row in json.loads(differs.stdout)] == [("1", ["orders"], 20)]
     assert "1 differs between" in differs.stderr
     assert "not compared: paid (only in the first), big (only in the second)" in differs.stderr
     assert run("diff", *shopper(place), *other).exit_code == 0

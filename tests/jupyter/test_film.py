@@ -74,7 +74,7 @@ def test_films_of_any_history_and_of_a_fork_beside_it_hold(told: list[tuple[str,
         if film.is_there(index + 1) != film.is_there(index + 1, side=1)
         or any(one.differs(index + 1, index + 1, other_side=1) for one in film.fields)
     ]
-    assert film.parted == (differing[0] if differing else None)
+    assert film.diverged == (differing[0] if differing else None)
 
 
 def test_the_first_event_of_a_part_of_the_history_is_compared_with_what_was_before_it(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_is_packed_is_what_is_shown(tmp_path: Path, forked: bool) -> None:
         return [None if code < 0 else said["texts"][code] for code in column(said["codes"])]
 
     rows = film.steps
-    assert (header["title"], header["count"], header["parted"]) == ("t", len(film), film.parted)
+    assert (header["title"], header["count"], header["diverged"]) == ("t", len(film), film.diverged)
     assert column(header["position"]) == rows["position"].to_list()
     assert column(header["recorded"]) == rows["recorded_at"].dt.timestamp("us").to_list()
     assert column(header["revision"]) == rows["revision"].to_list()

@@ -284,33 +284,33 @@ def test_two_moments_of_one_fork_differ_as_two_forks_do(now: Timeline) -> None:
     )
     before = fork.upto(EPOCH + timedelta(microseconds=HISTORY[3].recorded_at + 4))
     [row] = wb.diff(Thing, before, fork.upto(EPOCH + timedelta(microseconds=HISTORY[3].recorded_at + 6))).to_dicts()
-    assert (row["key"], row["changed_fields"], row["parted_position"]) == ("1", ["name", "tags", "last"], 40)
+    assert (row["key"], row["changed_fields"], row["diverged_position"]) == ("1", ["name", "tags", "last"], 40)
 
 
 # Examples
 
 
 def test_a_diff_names_the_event_at_which_a_fork_parts(now: Timeline) -> None:
-    def parted(fork: Timeline) -> list[tuple[Any, ...]]:
+    def diverged(fork: Timeline) -> list[tuple[Any, ...]]:
         rows = wb.diff(Thing, now, fork)
-        return rows.select("key", "change", "changed_fields", "parted_position", "parted_event_type").rows()
+        return rows.select("key", "change", "changed_fields", "diverged_position", "diverged_event_type").rows()
 
     moment = EPOCH + timedelta(microseconds=HISTORY[3].recorded_at + 7)
     inserted = now.insert(stream="thing-1", type="thing.ended", at=moment, data={"name": 1})
-    assert parted(inserted) == [("1", "removed", [], 40, "thing.ended")]
+    assert diverged(inserted) == [("1", "removed", [], 40, "thing.ended")]
     [row] = wb.diff(Thing, now, inserted).to_dicts()
-    assert row["parted_event_id"] == inserted.events().filter(origin="inserted").collect()["event_id"][0]
-    assert row["parted_at"] == moment
-    assert parted(now.patch(position=50, set={"name": "z"})) == [("2", "changed", ["name", "tags"], 50, "thing.changed")]
-    assert parted(now.drop(position=40)) == [("1", "changed", ["size", "last"], 40, "thing.counted")]
-    assert parted(now.replace(position=40, as_type="thing.changed", data={"name": "q"})) == [
+    assert row["diverged_event_id"] == inserted.events().filter(origin="inserted").collect()["event_id"][0]
+    assert row["diverged_at"] == moment
+    assert diverged(now.patch(position=50, set={"name": "z"})) == [("2", "changed", ["name", "tags"], 50, "thing.changed")]
+    assert diverged(now.drop(position=40)) == [("1", "changed", ["size", "last"], 40, "thing.counted")]
+    assert diverged(now.replace(position=40, as_type="thing.changed", data={"name": "q"})) == [
         ("1", "changed", ["name", "size", "tags", "last"], 40, "thing.changed")
     ]
-    assert parted(now.insert(stream="thing-3", type="thing.begun", at=60, data={"name": "n"})) == [("3", "added", [], 60, "thing.begun")]
-    assert parted(now.retime(position=20, by="-1h")) == [("1", "changed", ["name", "tags"], 20, "thing.changed")]
-    assert parted(now.drop(stream="nobody")) == []
+    assert diverged(now.insert(stream="thing-3", type="thing.begun", at=60, data={"name": "n"})) == [("3", "added", [], 60, "thing.begun")]
+    assert diverged(now.retime(position=20, by="-1h")) == [("1", "changed", ["name", "tags"], 20, "thing.changed")]
+    assert diverged(now.drop(stream="nobody")) == []
     keyed = wb.diff(ByK, now, now.patch(position=20, set={"k": "y"}))
-    assert keyed.select("key", "change", "parted_position").rows() == [("x", "changed", 20), ("y", "added", 20)]
+    assert keyed.select("key", "change", "diverged_position").rows() == [("x", "changed", 20), ("y", "added", 20)]
 
 
 def test_every_question_takes_a_fork(now: Timeline) -> None:

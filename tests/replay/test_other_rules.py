@@ -54,7 +54,7 @@ def test_the_second_history_is_the_first_where_it_is_left_out() -> None:
     with lake_of(HISTORY) as timeline:
         found = wb.diff(Old, timeline, other=New)
         assert found.equals(wb.diff(Old, timeline, timeline, other=New))
-    assert found.select("key", "change", "changed_fields", "parted_position", "parted_event_type").rows() == [
+    assert found.select("key", "change", "changed_fields", "diverged_position", "diverged_event_type").rows() == [
         ("1", "changed", ["size"], 40, "grown"),
         ("2", "removed", [], 50, "ended"),
     ]
@@ -99,16 +99,16 @@ def test_two_projections_part_at_the_first_position_at_which_their_states_differ
         if not common:
             return
         found = wb.diff(one, timeline, other=other, errors="collect")
-        parted: dict[str, int] = {}
+        diverged: dict[str, int] = {}
         ends: list[dict[str, Any]] = [{}, {}]
         for position in sorted({each.position for each in history}):
             ends = [fields(projection, timeline.upto(position=position), common) for projection in (one, other)]
             for key in ends[0].keys() | ends[1].keys():
                 if ends[0].get(key) != ends[1].get(key):
-                    parted.setdefault(key, position)
+                    diverged.setdefault(key, position)
     differing = {key for key in ends[0].keys() | ends[1].keys() if ends[0].get(key) != ends[1].get(key)}
     assert set(found["key"]) == differing
-    for key, position in found.select("key", "parted_position").iter_rows():
-        assert position <= parted[key]
-        if position < parted[key]:  # they differed between two events of one position, and for that moment only
+    for key, position in found.select("key", "diverged_position").iter_rows():
+        assert position <= diverged[key]
+        if position < diverged[key]:  # they differed between two events of one position, and for that moment only
             assert sum(each.position == position for each in history) > 1

@@ -309,17 +309,17 @@ def test_a_diff_is_the_difference_of_two_states_and_names_the_first_event_that_m
             assert side.get(key) == (None if shown is None else tuple(tuple(v) if isinstance(v, list) else v for v in shown.values()))
         if row["change"] == "changed":
             assert [name for name, x, y in zip(fields, before[key], after[key], strict=True) if x != y] == row["changed_fields"]
-        parted = next(
+        diverged = next(
             count
             for count in range(len(history) + 1)
             if prefixes[min(count, counts[0])].get(key) != prefixes[min(count, counts[1])].get(key)
         )
-        culprit = history[parted - 1]
-        assert culprit.position == row["parted_position"]
+        culprit = history[diverged - 1]
+        assert culprit.position == row["diverged_position"]
         if sum(each.position == culprit.position for each in history) == 1:
             assert (f"00000000-0000-0000-0000-{culprit.prepare_position:012d}", culprit.type) == (
-                row["parted_event_id"],
-                row["parted_event_type"],
+                row["diverged_event_id"],
+                row["diverged_event_type"],
             )
     swapped = {"added": "removed", "removed": "added", "changed": "changed"}
     assert_frame_equal(
@@ -329,7 +329,7 @@ def test_a_diff_is_the_difference_of_two_states_and_names_the_first_event_that_m
 
 def test_a_diff_between_two_moments_names_what_changed_and_the_event(now: Timeline) -> None:
     rows = wb.diff(Thing, now.upto(position=40), now.upto(position=80)).to_dicts()
-    assert [(row["key"], row["change"], row["changed_fields"], row["parted_position"], row["parted_event_type"]) for row in rows] == [
+    assert [(row["key"], row["change"], row["changed_fields"], row["diverged_position"], row["diverged_event_type"]) for row in rows] == [
         ("1", "changed", ["name", "size"], 60, "renamed"),
         ("2", "changed", ["name"], 50, "ended"),
     ]
@@ -340,7 +340,7 @@ def test_a_diff_between_two_moments_names_what_changed_and_the_event(now: Timeli
 def test_two_histories_of_different_lakes_are_compared_event_by_event(now: Timeline, tmp_path: Path) -> None:
     without = timeline_in(tmp_path / "lake", [one for one in HISTORY if one.position != 60])
     (row,) = wb.diff(Thing, now, without).to_dicts()
-    assert tuple(row[name] for name in ("key", "change", "changed_fields", "parted_position", "parted_event_type")) == (
+    assert tuple(row[name] for name in ("key", "change", "changed_fields", "diverged_position", "diverged_event_type")) == (
         "1",
         "changed",
         ["name"],
@@ -361,7 +361,7 @@ def test_two_projections_are_compared_in_the_fields_that_both_have(now: Timeline
         one["changed_fields"],
         one["before"]["size"],
         one["after"]["size"],
-        one["parted_position"],
+        one["diverged_position"],
     ) == ("changed", ["size"], 7, 2, 20)
 
     class Nothing(Projection, category=CATEGORY):

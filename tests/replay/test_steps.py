@@ -169,7 +169,7 @@ def test_after_bounds_the_rows_and_no_state() -> None:
         late = steps(Thing, timeline.after(position=50), key="1", against=fork)
         assert late["position"].to_list() == [70, 80, 90]
         assert late["differs"].to_list() == [True, False, False]
-        assert not late["parted"].any()  # they had parted before the first row
+        assert not late["diverged"].any()  # they had diverged before the first row
 
 
 def test_types_are_refused_since_they_would_change_what_the_entity_is() -> None:
@@ -195,7 +195,7 @@ def test_a_what_if_stands_beside_what_was_recorded() -> None:
         (80, "both", "ended", "ended", "recorded", False),
         (90, "timeline", "began", "not there", None, True),
     ]
-    assert rows.filter("parted")["position"].to_list() == [40]
+    assert rows.filter("diverged")["position"].to_list() == [40]
     size = rows.filter(pl.col("position").is_in([40, 50])).select(
         pl.col("after").struct["size"], against=pl.col("against_after").struct["size"]
     )
@@ -206,7 +206,7 @@ def test_an_entity_of_one_side_only_stands_beside_nothing() -> None:
     with lake_of(HISTORY) as timeline:
         fork = timeline.insert(stream="thing-3", type="begun", data={"name": "New"}, at=70)
         rows = steps(Thing, timeline, key="3", against=fork)
-        assert told(rows, "side", "outcome", "after", "against_outcome", "parted") == [("against", "not there", None, "began", True)]
+        assert told(rows, "side", "outcome", "after", "against_outcome", "diverged") == [("against", "not there", None, "began", True)]
         assert steps(Thing, timeline, key="none", against=fork).height == 0
 
 
@@ -243,8 +243,8 @@ def test_two_histories_part_where_diff_says_and_end_in_their_states(
         same = steps(projection, timeline, key="1", against=timeline, errors="collect")
     assert rows["differs"].to_list()[-1:] in ([found.height == 1], [])
     if found.height:
-        parted = rows.filter("parted")
-        assert parted.select("position", "event_id").rows() == found.select("parted_position", "parted_event_id").rows()
+        diverged = rows.filter("diverged")
+        assert diverged.select("position", "event_id").rows() == found.select("diverged_position", "diverged_event_id").rows()
     for side, prefix, frame in (("timeline", "", alone[0]), ("against", "against_", alone[1])):
         its = rows.filter(pl.col("side").is_in([side, "both"]))
         assert its["position"].to_list() == frame["position"].to_list()

@@ -83,8 +83,8 @@ def test_the_effect_of_a_scenario(now: Timeline) -> None:
         ('count where name == "A"', 0, 1),
         ("max(name)", "c", "b"),
     ]
-    assert one.parted is not None
-    assert (one.parted["key"], one.parted["parted_position"]) == ("1", 10)
+    assert one.diverged is not None
+    assert (one.diverged["key"], one.diverged["diverged_position"]) == ("1", 10)
     assert one.diff.equals(wb.diff(Thing, now, fork))
     summary = found.summary.filter(pl.col("what").is_in(["events", "changed name", "max(name)"]))
     assert summary.rows() == [
@@ -98,7 +98,7 @@ def test_a_scenario_that_changes_nothing_says_so(now: Timeline) -> None:
     found = whatif(asked(now.drop(stream="none"), "count"), now)
     assert found.events_before == found.events_after
     (one,) = found.consequences
-    assert (one.parted, one.changed_fields, one.diff.height) == (None, {}, 0)
+    assert (one.diverged, one.changed_fields, one.diff.height) == (None, {}, 0)
     assert one.measures[0].before == one.measures[0].after == 2
 
 
@@ -127,7 +127,7 @@ def test_merged_payloads_have_what_only_the_fork_has(now: Timeline) -> None:
     begun = wb.diff("paint", now, now.insert(stream="paint-1", type="mixed", data={"a": 1}, at=50))
     assert begun.select("key", "change").rows() == [("1", "added")]
     rows = wb.steps("thing", now, key="1", against=fork)
-    assert rows.filter("parted").select("position", "against_after").to_dicts()[0]["against_after"]["colour"] == "red"
+    assert rows.filter("diverged").select("position", "against_after").to_dicts()[0]["against_after"]["colour"] == "red"
 
 
 def test_what_cannot_be_watched_is_refused(now: Timeline) -> None:

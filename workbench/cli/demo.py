@@ -223,8 +223,8 @@ def print_states(moments: Moments) -> None:
     print_table(versions.select("event_type", "city", "roles", "logins", "paid", "valid_from_position", "valid_from"))
     print(f"\nWhat {moments.later_is} changed, each with the event that began it:\n")
     changed = diff(User, past, moments.later)
-    shown = readable(changed.sort("parted_position").head(5))
-    print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "parted_event_type", "parted_position"))
+    shown = readable(changed.sort("diverged_position").head(5))
+    print_table(shown.select("key", "change", pl.col("what").str.slice(0, 80), "diverged_event_type", "diverged_position"))
 
 
 def print_workflows(lake: Lake) -> None:

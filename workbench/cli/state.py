@@ -268,7 +268,13 @@ def readable(diff: pl.DataFrame) -> pl.DataFrame:
 
     said = [changes(*row) for row in diff.select("changed_fields", "before", "after").iter_rows()]
     return diff.select(
-        "key", "change", pl.Series("what", said, dtype=pl.String), "parted_position", "parted_at", "parted_event_type", "parted_event_id"
+        "key",
+        "change",
+        pl.Series("what", said, dtype=pl.String),
+        "diverged_position",
+        "diverged_at",
+        "diverged_event_type",
+        "diverged_event_id",
     )
 
 

@@ -43,7 +43,7 @@ def readable(steps: pl.DataFrame) -> pl.DataFrame:
     event = ["position", "recorded_at", "event_type", "revision"]
     if "side" not in steps.columns:
         return steps.select(*event, _said(steps).alias("what"), "microseconds", *(["origin"] if "origin" in steps.columns else []))
-    mark = pl.when("parted").then(pl.lit("← here they part")).when("differs").then(pl.lit("differs")).otherwise(pl.lit(""))
+    mark = pl.when("diverged").then(pl.lit("← here they diverge")).when("differs").then(pl.lit("differs")).otherwise(pl.lit(""))
     recorded, forked = _said(steps), _said(steps, prefix="against_")
     same = (forked == recorded) & (forked.str.len_chars() > len("unchanged"))
     return steps.select(

@@ -34,7 +34,7 @@ def as_json(found: WhatIf) -> dict[str, Any]:
                 "entities": {"before": one.entities_before, "after": one.entities_after},
                 **{change: one.count(change) for change in ("added", "removed", "changed")},
                 "changed_fields": one.changed_fields,
-                "parted": one.parted,
+                "diverged": one.diverged,
                 "measures": [
                     {"name": each.name, "measure": each.measure, "before": _plain(each.before), "after": _plain(each.after)}
                     for each in one.measures
@@ -94,15 +94,13 @@ def _add(table: Table, one: Consequence) -> None:
     table.add_row("entities", f"{_both(one.entities_before, one.entities_after)}: {counts}")
     if one.changed_fields:
         table.add_row("fields", printable(", ".join(f"{name} {count:,}" for name, count in one.changed_fields.items())))
-    parted = one.parted
-    if parted is None:
-        table.add_row("parted", "nowhere: no state differs")
+    diverged = one.diverged
+    if diverged is None:
+        table.add_row("diverged", "nowhere: no state differs")
     else:
-        at = "" if parted["parted_at"] is None else f", {format_time(parted['parted_at'])}"
-        said = (
-            f"at position {parted['parted_position']}{at}: {parted['parted_event_type']} ({parted['parted_event_id']}) of {parted['key']}"
-        )
-        table.add_row("parted", printable(said))
+        at = "" if diverged["diverged_at"] is None else f", {format_time(diverged['diverged_at'])}"
+        said = f"at position {diverged['diverged_position']}{at}: {diverged['diverged_event_type']} ({diverged['diverged_event_id']}) of {diverged['key']}"
+        table.add_row("diverged", printable(said))
     for each in one.measures:
         table.add_row(printable(each.name), _both(each.before, each.after))
 

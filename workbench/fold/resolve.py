@@ -89,7 +89,7 @@ def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str
     """Return the same for a question that has no rows that ``after`` could bound."""
     if timeline.after_position is not None:
         raise UsageError(
-            f"{question}() folds from the first event, and this timeline looks only at what comes after position {timeline.after_position}: "
+            f"{question}() folds from the first event, and this timeline looks only at events after position {timeline.after_position}: "
             "leave after() out; diff() says what changed since, and history() takes after()."
         )
     return folded(timeline, subject, question=question)

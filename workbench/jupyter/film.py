@@ -107,7 +107,7 @@ class Film:
         return len(self.there) > 1
 
     @property
-    def parted(self) -> int | None:
+    def diverged(self) -> int | None:
         """The first event after which the two histories differ; None if they do not."""
         if not self.is_forked:
             return None
@@ -131,7 +131,7 @@ class Film:
         header = {
             **said,
             "count": len(self),
-            "parted": self.parted,
+            "diverged": self.diverged,
             "position": reel.put(steps["position"].to_numpy()),
             "recorded": reel.put(steps["recorded_at"].to_physical().to_numpy()),
             "revision": reel.put(steps["revision"].fill_null(-1).to_numpy()),

@@ -31,11 +31,11 @@ def still(film: Film, *, title: str, place: str, index: int, baseline: int | Non
     }
     notes = [f"{label}: the entity is not there after this event" for side, label in _absent(film, index, labels)]
     if film.is_forked:
-        parted = film.parted
+        diverged = film.diverged
         notes.append(
             "the two histories do not differ"
-            if parted is None
-            else f"the two histories part at event {parted + 1:,}, position {film.steps['position'][parted]}"
+            if diverged is None
+            else f"the two histories diverge at event {diverged + 1:,}, position {film.steps['position'][diverged]}"
         )
     shown = card(title, values, place=place, notes=notes)
     state = _state(film, index, baseline, labels)

@@ -202,9 +202,9 @@ class View {
       button("last", "Last event (End)", () => this.move(last)),
       this.slider, this.speed, this.jump, this.pin,
     );
-    if (this.film.parted !== null) {
-      const part = make("button", { type: "button", textContent: "≠ Where they part", title: "The first event after which the two differ" });
-      part.addEventListener("click", () => this.move(this.film.parted));
+    if (this.film.diverged !== null) {
+      const part = make("button", { type: "button", textContent: "≠ Where they diverge", title: "The first event after which the two differ" });
+      part.addEventListener("click", () => this.move(this.film.diverged));
       bar.append(part);
     }
     return make("div", {}, bar, this.refused);

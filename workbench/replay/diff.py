@@ -18,12 +18,12 @@ from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, rows_of
 from workbench.projection.values import Misfit
-from workbench.replay.divergence import PARTED, among, both, parted_at_first
+from workbench.replay.divergence import DIVERGED, among, both, first_divergence
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline
 
 _POINT = ("key", "_position", "_prepare_position")
-_EVENT = {"_position": "parted_position", "_event_id": "parted_event_id", "_event_type": "parted_event_type", "_at": "parted_at"}
+_EVENT = {"_position": "diverged_position", "_event_id": "diverged_event_id", "_event_type": "diverged_event_type", "_at": "diverged_at"}
 _OWN = (*_POINT, "_event_id", "_event_type", "_at", "_there")
 
 
@@ -84,8 +84,8 @@ def diff(
     polars.DataFrame
         ``key``; ``change``: ``added`` (only in ``b``), ``removed`` (only in ``a``) or ``changed``; ``changed_fields``, empty unless
         ``changed``; ``before`` and ``after``, structs of the fields in ``a`` and in ``b``, null where the entity is not there; and the
-        earliest event in log order after which the entity is not the same in both: ``parted_position``, ``parted_event_id``,
-        ``parted_event_type``, ``parted_at``. Of two moments of one history that is the first event between them that changed it; of a
+        earliest event in log order after which the entity is not the same in both: ``diverged_position``, ``diverged_event_id``,
+        ``diverged_event_type``, ``diverged_at``. Of two moments of one history that is the first event between them that changed it; of a
         what-if the event that an edit put there, or the recorded one that it took away.
 
     Raises
@@ -119,7 +119,7 @@ def diff(
         side_b = _side(subject_b, whole_b, key=key, errors=errors)
     fields = _compared(side_a, side_b, subject_a, subject_b)
     differing = _differing(_beside(side_a.end(), side_b.end()), fields)
-    return _shown(differing, _parted(side_a, side_b, fields, differing.select("key")), fields)
+    return _shown(differing, _diverged(side_a, side_b, fields, differing.select("key")), fields)
 
 
 def _without_end(timeline: Timeline) -> Timeline:
@@ -200,18 +200,18 @@ def _named_streams(timeline: Timeline) -> bool:
 
 
 def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
-    """Compare two states, and fold again only those entities of which these passes do not tell where they part."""
+    """Compare two states, and fold again only those entities of which these passes do not tell where they diverge."""
     fields = tuple(field.name for field in plan.fields)
-    states, parted = parted_at_first(plan, b, fields=fields, errors=errors)
+    states, diverged = first_divergence(plan, b, fields=fields, errors=errors)
     ends = (state.select("key", pl.struct(fields or ("key",)).alias("_fields")) for state in states)
     differing = _differing(_beside(*ends), fields)
-    parted = parted.join(differing, on="key", how="semi")
-    left = differing.select("key").join(parted, on="key", how="anti")
+    diverged = diverged.join(differing, on="key", how="semi")
+    left = differing.select("key").join(diverged, on="key", how="anti")
     if left.height:
         streams = f"{plan.categories[0]}-" + left["key"]
         side_a, side_b = both(lambda one: _side(plan, among(one, streams), key=None, errors=errors), a, b)
-        parted = pl.concat([parted, _parted(side_a, side_b, fields, left).select(PARTED)])
-    return _shown(differing, parted, fields)
+        diverged = pl.concat([diverged, _diverged(side_a, side_b, fields, left).select(DIVERGED)])
+    return _shown(differing, diverged, fields)
 
 
 def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> _Side:
@@ -316,7 +316,7 @@ def _differing(frame: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
     return frame.filter(pl.any_horizontal(pl.col("_there_a") != pl.col("_there_b"), *(_differs(frame, name) for name in fields)))
 
 
-def _parted(a: _Side, b: _Side, fields: tuple[str, ...], keys: pl.DataFrame) -> pl.DataFrame:
+def _diverged(a: _Side, b: _Side, fields: tuple[str, ...], keys: pl.DataFrame) -> pl.DataFrame:
     """Return for each of these keys the first event after which the two sides are not the same."""
     steps_a = a.steps.join(keys, on="key", how="semi", maintain_order="left").with_row_index("_row_a")
     steps_b = b.steps.join(keys, on="key", how="semi", maintain_order="left").with_row_index("_row_b")
@@ -330,11 +330,11 @@ def _parted(a: _Side, b: _Side, fields: tuple[str, ...], keys: pl.DataFrame) -> 
         .join(steps_b.select("_row_b", _b="_fields", _there_b="_there"), on="_row_b", how="left", maintain_order="left")
         .with_columns(pl.col("_there_a", "_there_b").fill_null(value=False))
     )
-    parted = _differing(events, fields).unique("key", keep="first", maintain_order=True)
-    return parted.select("key", **{name: pl.col(own) for own, name in _EVENT.items()})
+    diverged = _differing(events, fields).unique("key", keep="first", maintain_order=True)
+    return diverged.select("key", **{name: pl.col(own) for own, name in _EVENT.items()})
 
 
-def _shown(differing: pl.DataFrame, parted: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
+def _shown(differing: pl.DataFrame, diverged: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
     both = pl.col("_there_a") & pl.col("_there_b")
     named = [pl.when(both & _differs(differing, name)).then(pl.lit(name)) for name in fields]
     return differing.select(
@@ -343,4 +343,4 @@ def _shown(differing: pl.DataFrame, parted: pl.DataFrame, fields: tuple[str, ...
         (pl.concat_list(named) if named else pl.lit([], dtype=pl.List(pl.String))).list.drop_nulls().alias("changed_fields"),
         pl.col("_a").alias("before"),
         pl.col("_b").alias("after"),
-    ).join(parted, on="key", how="left", maintain_order="left")
+    ).join(diverged, on="key", how="left", maintain_order="left")

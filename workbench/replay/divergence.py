@@ -22,7 +22,7 @@ from workbench.timeline.extraction import Extracted, Extraction
 
 _PLACE = ("position", "prepare_position")
 Answer = TypeVar("Answer")
-PARTED = ("key", "parted_position", "parted_event_id", "parted_event_type", "parted_at")
+DIVERGED = ("key", "diverged_position", "diverged_event_id", "diverged_event_type", "diverged_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ def among(timeline: Timeline, streams: pl.Series) -> Timeline:
     return replace(timeline, log=log)
 
 
-def parted_at_first(
+def first_divergence(
     plan: Plan, fork: Timeline, *, fields: Sequence[str], errors: OnError
 ) -> tuple[tuple[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-    """Return both states, and of the entities that part at the first applied event that edits touch, that event: a frame of ``PARTED``.
+    """Return both states, and of the entities that part at the first applied event that edits touch, that event: a frame of ``DIVERGED``.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def parted_at_first(
         return pl.when("_by_a").then(f"{column}_a").otherwise(f"{column}_b")
 
     types = pl.Series([handled.type for handled in plan.types], dtype=pl.String)
-    parted = (
+    diverged = (
         found.filter(differs)
-        .select("key", of_side("at").struct.unnest(), parted_at=of_side("recorded_at"), code=of_side("code"))
-        .with_columns(parted_event_type=pl.col("code").map_batches(types.gather, return_dtype=pl.String))
+        .select("key", of_side("at").struct.unnest(), diverged_at=of_side("recorded_at"), code=of_side("code"))
+        .with_columns(diverged_event_type=pl.col("code").map_batches(types.gather, return_dtype=pl.String))
     )
-    named = fork.log.named(fork, parted.select(_PLACE))
-    return (a.state, b.state), parted.join(named, on=_PLACE, how="left").select(
-        "key", "parted_event_type", "parted_at", parted_position="position", parted_event_id="event_id"
-    ).select(PARTED)
+    named = fork.log.named(fork, diverged.select(_PLACE))
+    return (a.state, b.state), diverged.join(named, on=_PLACE, how="left").select(
+        "key", "diverged_event_type", "diverged_at", diverged_position="position", diverged_event_id="event_id"
+    ).select(DIVERGED)

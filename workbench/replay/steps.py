@@ -87,7 +87,7 @@ def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline
 
         With ``against`` the same six and the type once more, named ``against_outcome`` and so on; ``side``, in which of the two the
         event stands: ``both``, ``timeline`` or ``against``, where on the other side the outcome is ``not there`` and the state stays as
-        it was; ``differs``, whether the two states differ after it; and ``parted``, true of the first event of all after which they do.
+        it was; ``differs``, whether the two states differ after it; and ``diverged``, true of the first event of all after which they do.
         ``timeline.after(...)`` bounds the rows, and no state.
 
     Raises
@@ -236,7 +236,7 @@ def _beside(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         *_SIDE,
         *(f"against_{name}" for name in ("event_type", *_SIDE)),
         "differs",
-        parted=pl.col("differs") & (pl.col("differs").cum_sum() == 1),
+        diverged=pl.col("differs") & (pl.col("differs").cum_sum() == 1),
     )
 
 

@@ -65,10 +65,10 @@ class Consequence:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @property
-    def parted(self) -> dict[str, Any] | None:
-        """The earliest event after which any entity is another: ``key``, ``parted_position`` and so on; None if nothing differs."""
-        names = ["key", "parted_position", "parted_at", "parted_event_type", "parted_event_id"]
-        first = self.diff.sort("parted_position", nulls_last=True, maintain_order=True).select(names).head(1)
+    def diverged(self) -> dict[str, Any] | None:
+        """The earliest event after which any entity is another: ``key``, ``diverged_position`` and so on; None if nothing differs."""
+        names = ["key", "diverged_position", "diverged_at", "diverged_event_type", "diverged_event_id"]
+        first = self.diff.sort("diverged_position", nulls_last=True, maintain_order=True).select(names).head(1)
         return first.row(0, named=True) if first.height else None
 
 
@@ -106,7 +106,7 @@ class WhatIf:
                 yield one.projection, change, None, one.count(change)
             for name, count in one.changed_fields.items():
                 yield one.projection, f"changed {name}", None, count
-            yield one.projection, "parted at position", None, None if one.parted is None else one.parted["parted_position"]
+            yield one.projection, "diverged at position", None, None if one.diverged is None else one.diverged["diverged_position"]
             for each in one.measures:
                 yield one.projection, each.name if each.name == each.measure else f"{each.name}: {each.measure}", each.before, each.after
 
