@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from workbench import charts
-    from workbench.analysis import Activity, Drift, StoreReport, activity, distribution, drift, lifespans, store
+    from workbench.analysis import Activity, Drift, StoreReport, activity, distribution, drift, lifespans, store_usage
     from workbench.analysis.breaks import breaks
     from workbench.analysis.enrich import enrich
     from workbench.analysis.ocel import export_ocel
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from workbench.kurrent import connect
     from workbench.lake import Lake, LakeInfo
     from workbench.lake import open_lake as open
-    from workbench.materialised.histories import materialise, materialised
+    from workbench.materialised.histories import list_materialised, materialise
     from workbench.payloads.infer import infer
     from workbench.performance import bench, measurements
     from workbench.projection import Digits, Json, Projection, event, on, upcast
@@ -103,10 +103,10 @@ _HOMES = {
     "infer": "workbench.payloads.infer",
     "lifespans": "workbench.analysis",
     "lineage": "workbench.replay.lineage",
+    "list_materialised": "workbench.materialised.histories",
     "load_pipeline": "workbench.jobs",
     "load_projection": "workbench.fold.loading",
     "materialise": "workbench.materialised.histories",
-    "materialised": "workbench.materialised.histories",
     "measurements": "workbench.performance",
     "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
@@ -119,7 +119,7 @@ _HOMES = {
     "series": "workbench.analysis.series",
     "state": "workbench.replay.questions",
     "steps": "workbench.replay.steps",
-    "store": "workbench.analysis",
+    "store_usage": "workbench.analysis",
     "table": "workbench.tables",
     "trace": "workbench.analysis.traces",
     "travel": "workbench.jupyter.time_travel",
@@ -172,10 +172,10 @@ __all__ = [
     "infer",
     "lifespans",
     "lineage",
+    "list_materialised",
     "load_pipeline",
     "load_projection",
     "materialise",
-    "materialised",
     "measurements",
     "on",
     "open",
@@ -188,7 +188,7 @@ __all__ = [
     "series",
     "state",
     "steps",
-    "store",
+    "store_usage",
     "table",
     "trace",
     "travel",

@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 from tests.analysis.conftest import Sample
 from tests.lake import histories
 from tests.lakes import START, Recorded, community, write_lake
-from workbench.analysis import StoreReport, distribution, store
+from workbench.analysis import StoreReport, distribution, store_usage
 from workbench.analysis.periods import Every
 from workbench.errors import UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
@@ -32,7 +32,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Timeline:
 
 
 def report_of(path: Path, events: list[Recorded], **asked: Any) -> StoreReport:
-    return store(open_lake(write_lake(path, events)).timeline, **asked)
+    return store_usage(open_lake(write_lake(path, events)).timeline, **asked)
 
 
 def figures(report: StoreReport) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def figures(report: StoreReport) -> dict[str, Any]:
 
 def test_the_report_agrees_with_what_the_sample_knows_of_itself(sample: Sample) -> None:
     whole, facts = sample.timeline.with_system(), sample.facts
-    found = store(whole, snapshots="*.snapshot")
+    found = store_usage(whole, snapshots="*.snapshot")
     assert figures(found)["events"] == facts.events
     assert figures(found)["streams"] == len(facts.by_stream)
     assert figures(found)["steps_back"] == facts.steps_back == found.steps_back.height
@@ -52,7 +52,7 @@ def test_the_report_agrees_with_what_the_sample_knows_of_itself(sample: Sample) 
 
 
 def test_deleted_streams_are_those_that_the_sample_deleted(sample: Sample) -> None:
-    hidden = store(sample.timeline).hidden
+    hidden = store_usage(sample.timeline).hidden
     assert hidden is not None
     fates = {fate: set(rows["stream"]) for (fate,), rows in hidden.group_by("fate")}
     assert fates["tombstoned"] == sample.facts.tombstoned
@@ -62,7 +62,7 @@ def test_deleted_streams_are_those_that_the_sample_deleted(sample: Sample) -> No
 @pytest.mark.parametrize("cut", [1, 1000, 5000, 8000])
 def test_what_is_hidden_is_what_the_visible_history_lacks(sample: Sample, cut: int) -> None:
     past = sample.timeline.upto(position=cut * 100)
-    found = store(past)
+    found = store_usage(past)
     assert found.hidden is not None
     assert figures(found)["hidden_events"] == found.hidden["hidden"].sum() == past.count() - past.visible().count()
     assert (found.hidden.filter(pl.col("fate") == "limited")["hidden"] == 0).all()
@@ -72,7 +72,7 @@ def test_what_is_hidden_is_what_the_visible_history_lacks(sample: Sample, cut: i
 @pytest.mark.parametrize("every", ["auto", *get_args(Every)[2:]])
 @pytest.mark.parametrize("tz", ["UTC", "Europe/Berlin", "America/Sao_Paulo"])
 def test_rates_add_up_and_are_those_of_the_distribution(history: Timeline, every: Every, tz: str) -> None:
-    found = store(history, every=every, tz=tz)
+    found = store_usage(history, every=every, tz=tz)
     expected = distribution(history, every=found.every, tz=tz).group_by("period", maintain_order=True).agg(pl.col("count").sum())
     assert found.rates["events"].sum() == history.count()
     assert_frame_equal(found.rates.select("period", count="events"), expected)
@@ -161,7 +161,7 @@ def test_missing_revisions_are_found_with_the_first_of_them(tmp_path: Path) -> N
         Checkpoint(int(str(last["position"])), int(str(last["position"])), str(last["event_id"]), START),
     )
     writer.close()
-    found = store(open_lake(tmp_path).timeline)
+    found = store_usage(open_lake(tmp_path).timeline)
     assert found.gaps.rows() == [("user-1", 3, 2, 0, 6), ("user-3", 1, 1, 0, 2)]
     assert figures(found)["missing_revisions"] == 4
 
@@ -181,12 +181,12 @@ def test_links_in_a_stream_are_no_missing_revisions(tmp_path: Path) -> None:
         )
     ]
     timeline = histories.lake_of(tmp_path, rows).timeline
-    found = store(timeline)
+    found = store_usage(timeline)
     assert figures(found)["missing_revisions"] == 2
     assert found.gaps.rows() == [("gap-1", 1, 4, 2, 5), ("gap-2", 1, 1, 0, 3)]
-    assert figures(store(timeline.streams("mixed-*")))["missing_revisions"] == 0
-    assert figures(store(timeline.links()))["missing_revisions"] == 2
-    with_system = store(timeline.with_system())
+    assert figures(store_usage(timeline.streams("mixed-*")))["missing_revisions"] == 0
+    assert figures(store_usage(timeline.links()))["missing_revisions"] == 2
+    with_system = store_usage(timeline.with_system())
     assert with_system.gaps.rows() == [("gap-1", 3, 1, 0, 7), ("gap-2", 1, 1, 0, 3)]
 
 
@@ -200,7 +200,7 @@ def test_where_the_clock_went_back_is_named_with_the_greatest_step_first(tmp_pat
 
 
 def test_an_empty_timeline_gives_plain_zeros_and_empty_frames_of_the_same_columns(history: Timeline) -> None:
-    empty, full = store(history.types("nothing"), snapshots="a"), store(history, snapshots="*")
+    empty, full = store_usage(history.types("nothing"), snapshots="a"), store_usage(history, snapshots="*")
     row = figures(empty)
     assert (row["events"], row["streams"], row["missing_revisions"], row["hidden_events"], row["steps_back"]) == (0,) * 5
     assert {row[name] for name in ("first_recorded_at", "events_per_second", "peak_second", "burstiness", "median_length")} == {None}
@@ -226,6 +226,6 @@ def test_what_would_be_too_many_periods_is_refused(tmp_path: Path) -> None:
 def test_a_lake_of_chosen_types_cannot_say_what_is_hidden(tmp_path: Path) -> None:
     store_name = Store("esdb://s.example:2113", first_position=None, first_event_id=None)
     LakeWriter.open(tmp_path, store=store_name, selection=Selection(types=("a",))).close()
-    found = store(open_lake(tmp_path).timeline)
+    found = store_usage(open_lake(tmp_path).timeline)
     assert found.hidden is None
     assert figures(found)["hidden_events"] is None

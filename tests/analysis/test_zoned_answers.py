@@ -10,7 +10,7 @@ import pytest
 
 from tests.lakes import Recorded, write_lake
 from workbench import charts
-from workbench.analysis import activity, distribution, lifespans, store
+from workbench.analysis import activity, distribution, lifespans, store_usage
 from workbench.analysis.periods import Every
 from workbench.analysis.schemas import schemas
 from workbench.analysis.series import series
@@ -58,7 +58,7 @@ def test_every_answer_counts_an_event_in_the_period_that_the_zone_says(tmp_path:
 
     counted = distribution(timeline, every=every, tz=tz).select(pl.col("period").dt.convert_time_zone("UTC"), "count")
     assert counted.filter(pl.col("count") > 0).rows() == expected.rows()  # an hour of St. John's once had a minute, without an event
-    rates = store(timeline, every=every, tz=tz).rates.select(pl.col("period").dt.convert_time_zone("UTC"), "events")
+    rates = store_usage(timeline, every=every, tz=tz).rates.select(pl.col("period").dt.convert_time_zone("UTC"), "events")
     assert rates.rows() == counted.rows()
     found = schemas(timeline, every=every, tz=tz).over_time
     assert found is not None
@@ -92,7 +92,7 @@ def test_a_day_that_begins_twice_keeps_its_events(tmp_path: Path) -> None:
     timeline = open_lake(write_lake(tmp_path, [Recorded("a", first), Recorded("a", second)])).timeline
     for tz in ("Atlantic/Azores",):
         assert distribution(timeline, every="1d", tz=tz)["count"].to_list() == [2]
-        assert store(timeline, every="1d", tz=tz).rates["events"].to_list() == [2]
+        assert store_usage(timeline, every="1d", tz=tz).rates["events"].to_list() == [2]
         assert distribution(timeline, every="1d", tz=tz)["period"].dt.convert_time_zone("UTC").to_list() == [
             datetime(2026, 10, 25, tzinfo=UTC)
         ]
@@ -104,7 +104,7 @@ def test_what_names_no_zone_is_refused_everywhere(tmp_path: Path, tz: str) -> No
     for ask in (
         lambda: distribution(timeline, every="1d", tz=tz),
         lambda: lifespans(timeline, tz=tz),
-        lambda: store(timeline, tz=tz),
+        lambda: store_usage(timeline, tz=tz),
         lambda: schemas(timeline, every="1d", tz=tz),
         lambda: activity(timeline, actor=event.stream, tz=tz),
         lambda: series("a", timeline, pl.len(), tz=tz),
@@ -124,7 +124,7 @@ def test_everything_that_shows_a_time_shows_the_packages_clock(tmp_path: Path, c
         assert "2026-11-15T05:00:00-07:00" in capsys.readouterr().out
     assert "2026-11-15 05:00" in str(table(frame.select("period", "count")))
     assert "15 Nov 2026, 05:00" in charts.distribution(frame).numbers.rows[0][0]
-    assert "15 Nov 2026, 05:00" in charts.rates(store(timeline, every="1h", tz=tz)).data[0].x[0]
+    assert "15 Nov 2026, 05:00" in charts.rates(store_usage(timeline, every="1h", tz=tz)).data[0].x[0]
     assert charts.series(series("a", timeline, pl.len(), every="1h", tz=tz)).data[0].x[-1] == "2026-11-15 07:00:00"
     assert charts.lifespans(lifespans(timeline, tz=tz)).data[0].base[0] == "2026-11-15T05:00:00"
     assert charts.schemas(schemas(timeline, every="1h", tz=tz)).data[0].x[0] == "15 Nov 2026, 05:00"

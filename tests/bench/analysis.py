@@ -61,7 +61,7 @@ def questions(lake: str) -> dict[str, Callable[[], object]]:
         "distribution over time": lambda: wb.distribution(now, every="auto", tz=ZONE),
         "lifespans": lambda: wb.lifespans(now, tz=ZONE),
         "drift": lambda: wb.drift(now.upto(position=half), now.after(position=half)),
-        "store": lambda: wb.store(now, tz=ZONE),
+        "store": lambda: wb.store_usage(now, tz=ZONE),
         "activity": lambda: wb.activity(now, actor=event.data["userId"], tz=ZONE),
         **{f"bare {name}": lambda sql=sql: now.sql(sql).pl() for name, sql in BARE.items()},  # type: ignore[misc]  # bound now
     }

@@ -74,12 +74,12 @@ def one_first_asked(lake: str, key: str) -> dict[str, Any]:
 
     opened = wb.open(lake)
     wb.state(User, opened.timeline, key=key)  # what is measured is neither imports nor the first check of a file's checksums
-    for kept in wb.materialised(opened):
+    for kept in wb.list_materialised(opened):
         kept.remove()
     began = time.perf_counter()
     wb.state(Person, opened.timeline, key=f"u{key}")
     took = time.perf_counter() - began
-    [made] = wb.materialised(opened)
+    [made] = wb.list_materialised(opened)
     return {"seconds": took, "bytes": made.bytes}
 
 
@@ -141,7 +141,7 @@ def forget(lake: str) -> dict[str, Any]:
     """Remove what is kept."""
     import workbench as wb
 
-    for one in wb.materialised(wb.open(lake)):
+    for one in wb.list_materialised(wb.open(lake)):
         one.remove()
     return {}
 
@@ -175,7 +175,7 @@ def select(lake: str, position: str) -> dict[str, Any]:
 
     import workbench as wb
 
-    [kept] = wb.materialised(wb.open(lake), User)
+    [kept] = wb.list_materialised(wb.open(lake), User)
     own = ("key", *(field.name for field in plan_of(User).fields), "valid_from_position", "revision", "valid_from", "event_count")
     sql = (
         f"SELECT {', '.join(own)} FROM read_parquet('{lake}/**/{kept.folder}/*.parquet') "

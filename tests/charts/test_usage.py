@@ -23,8 +23,8 @@ HOSTILE = "<script>alert(1)</script>$x$"
 DRAWN: dict[str, Callable[[Timeline], Chart]] = {
     "drift": lambda timeline: charts.drift(wb.drift(timeline, timeline.types("a", HOSTILE))),
     "lifespans": lambda timeline: charts.lifespans(wb.lifespans(timeline), caption=str(timeline)),
-    "rates": lambda timeline: charts.rates(wb.store(timeline)),
-    "stream_lengths": lambda timeline: charts.stream_lengths(wb.store(timeline)),
+    "rates": lambda timeline: charts.rates(wb.store_usage(timeline)),
+    "stream_lengths": lambda timeline: charts.stream_lengths(wb.store_usage(timeline)),
     "active_users": lambda timeline: charts.active_users(wb.activity(timeline, actor=event.type)),
     "hours": lambda timeline: charts.hours(wb.activity(timeline, actor=event.type)),
     "retention": lambda timeline: charts.retention(wb.activity(timeline, actor=event.type)),
@@ -84,7 +84,7 @@ def test_lifespans_reach_from_the_first_to_the_last_event(history: Timeline) -> 
 
 
 def test_rates_and_lengths_are_those_of_the_report(history: Timeline) -> None:
-    report = wb.store(history)
+    report = wb.store_usage(history)
     events, streams = traces(charts.rates(report))
     assert (list(events["y"]), list(streams["y"])) == (report.rates["events"].to_list(), report.rates["new_streams"].to_list())
     (lengths,) = traces(charts.stream_lengths(report))
@@ -104,7 +104,7 @@ def test_activity_is_drawn_day_by_day_and_hour_by_hour(history: Timeline) -> Non
 
 
 def test_a_long_caption_has_several_lines_and_room_for_them(history: Timeline) -> None:
-    report = wb.store(history)
+    report = wb.store_usage(history)
     short, long = charts.rates(report, caption="Source"), charts.rates(report, caption="many words " * 40)
     assert long.layout.margin.b > short.layout.margin.b
     assert max(len(line) for line in long.layout.annotations[-1].text.split("<br>")) <= 110

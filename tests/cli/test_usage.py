@@ -39,9 +39,9 @@ def told(*words: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("table", get_args(StoreTable))
 def test_every_table_of_a_store_report_is_the_librarys(lake: str, tmp_path: Path, table: str) -> None:
     out = tmp_path / "out.parquet"
-    words = ("store", "--lake", lake, "--table", table, "--snapshots", "*.snapshot", "--tz", "Europe/Berlin")
+    words = ("usage", "--lake", lake, "--table", table, "--snapshots", "*.snapshot", "--tz", "Europe/Berlin")
     assert run(*words, "--out", str(out)).exit_code == 0
-    expected = getattr(wb.store(wb.open(lake).timeline, snapshots="*.snapshot", tz="Europe/Berlin"), table)
+    expected = getattr(wb.store_usage(wb.open(lake).timeline, snapshots="*.snapshot", tz="Europe/Berlin"), table)
     assert pl.read_parquet(out).equals(expected)
     shown = run(*words)
     assert shown.exit_code == 0
@@ -91,7 +91,7 @@ def test_lifespans_are_the_librarys(lake: str) -> None:
         (("activity", "--actor", "userId"), "data.userId"),
         (("activity", "--actor", "metadata"), "name the place in it"),
         (("activity", "--actor", "metadata.a b"), "stands where the place ends"),
-        (("store", "--tz", "Nowhere"), "IANA name"),
+        (("usage", "--tz", "Nowhere"), "IANA name"),
         (("lifespans", "--out", "nowhere/x.csv"), "no directory"),
     ],
 )

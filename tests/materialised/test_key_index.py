@@ -28,7 +28,7 @@ from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point, key_index
-from workbench.materialised.histories import materialise, materialised
+from workbench.materialised.histories import list_materialised, materialise
 from workbench.materialised.key_index import narrowed, streams_about
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.timeline import Timeline
@@ -127,7 +127,7 @@ def agree(projection: type[Projection], timeline: Timeline, keys: Sequence[str],
 
 
 def kinds(lake: Lake | Timeline, projection: type[Projection] | None = None) -> list[str]:
-    return [one.kind for one in materialised(lake, projection)]
+    return [one.kind for one in list_materialised(lake, projection)]
 
 
 ODD = (
@@ -228,7 +228,7 @@ def test_it_is_made_by_a_question_for_one_entity_that_would_look_through_many_ev
     wb.diff(Person, lake.timeline.upto(position=30), lake.timeline)
     assert kinds(lake) == []
     wb.steps(Person, lake.timeline, key="ann")
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     assert (made.name, made.kind, made.positions, made.rows) == ("Person", "keys", (100,), 7)
     assert "Keys and streams" in made._repr_html_()
 
@@ -244,15 +244,15 @@ def test_projections_with_the_same_keys_share_it_and_others_do_not(tmp_path: Pat
 
     lake = write(tmp_path, mixed(*EVENTS))
     wb.state(Person, lake.timeline, key="ann")
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     assert wb.state(Same, lake.timeline, key="bob")["seen"].to_list() == [4]
-    assert materialised(lake) == [made] == materialised(lake, Same)
+    assert list_materialised(lake) == [made] == list_materialised(lake, Same)
     wb.state(Other, lake.timeline, key="ann")
-    assert len(materialised(lake)) == 2
-    assert [one.name for one in materialised(lake, Other)] == ["Other"]
-    for one in materialised(lake, Person):
+    assert len(list_materialised(lake)) == 2
+    assert [one.name for one in list_materialised(lake, Other)] == ["Other"]
+    for one in list_materialised(lake, Person):
         one.remove()
-    assert [one.name for one in materialised(lake)] == ["Other"]
+    assert [one.name for one in list_materialised(lake)] == ["Other"]
     agree(Person, lake.timeline, ["ann"])
 
 
@@ -272,10 +272,10 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     lake = write(tmp_path, events.slice(6, 4))
     agree(Person, lake.timeline, ["ann", "cy"])
-    assert materialised(lake)[0].positions == (60,)
+    assert list_materialised(lake)[0].positions == (60,)
     lake = write(tmp_path, events.tail(-10))
     agree(Person, lake.timeline.upto(position=100), ["ann"])
-    assert materialised(lake)[0].positions == (60,)
+    assert list_materialised(lake)[0].positions == (60,)
     looked_at: list[int | None] = []
     keyed = key_index.streams_by_key
 
@@ -286,7 +286,7 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
     monkeypatch.setattr(key_index, "streams_by_key", looking)
     wb.state(Person, lake.timeline, key="ann")
     assert looked_at == [60]
-    assert materialised(lake)[0].positions == (140,)
+    assert list_materialised(lake)[0].positions == (140,)
     agree(Person, lake.timeline, ["ann", "new"])
 
 
@@ -300,7 +300,7 @@ def test_files_are_few_however_often_it_is_brought_up_to_date(tmp_path: Path, mo
         assert streams_about(plan_of(Person), lake.timeline, ["u7"]) == {
             stream for stream, _, at in told[: start + 3] if at["userId"] == "u7"
         }
-        [manifest] = materialised(lake)[0]._materials.all()
+        [manifest] = list_materialised(lake)[0]._materials.all()
         sizes.append(len(manifest.files))
     assert max(sizes) <= 7
     agree(Person, lake.timeline, ["u7", "u0"])
@@ -334,7 +334,7 @@ def test_a_python_function_that_makes_keys_is_asked_once_for_each_event_and_what
     assert wb.state(Lowered, fine.timeline, key="bob")["logins"].to_list() == [1]
     assert [said("Bob")] == NAMED
     wb.state(Unversioned, fine.timeline, key="bob")
-    assert len(materialised(fine)) == 1
+    assert len(list_materialised(fine)) == 1
     spoilt = write(tmp_path / "spoilt", mixed(*told, ("user-e", "in", said("Bob", refused=True)), ("user-b", "in", said("Bob"))))
     agree(Lowered, spoilt.timeline, ["ann", "bob", "nobody"])
     assert kinds(spoilt) == ["keys"]
@@ -367,7 +367,7 @@ def test_a_what_if_adds_the_streams_in_which_edits_put_events_about_the_entity(t
     plan = plan_of(Person)
     assert streams_about(plan, forks[0], ["ann"]) == {"user-a", "user-b", "user-d", "user-new"}
     assert streams_about(plan, forks[1], ["ann"]) == {"user-a", "user-b", "user-c", "user-d"}
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     assert made.positions == (100,)
 
 
@@ -383,12 +383,12 @@ def test_compaction_keeps_it_and_another_log_or_a_transaction_that_goes_on_ends_
     for start in range(0, 10, 2):
         lake = write(tmp_path / "a", events.slice(start, 2))
     wb.state(Person, lake.timeline, key="ann")
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     with LakeWriter.open(tmp_path / "a", store=Store("esdb://store.example"), selection=Selection()) as writer:
         assert writer.cluster().files_added
     lake = open_lake(tmp_path / "a")
     agree(Person, lake.timeline, ["ann", "bob"])
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     other = write(tmp_path / "b", mixed(*(("user-z", kind, data) for _, kind, data in EVENTS)))
     (tmp_path / "a" / "materialised").rename(tmp_path / "b" / "materialised")
     assert kinds(other) == []
@@ -405,7 +405,7 @@ def test_a_reader_that_opened_the_lake_before_is_answered_as_it_was(tmp_path: Pa
     lake = write(tmp_path, events.tail(-4))
     wb.state(Person, lake.timeline, key="ann")
     agree(Person, older.timeline, ["ann", "bob"])
-    assert materialised(older)[0].positions == (100,)
+    assert list_materialised(older)[0].positions == (100,)
 
 
 def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> Non
     plan = plan_of(Person)
     expected = {"user-a", "user-b", "user-d"}
     assert streams_about(plan, lake.timeline, ["ann"]) == expected
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     folder = tmp_path / "materialised" / made.folder
     for suffix in ("manifest.json", ".parquet"):
         for at in range(0, 1200, 97):
@@ -430,7 +430,7 @@ def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> Non
 
 
 def _named(lake: Lake) -> set[str]:
-    [manifest] = materialised(lake)[0]._materials.all()
+    [manifest] = list_materialised(lake)[0]._materials.all()
     return {"manifest.json", *(part.path for part in manifest.files)}
 
 
@@ -439,10 +439,10 @@ def test_a_part_that_is_damaged_does_not_stand_in_the_way_of_what_comes_after(tm
     lake = write(tmp_path, events.head(3))
     wb.state(Person, lake.timeline, key="ann")
     for part in _named(lake) - {"manifest.json"}:
-        (tmp_path / "materialised" / materialised(lake)[0].folder / part).write_bytes(b"PAR1")
+        (tmp_path / "materialised" / list_materialised(lake)[0].folder / part).write_bytes(b"PAR1")
     lake = write(tmp_path, events.tail(-3))
     assert streams_about(plan_of(Person), lake.timeline, ["ann"]) == {"user-a", "user-b", "user-d"}
-    assert materialised(lake)[0].positions == (100,)
+    assert list_materialised(lake)[0].positions == (100,)
 
 
 def test_without_the_right_the_room_or_the_quiet_to_write_the_payloads_are_searched(
@@ -471,16 +471,16 @@ def test_without_the_right_the_room_or_the_quiet_to_write_the_payloads_are_searc
     [left] = [entry for entry in (tmp_path / "materialised").iterdir() if entry.is_dir()]
     assert list(left.iterdir()) == []
     wb.state(Person, lake.timeline, key="ann")
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     lake = write(tmp_path, events.tail(-7))
     with made._materials.writing(wait=True):
         ask()
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     for owner, name, refusal in ((os, "open", denied), (Path, "replace", full)):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, refusal)
             ask()
-        assert materialised(lake) == [made]
+        assert list_materialised(lake) == [made]
 
 
 def test_a_lake_in_an_object_store_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -505,12 +505,12 @@ def test_where_keys_have_nearly_as_many_streams_as_events_none_is_kept_and_that_
     lake = write(tmp_path, mixed(*EVENTS))
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     agree(Person, lake.timeline, ["ann", "bob"], fork=lake.timeline.drop(stream="user-b"))
-    [made] = materialised(lake)
+    [made] = list_materialised(lake)
     assert (made.kind, made.rows, made.positions) == ("keys", 0, (100,))
     more = mixed(*EVENTS, *(("user-a", "in", said("ann")),) * 20)
     lake = write(tmp_path, more.slice(10, 5))
     assert streams_about(plan, lake.timeline, ["ann"]) is None
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     lake = write(tmp_path, more.tail(-15))
     assert streams_about(plan, lake.timeline, ["ann"]) == {"user-a", "user-b", "user-d"}
     agree(Person, lake.timeline, ["ann", "bob"])

@@ -18,7 +18,7 @@ from tests.replay.processes import killed, side_by_side
 from tests.strategies import Recorded, frame
 from workbench.lake import Lake, open_lake
 from workbench.materialised import fold_point, key_index
-from workbench.materialised.histories import materialised
+from workbench.materialised.histories import list_materialised
 from workbench.materialised.key_index import streams_about
 from workbench.projection import Projection, event, on, plan_of
 
@@ -69,7 +69,7 @@ def ask_on(path: str, ready: Any, rounds: int) -> None:
     with always():
         while rounds:
             lake = write(place, events(last_number(place) + 1, 100), first=_FIRST)
-            for one in materialised(lake) if rounds % 3 == 0 else []:
+            for one in list_materialised(lake) if rounds % 3 == 0 else []:
                 one.remove()
             agree(lake)
             if rounds == ready_at:
@@ -82,7 +82,7 @@ def look_on(path: str, rounds: int) -> None:
     with always():
         for number in range(rounds):
             agree(open_lake(path))
-            for one in materialised(open_lake(path)) if number % 3 == 2 else []:
+            for one in list_materialised(open_lake(path)) if number % 3 == 2 else []:
                 one.remove()
 
 
@@ -98,7 +98,7 @@ def test_whoever_is_killed_while_writing_it_leaves_answers_as_they_were_and_the_
                 agree(write(path, events(last_number(path) + 1, count), first=_FIRST))
             lake = open_lake(path)
             assert streams_about(plan_of(Group), lake.timeline, ["0"]) == {f"user-{number}" for number in range(8)}
-        [made] = materialised(lake)
+        [made] = list_materialised(lake)
         assert made.positions == (10 * last_number(path),)
         assert {entry.suffix for entry in (path / "materialised" / made.folder).iterdir()} == {".json", ".parquet"}
 
@@ -128,4 +128,4 @@ def test_a_full_disk_is_not_met_by_who_asks(tmp_path: Path, size: int) -> None:
             agree(lake)
         assert before == files(path)
         agree(lake)
-        assert materialised(lake)[0].positions == (13_000,)
+        assert list_materialised(lake)[0].positions == (13_000,)

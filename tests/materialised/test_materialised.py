@@ -27,7 +27,7 @@ from workbench.fold.event_columns import with_witness
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.materialised import fold_point
 from workbench.materialised import histories as kept
-from workbench.materialised.histories import kept_answer, kept_versions, materialise, materialised
+from workbench.materialised.histories import kept_answer, kept_versions, list_materialised, materialise
 from workbench.materialised.stored_file import Unusable
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.timeline import Timeline
@@ -180,7 +180,7 @@ def test_a_function_among_the_upcasters_is_run_for_new_events_alone(tmp_path: Pa
     wb.history(Lifted, lake.timeline.after(position=30))
     materialise(Lifted, lake)
     assert set(SHOUTED) == {"Bo"}
-    assert materialised(lake)[0].positions == (80,)
+    assert list_materialised(lake)[0].positions == (80,)
     agree(Lifted, lake)
 
 
@@ -215,13 +215,13 @@ def test_what_came_after_is_folded_and_kept_once_it_is_much(tmp_path: Path, monk
     made = materialise(User, write(tmp_path, events.head(3)))
     lake = write(tmp_path, events.tail(-3))
     wb.state(User, lake.timeline)
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     wb.state(User, lake.timeline.upto(position=70))
     wb.state(User, lake.timeline, key="1")
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     wb.state(User, lake.timeline)
-    [found] = materialised(lake)
+    [found] = list_materialised(lake)
     assert found.positions == (80,)
     agree(User, lake)
 
@@ -298,7 +298,7 @@ def test_events_that_do_not_fit_stop_a_question_as_they_stop_a_replay(tmp_path: 
     lake = write(tmp_path, log(("created", {"name": "Ann"}), ("renamed", {"name": 1}), ("in", {}), ("renamed", {"name": 2})))
     with pytest.raises(ValueDoesNotFit, match="name = 1"):
         materialise(User, lake)
-    assert not materialised(lake)
+    assert not list_materialised(lake)
     materialise(User, lake, errors="collect")
     agree(User, lake)
     with pytest.raises(ValueDoesNotFit, match="name = 1"):
@@ -347,7 +347,7 @@ def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, mon
         patch.setattr(fold_point, "WORTH_KEEPING", 1)
         agree(User, lake)
     assert before == sorted(folder.iterdir())
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
 
 
 @pytest.mark.parametrize("projection", [User, Fold(lambda state, happened: {"n": 1}, category="user", version=1)])
@@ -387,7 +387,7 @@ def test_a_reader_without_the_right_to_write_does_without(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "open", denied)
     agree(User, lake)
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
     with pytest.raises(wb.WorkbenchError, match="No permission"):
         materialise(User, lake)
 
@@ -399,18 +399,18 @@ def test_while_another_process_writes_a_question_does_not_wait(tmp_path: Path, m
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     with made._materials.writing(wait=True):
         agree(User, lake)
-    assert materialised(lake) == [made]
+    assert list_materialised(lake) == [made]
 
 
 def test_it_can_be_listed_and_removed(tmp_path: Path) -> None:
     lake = write(tmp_path, log(*EVENTS))
-    assert materialised(lake) == []
+    assert list_materialised(lake) == []
     made = materialise(User, lake)
     materialise("user", lake)
-    assert [one.name for one in materialised(lake)] == ["User", "user"]
-    assert materialised(lake, User) == [made]
+    assert [one.name for one in list_materialised(lake)] == ["User", "user"]
+    assert list_materialised(lake, User) == [made]
     made.remove()
-    assert [one.name for one in materialised(lake)] == ["user"]
+    assert [one.name for one in list_materialised(lake)] == ["user"]
     assert kept_answer(plan_of(User), lake.timeline) is None
     made.remove()
 
@@ -459,7 +459,7 @@ def test_a_fold_goes_on_from_its_snapshots(tmp_path: Path, monkeypatch: pytest.M
     assert looked_at == [60, 70, 80]
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     wb.state(fold, lake.timeline)
-    assert materialised(lake)[0].positions == (20, 80)
+    assert list_materialised(lake)[0].positions == (20, 80)
     older = open_lake(tmp_path).timeline.upto(position=60)
     assert materialise(fold, older).positions == (20, 60, 80)
     assert materialise(fold, lake).positions == (20, 60, 80)
@@ -507,7 +507,7 @@ def test_a_function_without_a_version_is_not_kept(tmp_path: Path) -> None:
     lake = write(tmp_path, log(*EVENTS))
     with pytest.raises(UsageError, match="version="):
         materialise(Fold(seen, category="user"), lake)
-    assert materialised(lake) == []
+    assert list_materialised(lake) == []
 
 
 class _Mischief:
@@ -520,4 +520,4 @@ def test_a_snapshot_holds_values_and_runs_nothing(tmp_path: Path) -> None:
     fold = Fold(lambda state, happened: {"x": _Mischief()}, category="user", version=1)
     with pytest.raises(InvalidProjection, match=r"its states hold os\.getenv, which is not kept"):
         materialise(fold, lake)
-    assert materialised(lake) == []
+    assert list_materialised(lake) == []

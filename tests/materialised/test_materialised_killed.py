@@ -22,7 +22,7 @@ from workbench.fold.event_by_event.function_fold import Fold
 from workbench.lake import Lake, open_lake
 from workbench.materialised import fold_point
 from workbench.materialised import histories as kept
-from workbench.materialised.histories import kept_answer, materialise, materialised
+from workbench.materialised.histories import kept_answer, list_materialised, materialise
 from workbench.projection import plan_of
 
 FOLD = Fold(seen, category="user", version=1)
@@ -75,7 +75,7 @@ def files(path: Path) -> set[str]:
 
 def named(path: Path) -> int:
     """Return how many files the manifests name."""
-    [one, *_] = materialised(open_lake(path))
+    [one, *_] = list_materialised(open_lake(path))
     return sum(1 + len(manifest.files) for manifest in one._materials.all())
 
 
@@ -91,7 +91,7 @@ def keep_on(path: str, ready: Any, rounds: int) -> None:
             if rounds % 3:
                 wb.state(projection, lake.timeline)
             else:
-                for one in materialised(lake, projection):
+                for one in list_materialised(lake, projection):
                     one.remove()
             materialise(projection, lake)
         if rounds == ready_at:
@@ -107,7 +107,7 @@ def look_on(path: str, rounds: int) -> None:
         lake = open_lake(path)
         agree(lake)
         if number % 3 == 2:
-            for one in materialised(lake):
+            for one in list_materialised(lake):
                 one.remove()
         materialise(User, lake)
         materialise(FOLD, lake)
@@ -132,7 +132,7 @@ def test_whoever_is_killed_while_materialising_leaves_answers_as_they_were_and_t
             materialise(FOLD, lake)
         agree(lake)
         for projection in (User, FOLD):
-            for one in materialised(lake, projection):
+            for one in list_materialised(lake, projection):
                 folder = path / "materialised" / one.folder
                 assert {entry.suffix for entry in folder.iterdir()} <= {".json", ".parquet", ".bin"}
         assert kept_answer(plan_of(User), lake.timeline) is not None
@@ -170,7 +170,7 @@ def test_a_full_disk_is_said_by_who_asked_to_keep_and_not_met_by_who_did_not(
     assert files(path) == set()
     for projection in (User, FOLD):
         materialise(projection, lake)
-    before, made = files(path), materialised(lake)
+    before, made = files(path), list_materialised(lake)
     assert len(before) == named(path)
     lake = write(path, events(3001, 3000), first=_id(10))
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
@@ -180,6 +180,6 @@ def test_a_full_disk_is_said_by_who_asked_to_keep_and_not_met_by_who_did_not(
                 materialise(projection, lake)
         agree(lake)
     assert before == files(path)
-    assert made == materialised(lake)
+    assert made == list_materialised(lake)
     agree(lake)
-    assert [one.positions[-1] for one in materialised(lake)] == [60_000, 60_000]
+    assert [one.positions[-1] for one in list_materialised(lake)] == [60_000, 60_000]

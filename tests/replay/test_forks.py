@@ -118,7 +118,7 @@ def test_of_a_fork_only_what_follows_the_first_edit_is_folded(tmp_path: Path) ->
         assert wb.state(Thing, fork).equals(expected)
     [call] = folded.call_args_list
     assert call.args[1].events().collect()["position"].to_list() == [50, 60]
-    assert len(wb.materialised(now)) == 1  # and nothing of a fork is kept
+    assert len(wb.list_materialised(now)) == 1  # and nothing of a fork is kept
 
 
 def test_a_fold_goes_on_from_a_snapshot_before_the_first_edit(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_fork_is_never_answered_from_what_is_kept(tmp_path: Path) -> None:
     assert {key: (*held[:2], list(held[2]), held[3]) for key, held in states(Thing, fork).items()} == expected
     assert wb.diff(Thing, timeline, fork)["key"].to_list() == ["1"]
     wb.materialise(Thing, timeline)
-    assert [one.positions for one in wb.materialised(timeline)] == [(60,)]
+    assert [one.positions for one in wb.list_materialised(timeline)] == [(60,)]
 
 
 def test_forks_of_forks_add_up(now: Timeline) -> None:

@@ -3,6 +3,6 @@
 from workbench.analysis.activity import Activity, activity
 from workbench.analysis.distribution import distribution, lifespans
 from workbench.analysis.drift import Drift, drift
-from workbench.analysis.store_usage import StoreReport, store
+from workbench.analysis.store_usage import StoreReport, store_usage
 
-__all__ = ["Activity", "Drift", "StoreReport", "activity", "distribution", "drift", "lifespans", "store"]
+__all__ = ["Activity", "Drift", "StoreReport", "activity", "distribution", "drift", "lifespans", "store_usage"]

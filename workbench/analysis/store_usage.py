@@ -25,7 +25,7 @@ _SPAN = pl.Duration("us")
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What :func:`store` found.
+    """What :func:`store_usage` found.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class StoreReport:
     steps_back: pl.DataFrame
 
 
-def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapshots: Some = (), tz: str = "UTC") -> StoreReport:
+def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapshots: Some = (), tz: str = "UTC") -> StoreReport:
     """Say how the store that wrote a timeline is used.
 
     The queries run when it is called. They read positions, times, streams and revisions, and no payload.
@@ -123,7 +123,7 @@ def store(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapsh
 
     Examples
     --------
-    >>> found = wb.store(wb.open("data/demo").timeline, snapshots="*.snapshot")
+    >>> found = wb.store_usage(wb.open("data/demo").timeline, snapshots="*.snapshot")
     >>> found.lengths.select("category", "streams", "events", "median", "longest").head(3)
     shape: (3, 5)
     ┌──────────┬─────────┬────────┬────────┬─────────┐

@@ -23,7 +23,7 @@ from workbench.cli import (
     series,
     state,
     steps,
-    store,
+    store_commands,
     upgrade,
     usage,
     whatif,
@@ -68,7 +68,7 @@ schemas.register(app)
 series.register(app)
 state.register(app)
 steps.register(app)
-store.register(app)
+store_commands.register(app)
 upgrade.register(app)
 usage.register(app)
 whatif.register(app)

@@ -114,7 +114,7 @@ _SAMPLE = "Ninety days of the sample system: auth, chat and community services, 
 
 def _fill(source: Connection, lake: Path, *, events: int) -> None:
     """Load the sample into a store that was named, unless an earlier demo did and has copied it."""
-    from workbench.cli.store import load_sample
+    from workbench.cli.store_commands import load_sample
     from workbench.errors import SourceError
     from workbench.sample.load import stream_of_users
 
@@ -141,7 +141,7 @@ def _copy(source: Connection, lake: Path) -> None:
 
 
 def _fill_embedded(directory: Path, lake: Path, *, events: int) -> None:
-    from workbench.cli.store import load_sample
+    from workbench.cli.store_commands import load_sample
     from workbench.embedded import NOTICE, EmbeddedStore
     from workbench.kurrent import connect
 

@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         opened = open_lake(lake)
         source = None if projection is None else load_projection(projection)
         if listed or remove:
-            found = kept.materialised(opened, source)
+            found = kept.list_materialised(opened, source)
             for one in found if remove else ():
                 one.remove()
         elif source is None:

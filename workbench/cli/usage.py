@@ -1,4 +1,4 @@
-"""``workbench lifespans``, ``drift``, ``store`` and ``activity``: what a history says of the systems that wrote it."""
+"""``workbench lifespans``, ``drift``, ``usage`` and ``activity``: what a history says of the systems that wrote it."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def register(app: typer.Typer) -> None:
         output.show(found.terms.drop("drift_share") if output.is_table else found.terms)
         say(f"{found}\nbefore: {found.before}\nafter: {found.after}", error=True)
 
-    @options.command(app, example="workbench store --lake data/demo --snapshots '*.snapshot' --table lengths")
-    def store(
+    @options.command(app, example="workbench usage --lake data/demo --snapshots '*.snapshot' --table lengths")
+    def usage(
         *,
         history: options.History,
         table: Annotated[StoreTable, typer.Option("--table", help="Which table of the report to show.")] = "summary",
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         output: options.Output,
     ) -> None:
         """Say how the store is used: rates, streams and their lengths, snapshots, gaps, hidden streams, and its clock."""
-        from workbench.analysis import store as ask
+        from workbench.analysis import store_usage as ask
         from workbench.errors import UsageError
 
         output.check()

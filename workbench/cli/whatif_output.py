@@ -99,7 +99,8 @@ def _add(table: Table, one: Consequence) -> None:
         table.add_row("diverged", "nowhere: no state differs")
     else:
         at = "" if diverged["diverged_at"] is None else f", {format_time(diverged['diverged_at'])}"
-        said = f"at position {diverged['diverged_position']}{at}: {diverged['diverged_event_type']} ({diverged['diverged_event_id']}) of {diverged['key']}"
+        event = f"{diverged['diverged_event_type']} ({diverged['diverged_event_id']})"
+        said = f"at position {diverged['diverged_position']}{at}: {event} of {diverged['key']}"
         table.add_row("diverged", printable(said))
     for each in one.measures:
         table.add_row(printable(each.name), _both(each.before, each.after))

@@ -129,7 +129,7 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
     return _described(manifest, shelf.materials)
 
 
-def materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
+def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
     """Return what is kept in a lake, or of one projection, by name; each can be removed.
 
     An index of keys bears the name of the projection that made it, and belongs to all that find their keys in the same way.
