@@ -49,9 +49,12 @@ if TYPE_CHECKING:
     from workbench.projection import Digits, Json, Projection, event, on, upcast
     from workbench.publish import publish
     from workbench.replay.diff import diff
+    from workbench.replay.first import first
+    from workbench.replay.history import history
     from workbench.replay.history_export import write_history
     from workbench.replay.lineage import lineage
-    from workbench.replay.questions import Rebuilt, first, history, rebuild, state
+    from workbench.replay.rebuild import Rebuilt, rebuild
+    from workbench.replay.state import state
     from workbench.replay.steps import steps
     from workbench.reports import read_runs, run_report, verify_run
     from workbench.scenarios import Scenario, whatif
@@ -75,7 +78,7 @@ _HOMES = {
     "LakeInfo": "workbench.lake",
     "Ledger": "workbench.jobs",
     "Projection": "workbench.projection",
-    "Rebuilt": "workbench.replay.questions",
+    "Rebuilt": "workbench.replay.rebuild",
     "Scenario": "workbench.scenarios",
     "Scheduler": "workbench.jobs",
     "Selection": "workbench.events",
@@ -98,8 +101,8 @@ _HOMES = {
     "export_log": "workbench.export",
     "export_ocel": "workbench.analysis.ocel",
     "facts": "workbench.tables",
-    "first": "workbench.replay.questions",
-    "history": "workbench.replay.questions",
+    "first": "workbench.replay.first",
+    "history": "workbench.replay.history",
     "infer": "workbench.payloads.infer",
     "lifespans": "workbench.analysis",
     "lineage": "workbench.replay.lineage",
@@ -113,11 +116,11 @@ _HOMES = {
     "place": "workbench.scenarios.events:value",
     "publish": "workbench.publish",
     "read_runs": "workbench.reports",
-    "rebuild": "workbench.replay.questions",
+    "rebuild": "workbench.replay.rebuild",
     "run_report": "workbench.reports",
     "schemas": "workbench.analysis.schemas",
     "series": "workbench.analysis.series",
-    "state": "workbench.replay.questions",
+    "state": "workbench.replay.state",
     "steps": "workbench.replay.steps",
     "store_usage": "workbench.analysis",
     "table": "workbench.tables",

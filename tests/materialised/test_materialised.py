@@ -196,7 +196,7 @@ def test_what_became_of_the_events_is_kept_too_and_folded_for_only_where_it_is_n
         asked.append(timeline)
         return replay(subject, timeline, **more)
 
-    monkeypatch.setattr("workbench.replay.questions.replay", replayed)
+    monkeypatch.setattr("workbench.replay.rebuild.replay", replayed)
     whole, before, alone = (
         wb.rebuild(User, lake.timeline),
         wb.rebuild(User, lake.timeline.upto(position=50)),

@@ -11,7 +11,7 @@ from workbench.payloads.shapes import ELEMENT, Path, places, shapes
 from workbench.projection import plan as ir
 from workbench.projection.declaration import Projection, plan_of
 from workbench.projection.evaluation import places as places_of
-from workbench.replay.questions import rebuild
+from workbench.replay.rebuild import rebuild
 from workbench.timeline import Timeline, ensure_timelines
 from workbench.timeline.extraction import Root
 

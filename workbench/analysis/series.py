@@ -22,7 +22,7 @@ from workbench.fold.resolve import Source, folded, subject_of
 from workbench.fold.results import PROVENANCE, history_schema, state_schema
 from workbench.materialised.histories import history_of, kept_versions
 from workbench.projection.plan import Plan
-from workbench.replay.questions import state
+from workbench.replay.state import state
 from workbench.replay.versions import versions as versions_of
 from workbench.scenarios.language import Measure
 from workbench.scenarios.measures import expression

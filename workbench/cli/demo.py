@@ -206,7 +206,8 @@ def print_states(moments: Moments) -> None:
     from workbench.cli.output import print_table
     from workbench.cli.state import readable
     from workbench.replay.diff import diff
-    from workbench.replay.questions import history, state
+    from workbench.replay.history import history
+    from workbench.replay.state import state
     from workbench.sample.projections import User
 
     past = moments.past

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from workbench.fold.resolve import Source
-    from workbench.replay.questions import Rebuilt
+    from workbench.replay.rebuild import Rebuilt
     from workbench.timeline import Timeline
 
 Errors = Annotated[
@@ -86,7 +86,7 @@ def register(app: typer.Typer) -> None:
         output: options.Output,
     ) -> None:
         """Rebuild the state of every entity as it was at a time: one row for each that was there."""
-        from workbench.replay.questions import rebuild
+        from workbench.replay.rebuild import rebuild
 
         timeline = asked.chosen()
         with user_code():
@@ -98,8 +98,8 @@ def register(app: typer.Typer) -> None:
     @options.command(app, example=f"workbench history {_USER} --key 1")
     def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
         """Show every version of an entity, or of all: its state after each event, and from when to when it was that."""
+        from workbench.replay.history import history as ask
         from workbench.replay.history_export import write_history
-        from workbench.replay.questions import history as ask
 
         timeline = asked.chosen(after=after)
         if asked.key is None and output.out is not None and output.out.suffix == ".parquet":
@@ -173,7 +173,7 @@ def register(app: typer.Typer) -> None:
         output: options.Output,
     ) -> None:
         """Find, for each entity, the first event after which a rule holds; the first row is the first over all."""
-        from workbench.replay.questions import first as ask
+        from workbench.replay.first import first as ask
 
         timeline = asked.chosen(after=after)
         condition = _rule(rule)

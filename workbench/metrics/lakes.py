@@ -17,7 +17,7 @@ from workbench.jobs import Export, Job, Metrics, Pipeline
 from workbench.jobs.pipeline import resolved
 from workbench.kurrent import connect
 from workbench.lake import Lake, open_lake
-from workbench.replay.questions import state
+from workbench.replay.state import state
 from workbench.timeline import Timeline
 
 WINDOWS = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1), "1d": timedelta(days=1)}

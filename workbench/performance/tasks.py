@@ -29,7 +29,8 @@ from workbench.fold.loading import load_projection
 from workbench.fold.resolve import Source, Subject, folded, subject_of
 from workbench.lake import Lake, open_lake
 from workbench.materialised.histories import materialise
-from workbench.replay.questions import history, state
+from workbench.replay.history import history
+from workbench.replay.state import state
 from workbench.timeline import Timeline
 
 _STAGES = ("read", "decode", "order", "fold", "write")

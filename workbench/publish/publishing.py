@@ -20,7 +20,7 @@ from workbench.publish.catalogue import Format, Notes, PublishedTable, TableKind
 from workbench.publish.table_columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
 from workbench.publish.target import TableChange, Target, staging, target_of
 from workbench.publish.typed_tables import Press, Staged, TableLayout, long_places
-from workbench.replay.questions import state
+from workbench.replay.state import state
 from workbench.timeline import Timeline
 
 _JSON_KINDS = frozenset({"null", "boolean", "integer", "float", "text", "array", "long"})

@@ -17,7 +17,7 @@ from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.resolve import Source, folded, subject_of
 from workbench.fold.results import history_schema
-from workbench.replay.questions import history
+from workbench.replay.history import history
 from workbench.timeline import Timeline
 
 _TYPE = "event_type"

@@ -155,3 +155,8 @@ def _framed(fold: Fold, rows: list[dict[str, Any]]) -> Versions:
     ordered = ["key", *fields, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()]
     shaped = frame.select(pl.col(name).cast(own[name]) if name in own else pl.col(name) for name in ordered)
     return Versions(shaped.sort("key", maintain_order=True), tuple(fields), _FOLD_WITNESS)
+
+
+def beginning_after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
+    """Return the versions that begin after the position beyond which a timeline looks at events."""
+    return rows if timeline.after_position is None else rows.filter(pl.col("valid_from_position") > timeline.after_position)

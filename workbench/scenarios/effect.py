@@ -19,7 +19,7 @@ from workbench.fold.loading import load_projection
 from workbench.fold.resolve import Source
 from workbench.fold.results import PROVENANCE
 from workbench.replay.diff import diff
-from workbench.replay.questions import state
+from workbench.replay.state import state
 from workbench.scenarios.measures import measured
 from workbench.scenarios.scenario import Scenario, Watched
 from workbench.timeline import Timeline, ensure_timelines

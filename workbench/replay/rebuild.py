@@ -1,4 +1,4 @@
-"""The questions that are asked of a projection and a timeline: state, history, and the first event after which a rule holds."""
+"""``rebuild``: the state of entities at the end of a timeline, and what became of each event."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from workbench.errors import UsageError
 from workbench.fold.dispatch import events_of, replay
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError, fold
-from workbench.fold.resolve import Source, folded, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.fold.resolve import Source, folded_from_the_start, keyed_by_stream, subject_of
 from workbench.fold.results import Counts, FoldResult
 from workbench.materialised.fold_point import KeptState
-from workbench.materialised.histories import history_of, kept_answer, state_of
-from workbench.replay.versions import versions
+from workbench.materialised.histories import kept_answer
 from workbench.timeline import Provenance, Timeline
 
 
@@ -153,101 +152,3 @@ def rebuild(
         raise UsageError(f"The stream of {key!r} has no revision {revision} at position {whole.position}: {has}.")
     result = fold(subject, events.filter(pl.col("revision") <= revision), errors=errors)
     return Rebuilt(result.state, replace(timeline, system=False), _Account(result.counts, result.failures, lambda: result))
-
-
-def state(
-    projection: Source, timeline: Timeline, *, key: str | None = None, revision: int | None = None, errors: OnError = "raise"
-) -> pl.DataFrame:
-    """Return the state of every entity at the end of a timeline: one row for each that is there, sorted by key.
-
-    The columns are ``key``, the projection's fields, and of the last event that was applied to the entity ``position``, ``revision`` and
-    ``recorded_at``; ``event_count`` events were, since it began. Parameters and errors are those of ``rebuild``, whose ``state`` it is;
-    ``rebuild`` also says what became of each event.
-    """
-    if revision is not None:
-        return rebuild(projection, timeline, key=key, revision=revision, errors=errors).state
-    subject = subject_of(projection, timeline)
-    return state_of(subject, folded_from_the_start(timeline, subject, question="state"), key=key, errors=errors)
-
-
-def history(projection: Source, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
-    """Return every version of every entity, or of one: sorted by key, versions in log order.
-
-    One row for each event that was applied to an entity and left it there: ``key``, the fields after it, the event's ``event_type`` and
-    ``revision``, ``event_count`` as in a state, and how long the version was valid: from ``valid_from_position`` and ``valid_from``,
-    inclusively, to ``valid_to_position`` and ``valid_to``, exclusively, which are null while it is. ``timeline.after(...)`` bounds the
-    rows, and no state: entities are folded from their first event. A materialised history is read instead; a ``Fold`` has snapshots,
-    which help where ``after`` leaves out what lies before one. The columns of a fold are those of the states that stand there, or follow.
-
-    Raises
-    ------
-    UsageError, ValueDoesNotFit
-        As ``rebuild`` does.
-    """
-    subject = subject_of(projection, timeline)
-    whole = folded(timeline, subject, question="history")
-    if isinstance(subject, Fold):
-        rows = versions(subject, whole, key=key, since=timeline.after_position, errors=errors).history
-    else:
-        rows = history_of(subject, whole, key=key, since=timeline.after_position, errors=errors)
-    return _after(rows, timeline)
-
-
-def first(projection: Source, timeline: Timeline, rule: pl.Expr, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
-    """Return, for each entity, the first event after which a rule holds: in log order, so that the first row is the first over all.
-
-    Parameters
-    ----------
-    rule
-        A condition on the columns of ``history``: ``pl.col("logins") > 100``. A rule that is null does not hold.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``key``, the fields after the event, and of the event ``position``, ``revision``, ``recorded_at``, ``event_type``, ``event_id`` and
-        ``event_stream``. ``timeline.after(...)`` bounds the events, and no state: where a rule held before, the
-        first event after counts. What is materialised is used as by ``history``.
-
-    Raises
-    ------
-    UsageError
-        The rule is no condition, or names a column that is not there; or as ``rebuild`` does.
-    """
-    subject = subject_of(projection, timeline)
-    found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.after_position, errors=errors)
-    rows = _holding(_after(found.rows, timeline), rule, known=[name for name in found.rows.columns if name not in found.witness.values()])
-    named = {
-        "position": pl.col("valid_from_position"),
-        "revision": pl.col("revision"),
-        "recorded_at": pl.col("valid_from"),
-        "event_type": pl.col("event_type"),
-        "event_id": pl.col(found.witness["event_id"]),
-        "event_stream": pl.col(found.witness["stream"]),
-    }
-    return (
-        rows.unique("key", keep="first", maintain_order=True)
-        .sort("valid_from_position", found.witness["prepare_position"], maintain_order=True)
-        .select("key", *found.fields, **named)
-    )
-
-
-def _holding(rows: pl.DataFrame, rule: pl.Expr, *, known: list[str]) -> pl.DataFrame:
-    given: object = rule
-    if not isinstance(given, pl.Expr):
-        raise UsageError(f"{rule!r} is no rule: write a Polars expression like pl.col('logins') > 100.")
-    unknown = [name for name in rule.meta.root_names() if name not in known]
-    if unknown:
-        raise UsageError(f"The rule names {', '.join(unknown)}, which no version has; it has {', '.join(known)}.")
-    try:
-        holds = rows.select(known).select(_holds=rule)["_holds"]
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"The rule cannot be asked: {str(error).partition(chr(10))[0]}.") from error
-    if holds.dtype != pl.Boolean or len(holds) not in (1, rows.height):
-        raise UsageError(f"The rule is {holds.dtype} and no condition on each version: compare something, like pl.col('logins') > 100.")
-    if len(holds) != rows.height:
-        return rows if holds[0] else rows.clear()
-    return rows.filter(holds)
-
-
-def _after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
-    return rows if timeline.after_position is None else rows.filter(pl.col("valid_from_position") > timeline.after_position)
