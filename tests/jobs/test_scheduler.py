@@ -300,6 +300,15 @@ def test_a_scheduler_that_was_thought_dead_and_wakes_up_changes_nothing(tmp_path
     assert all(state == "succeeded" for state in states(tmp_path).values())
 
 
+def test_schedulers_of_two_pipelines_share_a_ledger_and_run_their_own_jobs(tmp_path: Path) -> None:
+    clock, ledger = SetClock.at("2026-03-01T10:00:00Z"), Ledger(tmp_path / "ledger.sqlite")
+    one, other = (Scheduler([pipeline_of(tmp_path, HOURLY, name=name)], ledger=ledger, clock=clock, perform=Work()) for name in "pq")
+    ledger.consider("q/copy", after=None, upto=clock.now, due=[clock.now], missed=[])
+    assert told(list(one.due())) == [("p/copy", "03-01 10:00", "succeeded")]
+    assert one.waiting() == []
+    assert told(list(other.due())) == [("q/copy", "03-01 10:00", "succeeded")]
+
+
 def two_ledgers(place: Path, clock: SetClock) -> tuple[Ledger, Ledger]:
     """Return the ledger as two schedulers on two other machines have it."""
     first, second = (Ledger(place / "ledger.sqlite", clock=clock, holder=Process(machine, 1, 1.0)) for machine in ("one", "two"))

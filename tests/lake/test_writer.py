@@ -279,6 +279,11 @@ def test_a_lake_of_a_newer_format_is_refused(tmp_path: Path) -> None:
         ([LOG[6], LOG[6]], LOG[-1], "log order"),
         (LOG[5:], LOG[6], "behind its checkpoint"),
         ([], LOG[2], "before the lake's"),
+        # Events of one explicit transaction have one position, and differ in the prepare position.
+        ([row(50, "user-1", prepare=50)], LOG[-1], "up to 50 already"),
+        ([row(60, "user-1", prepare=60), row(60, "user-1", prepare=58)], LOG[-1], "log order"),
+        ([row(60, "user-1", prepare=58), row(60, "user-1", prepare=60)], row(60, "user-1", prepare=58), "behind its checkpoint"),
+        ([], row(50, "user-1", prepare=49), "before the lake's"),
     ],
 )
 def test_what_would_break_exactly_once_is_refused(tmp_path: Path, batch: list[Row], checkpoint: Row, said: str) -> None:
