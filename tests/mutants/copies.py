@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ from threading import Event
 
 import psutil  # type: ignore[import-untyped]  # it brings no types
 
-PLUGIN = "tests.mutants.during_tests"
+from tests.mutants import during_tests
+from tests.mutants.during_tests import CHOSEN
+
 _LOOK_SECONDS = 0.1
 
 
@@ -64,15 +67,42 @@ class Copy:
         for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
             compiled.unlink()
 
-    def pytest(self, arguments: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> Ended:
-        """Run tests, in an order that is always the same.
+    def try_tests(self, tests: Sequence[str], *, seconds: float) -> Ended:
+        """Run tests in the order given, until one fails.
 
         Raises
         ------
         Stopped
             The tool stops.
         """
-        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", PLUGIN, "-n", "0", *arguments]
+        names = self._folder / "chosen.json"
+        names.write_text(json.dumps(tests), encoding="utf-8")
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        return self.pytest(["-x", *files], seconds=seconds, environment={CHOSEN: str(names)})
+
+    def pytest(self, arguments: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> Ended:
+        """Run files of tests, in an order that is always the same.
+
+        Raises
+        ------
+        Stopped
+            The tool stops.
+        """
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            during_tests.__name__,
+            "-n",
+            "0",
+            *arguments,
+        ]
         temporary = self._folder / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

@@ -1,4 +1,7 @@
-"""A plugin for pytest, within the processes that the tool starts: it tells coverage.py which test runs, and lets Hypothesis fail fast."""
+"""A plugin for pytest, within the processes that the tool starts.
+
+It chooses and orders tests, tells coverage.py which of them runs, and lets Hypothesis fail fast.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from hypothesis import Phase, settings
 TEST = "WORKBENCH_MUTANTS_TEST"
 """The test that runs, for processes that it starts."""
 
+CHOSEN = "WORKBENCH_MUTANTS_CHOSEN"
+"""The file that names the tests to run, in their order. Names on a command line could be too many."""
+
 OUTCOMES = "WORKBENCH_MUTANTS_OUTCOMES"
 """The file that is told which tests passed, and how long each took."""
 
@@ -26,6 +32,13 @@ def pytest_configure() -> None:
     phases = [Phase.explicit, Phase.generate]
     settings.register_profile("mutants", settings.get_profile(settings.get_current_profile_name()), phases=phases, database=None)
     settings.load_profile("mutants")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHOSEN in os.environ:
+        order = {test: number for number, test in enumerate(json.loads(Path(os.environ[CHOSEN]).read_text(encoding="utf-8")))}
+        items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -153,7 +153,7 @@ class _Finder:
                 yield self._mutant(statement, "pass", "statement deleted")
             case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
                 yield self._mutant(statement, "pass", "statement deleted")
-            case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value in (None, False)):
                 yield self._mutant(statement, "return None", "return None")
             case ast.If(test=test) | ast.While(test=test):
                 yield self._mutant(test, f"not ({ast.unparse(test)})", "condition negated")

@@ -12,12 +12,15 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Literal
 
+import pytest
+
 from tests.mutants.copies import Copy, Stopped
 from tests.mutants.coverage_map import CoverageMap
 from tests.mutants.operators import Mutant, mutants_of
 
 Verdict = Literal["killed", "timed out", "survived", "not reached"]
 
+_VERDICTS: dict[int, Verdict] = {pytest.ExitCode.OK: "survived", pytest.ExitCode.NO_TESTS_COLLECTED: "not reached"}
 _START_SECONDS = 60.0
 _SLOWER = 4.0
 """How much longer than under coverage.py tests may take before a mutant counts as one that goes on for ever."""
@@ -124,8 +127,8 @@ def _try(mutant: Mutant, copy: Copy, known: CoverageMap, *, limit: float) -> Tri
     seconds = _START_SECONDS + _SLOWER * sum(map(known.seconds.__getitem__, tests))
     copy.write(mutant.path, mutant.apply(whole))
     try:
-        ended = copy.pytest(["-x", *tests], seconds=seconds)
+        ended = copy.try_tests(tests, seconds=seconds)
     finally:
         copy.write(mutant.path, whole)
-    verdict: Verdict = "timed out" if ended.status is None else "survived" if ended.status == 0 else "killed"
+    verdict: Verdict = "timed out" if ended.status is None else _VERDICTS.get(ended.status, "killed")
     return Tried(mutant, verdict, len(tests), len(reaching), time.monotonic() - began)
