@@ -24,7 +24,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field("revision", pa.int64(), nullable=False),
         pa.field("event_id", pa.string(), nullable=False),
         pa.field("type", pa.string(), nullable=False),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("recorded_at", pa.timestamp("us", tz="UTC")),
         pa.field("recorded_ticks", pa.int64(), nullable=False),
         pa.field("is_json", pa.bool_(), nullable=False),
         pa.field("data", pa.string()),
@@ -38,12 +38,17 @@ EVENT_SCHEMA = pa.schema(
 """The columns of an exported event, in order.
 
 ``position`` and ``prepare_position`` are byte offsets in ``$all``; log order is ``(position, prepare_position)``.
-``recorded_ticks`` counts 100 ns since the Unix epoch, as the server stamped it; ``recorded_at`` is its floor to microseconds.
+``recorded_ticks`` counts 100 ns since the Unix epoch, exactly as the server stamped it; ``recorded_at`` is its floor to microseconds.
+Where the stamp lies outside the years 1 to 9999 it is no instant: ``recorded_at`` is null, and ``recorded_ticks`` keeps the stamp. Such an
+event is *undated*. In answers about time it counts as recorded with the event before it in the log.
 ``data`` and ``metadata`` are UTF-8 JSON text, byte for byte as recorded; where the recorded bytes are not valid JSON they stand
 in ``data_bytes`` and ``metadata_bytes`` instead, and of such a pair exactly one is not null. An empty payload is zero bytes of
 ``data_bytes``. ``correlation_id`` and ``causation_id`` are ``$correlationId`` and ``$causationId`` of the metadata, a number as text,
 as the server has it. Of equal keys in an object the first counts, in metadata as in payloads.
 """
+
+FIRST_TICKS, LAST_TICKS = -621_355_968_000_000_000, 2_534_023_007_999_999_999
+"""The ticks of the first instant of the year 1 and the last of the year 9999: a stamp outside them is no instant."""
 
 MAX_POSITION = 2**63 - 1
 """The greatest position and revision that a lake can hold; the server's own unsigned sentinels are stored as this."""

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint, Selection, Store, category_of
+from workbench.events import EVENT_SCHEMA, FIRST_TICKS, LAST_TICKS, MAX_POSITION, Checkpoint, Selection, Store, category_of
 from workbench.lake import Lake, LakeWriter, open_lake
 
 Row = dict[str, Any]
@@ -69,7 +69,7 @@ def row(
         "revision": revision,
         "event_id": str(UUID(int=(position if number is None else number) + 1)),
         "type": type,
-        "recorded_at": EPOCH + timedelta(microseconds=stamped // 10),
+        "recorded_at": EPOCH + timedelta(microseconds=stamped // 10) if FIRST_TICKS <= stamped <= LAST_TICKS else None,
         "recorded_ticks": stamped,
         "is_json": isinstance(data, str),
         "data": data if isinstance(data, str) else None,

@@ -109,7 +109,8 @@ def activity(
     Activity
         Its frames; days and periods are Dates on the zone's calendar, by the events' own times:
 
-        - ``summary``: ``actions``, ``without_actor`` (events of these types that say nobody), ``actors``, ``streams``; ``first_day``,
+        - ``summary``: ``actions``, ``without_actor`` (events of these types that say nobody), ``undated_actions`` (whose stamps are no
+          instants: they fall on no day and are counted nowhere else), ``actors``, ``streams``; ``first_day``,
           ``last_day``; ``daily_actors``, ``weekly_actors``, ``monthly_actors`` (means of the days); ``peak_day``, ``peak_day_actors``;
           ``stickiness`` (the mean of the days' daily actors over that of their monthly ones).
         - ``over_time``: ``period`` (its first day), ``every``, ``actions``, ``actors`` (who acted in it), ``new_actors`` (whose first
@@ -174,7 +175,14 @@ def activity(
         every=settled,
         cohorts=cohorts,
         tz=tz,
-        summary=_summary(days, actions=len(acts.slots), without_actor=acts.nobody, actors=actors.height, streams=streams.height),
+        summary=_summary(
+            days,
+            actions=len(acts.slots),
+            without_actor=acts.nobody,
+            undated_actions=acts.undated,
+            actors=actors.height,
+            streams=streams.height,
+        ),
         over_time=_over_time(each, days, settled),
         days=days,
         hours=_hours(acts),
@@ -203,7 +211,7 @@ def _sql(actor: Value) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Acts:
-    """Actions, and how many events have no actor.
+    """Actions that have a time, how many events have no actor, and how many actions have no time.
 
     Attributes
     ----------
@@ -220,6 +228,7 @@ class _Acts:
     slots: NDArray[np.integer[Any]]
     calendar: pl.DataFrame
     nobody: int
+    undated: int
 
 
 def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
@@ -227,13 +236,14 @@ def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
     table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events WHERE {NO_LINK_SQL}").to_arrow_table()
     found = pl.from_arrow(table, rechunk=False)
     assert isinstance(found, pl.DataFrame)
-    acts = found.lazy().drop_nulls("actor").select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()
+    undated = int((found["actor"].is_not_null() & found["moment"].is_null()).sum())
+    acts = found.lazy().drop_nulls(["actor", "moment"]).select(pl.col("actor", "stream").cast(pl.Categorical), "moment").collect()
     starts, slots = _slots(acts["moment"].to_numpy())
     days = Periods.of(Extent.between(*map(int, starts[[0, -1]])), "1d", tz).start_of(starts) if starts.size else starts
     calendar = pl.DataFrame({"day": days + offsets(days, tz), "clock": starts + offsets(starts, tz)}).cast(pl.Datetime("us"))
     clock = pl.col("clock").dt
     calendar = calendar.select(pl.col("day").dt.date(), hour=(clock.weekday().cast(pl.Int16) - 1) * 24 + clock.hour())
-    return _Acts(acts["actor"], acts["stream"], slots, calendar, found.height - acts.height)
+    return _Acts(acts["actor"], acts["stream"], slots, calendar, found["actor"].null_count(), undated)
 
 
 def _slots(moments: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:

@@ -63,7 +63,7 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         column ``every`` (Enum) says how long periods are: the same in all rows, and never ``"auto"``. Rows are ordered by
         period, then as above. They are dense: every type has a row in every period from the first event's to the last event's,
         with count 0 and null times, positions and sizes of an event where it has none. ``share`` is of the period's events, null in
-        a period without any. There is no column ``links``.
+        a period without any. There is no column ``links``. Undated events are in no period, so that counts add up to less by them.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
         .with_columns(cs.datetime().dt.convert_time_zone("UTC"))
     )
     ends = ("first_recorded_at", "last_recorded_at")
-    first_period, last_period = (pl.Series(cut.start_of(frame[name].to_physical().to_numpy())).cast(frame.schema[name]) for name in ends)
+    first_period, last_period = (_periods_of(frame[name], cut) for name in ends)
     frame = frame.with_columns(first_period=first_period, last_period=last_period)
     first, last = (pl.col(name).to_physical() for name in ends)
     length, late, silent = last.max() - first.min(), first - first.min(), last.max() - last
@@ -174,9 +174,17 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
     return frame.with_columns(
         *(pl.col(name).dt.convert_time_zone(tz) for name in ("first_period", "last_period")),
         every=pl.lit(settled, dtype=PERIOD),
-        is_new=(pl.col("first_period") > pl.col("first_period").min()) & no_chance(late),
-        is_vanished=(pl.col("last_period") < pl.col("last_period").max()) & no_chance(silent),
+        is_new=((pl.col("first_period") > pl.col("first_period").min()) & no_chance(late)).fill_null(value=False),
+        is_vanished=((pl.col("last_period") < pl.col("last_period").max()) & no_chance(silent)).fill_null(value=False),
     ).select(by, "first_period", "last_period", "every", "is_new", "is_vanished", "count", *_ENDS)
+
+
+def _periods_of(moments: pl.Series, cut: Periods) -> pl.Series:
+    """Return when the period of each moment begins; null where there is none."""
+    if not len(cut.starts):
+        return moments
+    whole = moments.to_physical()
+    return pl.Series(cut.start_of(whole.fill_null(int(cut.starts[0])).to_numpy())).set(whole.is_null(), None).cast(moments.dtype)
 
 
 def _with_links(total: pl.DataFrame, timeline: Timeline, *, by: By) -> pl.DataFrame:
@@ -239,7 +247,7 @@ def _period_query(by: By, cut: Periods) -> str:
     return f"""
         WITH
         counted AS (SELECT {by}, period, {_MEASURES} FROM {cut.with_period()} GROUP BY {by}, period),
-        names AS (SELECT {by}, sum(count) AS total FROM counted GROUP BY {by})
+        names AS (SELECT {by}, sum(count) FILTER (period IS NOT NULL) AS total FROM counted GROUP BY {by})
         SELECT
             period,
             {by},

@@ -32,6 +32,7 @@ _OWN = {"event_id": "string", "stream": "string", "revision": "integer"}
 """What every event says of itself besides its payload."""
 _OBJECT = (Attribute("events", "integer"),)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = "SELECT epoch_us(min(recorded_at)), count(*) FILTER (recorded_at IS NULL) FROM events"
 _MANY = 10_000
 """Rows that are fetched at once."""
 _SMALLEST, _GREATEST = -(2**63), 2**63 - 1
@@ -49,6 +50,8 @@ class Ocel:
         Between events and objects.
     object_relations
         Between correlation ids and the streams that their events are in.
+    undated
+        How many events have a stamp that is no instant, and are written with the time of the event before them.
     left_out
         How many members of payloads have no attribute, since an event type has too many; of which types.
     """
@@ -58,6 +61,7 @@ class Ocel:
     objects: int
     relations: int
     object_relations: int
+    undated: int
     left_out: dict[str, int]
 
 
@@ -67,6 +71,8 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     - An event's activity is its type, its id the position, with the prepare position behind ``/`` where that is another. Attributes are
       ``event_id``, ``stream``, ``revision``, and the members of its payload that are texts, numbers or booleans. Of equal keys the first
       counts. An attribute with values of several kinds, or a number beyond the doubles, is text.
+    - An undated event, whose stamp is no instant, has the time of the event before it in the log; what has undated events only, and what
+      comes before all others, has that of the first.
     - Readers sort events by time, so events that follow one another at one time, to the microsecond, are written nanoseconds apart.
     - Objects are the streams, whose type is the category, and the correlation ids (``correlation:…``), of the type ``correlation``; each
       says how many ``events`` it has. Where streams or categories have such names, correlations get others. An event is ``recorded in`` its
@@ -97,16 +103,17 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
         raise UsageError(f"{file} has a suffix that is not known: OCEL 2.0 is written to a file that ends in {' or '.join(FORMATS)}.")
     if not file.parent.is_dir() or file.is_dir():
         raise UsageError(f"{file} cannot be written: " + ("it is a directory." if file.is_dir() else "there is no such directory."))
-    log, left_out = _log(timeline, payloads=payloads)
+    [(first, undated)] = timeline.sql(_TIMES).fetchall()
+    log, left_out = _log(timeline, payloads=payloads, first=first or 0)
     try:
         with written_aside(file) as part:
             counted = write(log, part)
     except OSError as error:
         raise WorkbenchError(f"{file} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
-    return Ocel(file, counted.events, counted.objects, counted.relations, counted.object_relations, left_out)
+    return Ocel(file, counted.events, counted.objects, counted.relations, counted.object_relations, undated, left_out)
 
 
-def _log(timeline: Timeline, *, payloads: bool) -> tuple[OcelLog, dict[str, int]]:
+def _log(timeline: Timeline, *, payloads: bool, first: int) -> tuple[OcelLog, dict[str, int]]:
     types = sorted(name for (name,) in timeline.sql("SELECT DISTINCT type FROM events").fetchall())
     categories = sorted(name for (name,) in timeline.sql("SELECT DISTINCT category FROM events").fetchall())
     trace = _trace(timeline, categories)
@@ -116,8 +123,8 @@ def _log(timeline: Timeline, *, payloads: bool) -> tuple[OcelLog, dict[str, int]
     log = OcelLog(
         event_types=attributes,
         object_types=dict.fromkeys([*categories, *([trace.type] if trace.is_used else [])], _OBJECT),
-        objects=lambda: _objects(timeline, trace),
-        events=lambda: _events(timeline, attributes, trace),
+        objects=lambda: _objects(timeline, trace, first),
+        events=lambda: _events(timeline, attributes, trace, first),
     )
     return log, left_out
 
@@ -173,9 +180,9 @@ def _attributes(members: dict[str, Counter[Kind]]) -> Attributes:
     return Attributes(tuple(Attribute(name, "integer" if kind == "integer" else "string") for name, kind in _OWN.items()), named)
 
 
-def _objects(timeline: Timeline, trace: _OcelTrace) -> Iterator[LogObject]:
+def _objects(timeline: Timeline, trace: _OcelTrace, first: int) -> Iterator[LogObject]:
     """Yield the streams, and the correlation ids with the streams that they touch."""
-    begun = "epoch_us(min(recorded_at))"
+    begun = f"coalesce(epoch_us(min(recorded_at)), {first})"
     streams = timeline.sql(f"SELECT stream, category, count(*), {begun} FROM events GROUP BY 1, 2 ORDER BY 1")
     for stream, category, events, at in _rows(streams):
         yield LogObject(stream, category, _time(at), (events,), ())
@@ -196,10 +203,10 @@ def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _OcelTrace) -> Iterator[LogEvent]:
+def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _OcelTrace, first: int) -> Iterator[LogEvent]:
     columns = ("position", "prepare_position", "type", "recorded_at", "event_id", "stream", "revision", "correlation_id", "data")
     shaped = pl.col("recorded_at").dt.epoch("us")
-    clock = _Clock()
+    clock = _Clock(first, first * 1_000 - 1)
     for batch in timeline.events().select(columns).with_columns(shaped).collect_batches(maintain_order=True):
         for position, prepare, event_type, at, event_id, stream, revision, correlation_id, data in batch.iter_rows():
             own = attributes[event_type]
@@ -216,8 +223,8 @@ def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _OcelT
 class _Clock:
     """Gives events that follow one another at one time, to the microsecond, times that differ by nanoseconds."""
 
-    _recorded: int = 0
-    _written: int = -1
+    _recorded: int
+    _written: int
 
     def time(self, microseconds: int | None) -> str:
         """Return the time of the next event of the log; one without a time has that of the event before it."""
@@ -257,5 +264,5 @@ def _fitted(value: Any, kind: Kind) -> Any:
     return value.text if isinstance(value, Number) else json.dumps(value)
 
 
-def _time(microseconds: int | None) -> str:
-    return (_EPOCH + timedelta(microseconds=microseconds or 0)).isoformat(timespec="microseconds")[:26] + "Z"
+def _time(microseconds: int) -> str:
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")[:26] + "Z"

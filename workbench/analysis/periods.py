@@ -116,10 +116,10 @@ class Periods:
         return {TABLE: pa.table({"first_slot": pa.array(self._slot(self.starts), pa.int64()), "period": starts})}
 
     def with_period(self) -> str:
-        """Return the SQL of the events with a further column ``period``: when the period of each began."""
+        """Return the SQL of the events with a further column ``period``: when the period of each began; null of undated events."""
         slot = f"((epoch_us(recorded_at) + {_YEAR_1}) // {self.slot * _SECOND})"
         slots = f"SELECT slot, period FROM (SELECT DISTINCT {slot} AS slot FROM events) ASOF JOIN {TABLE} ON slot >= first_slot"
-        return f"(SELECT events.*, slots.period FROM events JOIN ({slots}) AS slots ON slots.slot = {slot})"
+        return f"(SELECT events.*, slots.period FROM events LEFT JOIN ({slots}) AS slots ON slots.slot = {slot})"
 
     def _slot(self, instants: Numbers) -> Numbers:
         return (instants + _YEAR_1) // (self.slot * _SECOND)

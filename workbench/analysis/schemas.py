@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -157,13 +157,34 @@ def place_sql(value: Value, *, name: str) -> str:
     return f"TRY(json_extract_string({place.root}, {quoted(json_path(place.steps))}))"
 
 
+class _At(NamedTuple):
+    """Where in the log something was seen, and when; at one position, what is undated comes first."""
+
+    position: int
+    recorded_at: datetime | None
+
+    def __lt__(self, other: tuple[Any, ...]) -> bool:
+        return self._order < _At(*other)._order
+
+    def __gt__(self, other: tuple[Any, ...]) -> bool:
+        return self._order > _At(*other)._order
+
+    def __sub__(self, other: _At) -> timedelta:
+        """Return the time between; none where one of the two is undated."""
+        return timedelta() if self.recorded_at is None or other.recorded_at is None else self.recorded_at - other.recorded_at
+
+    @property
+    def _order(self) -> tuple[int, bool, datetime | None]:
+        return self.position, self.recorded_at is not None, self.recorded_at
+
+
 @dataclass(slots=True)
 class _Seen:
     """How often something was seen, first and last where and when."""
 
     events: int
-    first: tuple[int, datetime]
-    last: tuple[int, datetime]
+    first: _At
+    last: _At
 
     def add(self, other: _Seen) -> None:
         self.events += other.events
@@ -183,7 +204,8 @@ class _Type:
 
     def take(self, row: dict[str, Any], known: Known) -> None:
         """Take in the events of one shape."""
-        seen = _Seen(row["events"], (row["first_position"], row["first_recorded_at"]), (row["last_position"], row["last_recorded_at"]))
+        first, last = _At(row["first_position"], row["first_recorded_at"]), _At(row["last_position"], row["last_recorded_at"])
+        seen = _Seen(row["events"], first, last)
         self.events += seen.events
         found = _kept(row, known)
         is_object = bool(found) and found[0][1] == "object"
@@ -229,11 +251,7 @@ class _Type:
             known = sorted((kind for kind in kinds if kind not in ("null", "map")), key=lambda kind: kinds[kind].first)
             # An array without elements is no change of what its elements are.
             is_element = path[-1] == ELEMENT
-            if (
-                seen.first > self.objects.first
-                and not is_element
-                and not self._by_chance(path, seen, seen.first[1] - self.objects.first[1])
-            ):
+            if seen.first > self.objects.first and not is_element and not self._by_chance(path, seen, seen.first - self.objects.first):
                 first = known[:1] if known and kinds[known[0]].first == seen.first else ["null"]
                 yield (*seen.first, name, shown(path), "came", [], first)
             for at, kind in enumerate(known[1:], 1):
@@ -241,7 +259,7 @@ class _Type:
                     continue
                 if kinds[kind].first > kinds[known[0]].first:
                     yield (*kinds[kind].first, name, shown(path), "changed type", known[:at], [kind])
-            if seen.last < self.objects.last and not is_element and not self._by_chance(path, seen, self.objects.last[1] - seen.last[1]):
+            if seen.last < self.objects.last and not is_element and not self._by_chance(path, seen, self.objects.last - seen.last):
                 yield (*seen.last, name, shown(path), "vanished", known or ["null"], [])
 
     def _by_chance(self, path: Path, seen: _Seen, away: timedelta) -> bool:
@@ -250,7 +268,7 @@ class _Type:
         lacking = (one for places, one in self.shapes if path not in places)
         if not any(one.first < seen.last and one.last > seen.first for one in lacking):
             return False  # all that came between its first and its last event have it
-        length = self.objects.last[1] - self.objects.first[1]
+        length = self.objects.last - self.objects.first
         return bool((1 - (away / length if length else 0.0)) ** seen.events >= CHANCE)
 
     def _grow(self, seen: _Seen) -> None:
@@ -295,6 +313,8 @@ def _over_time(rows: list[dict[str, Any]], known: dict[str, Known], every: Every
     events: dict[tuple[datetime, str], int] = {}
     present: dict[tuple[datetime, str, Path], list[int]] = {}
     for row in rows:
+        if row["period"] is None:  # undated events
+            continue
         found = [(path, kind) for path, kind in _kept(row, known.get(row["type"], Known())) if kind != "map"]
         key = (row["period"], row["type"])
         events[key] = events.get(key, 0) + (row["events"] if found and found[0] == ((), "object") else 0)

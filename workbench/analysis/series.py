@@ -11,6 +11,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow.compute as pc
 
 from workbench.analysis.fork_sequence import put_in, sequences
 from workbench.analysis.periods import check_zone
@@ -40,6 +41,12 @@ _OF_A_STATE = {"valid_from_position": "position", "valid_from": "recorded_at"}
 """What the columns of a version are called in a state."""
 _COLUMN = "state "
 _NEVER = np.iinfo(np.int64).max
+_UNDATED = -2
+_CARRIED = """
+    SELECT position, make_timestamptz(last_value(epoch_us(recorded_at) IGNORE NULLS) OVER (ORDER BY position, prepare_position))
+        AS recorded_at FROM events
+"""
+"""The events with the time of the last event at or before each that has one, as ``upto`` counts undated events."""
 _SHORTEST = {"1h": _HOUR, "1d": timedelta(hours=23), "1w": timedelta(weeks=1), "1mo": timedelta(days=28)}
 _Numbers = npt.NDArray[np.int64]
 
@@ -265,7 +272,11 @@ def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
     until = int(instants[-2]) if len(instants) > 1 else origin - 1
     us = "epoch_us(recorded_at)"
     span = f"CASE WHEN {us} <= {origin} THEN 0 WHEN {us} <= {until} THEN ({us} - {origin} - 1) // {unit} + 1 ELSE -1 END"
-    found = log.sql(f"SELECT {span} AS span, max(position) AS position FROM events WHERE {us} <= {end} GROUP BY 1").to_arrow_table()
+    spanned = f"SELECT CASE WHEN {us} IS NULL THEN {_UNDATED} ELSE {span} END AS span, max(position) AS position"
+    some = f"WHERE {us} <= {end} OR {us} IS NULL"
+    found = log.sql(f"{spanned} FROM events {some} GROUP BY 1").to_arrow_table()
+    if pc.any(pc.equal(found.column("span"), _UNDATED)).as_py():
+        found = log.sql(f"{spanned} FROM ({_CARRIED}) WHERE {us} <= {end} GROUP BY 1").to_arrow_table()
     spans, greatest = (found.column(name).to_numpy() for name in ("span", "position"))
     step = np.where(spans < 0, len(instants) - 1, np.searchsorted(instants, origin + spans * unit))
     positions = np.full(len(instants), -1, np.int64)

@@ -89,8 +89,9 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
     StoreReport
         Its frames; all instants are Datetime in UTC but ``period``, which is in ``tz``:
 
-        - ``summary``: ``events``, ``streams``, ``categories``; ``first_recorded_at``, ``last_recorded_at``; ``events_per_second`` (the
-          mean between these two, null for a moment); ``peak_second``, ``peak_second_events``, ``peak_minute``, ``peak_minute_events``;
+        - ``summary``: ``events``, ``undated_events`` (whose stamps are no instants: no rate counts them), ``streams``, ``categories``;
+          ``first_recorded_at``, ``last_recorded_at``; ``events_per_second`` (the mean between these two, null for a moment);
+          ``peak_second``, ``peak_second_events``, ``peak_minute``, ``peak_minute_events``;
           ``burstiness``, ``fano_factor``; ``median_length``, ``longest_length`` of streams; ``missing_revisions``, ``streams_with_gaps``,
           ``hidden_events``, ``steps_back``, ``largest_step_back`` (Duration).
         - ``rates``: ``period``, ``every``, ``events``, ``events_per_second`` (over the whole period), ``peak_second_events``,
@@ -154,8 +155,10 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
     lengths = streams.group_by("category").agg(*_LENGTHS).sort("events", "category", descending=[True, False])
     overall = streams.select(*_LENGTHS).row(0, named=True)
     gaps = streams.filter(pl.col("missing") > 0)
+    events = int(streams["events"].sum())
     summary = {
-        "events": times.ticks.size,
+        "events": events,
+        "undated_events": events - times.ticks.size,
         "streams": streams.height,
         "categories": lengths.height,
         **times.summary(),
@@ -186,6 +189,7 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
 
 _SUMMARY: dict[str, pl.DataType] = {
     "events": pl.Int64(),
+    "undated_events": pl.Int64(),
     "streams": pl.Int64(),
     "categories": pl.Int64(),
     "first_recorded_at": _UTC,

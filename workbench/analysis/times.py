@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The times of all events in ticks: in log order with their positions, and in their own order."""
+    """The times of all events but undated ones, in ticks: in log order with their positions, and in their own order."""
 
     positions: NDArray[np.int64]
     ticks: NDArray[np.int64]
@@ -36,7 +36,8 @@ class Times:
 
     @classmethod
     def of(cls, timeline: Timeline) -> Times:
-        rows = timeline.sql("SELECT position, prepare_position, recorded_ticks FROM events").pl().sort("position", "prepare_position")
+        dated = "SELECT position, prepare_position, recorded_ticks FROM events WHERE recorded_at IS NOT NULL"
+        rows = timeline.sql(dated).pl().sort("position", "prepare_position")
         return cls(rows["position"].to_numpy(), rows["recorded_ticks"].to_numpy())
 
     @property
@@ -129,7 +130,7 @@ def rates(times: Times, edges: NDArray[np.int64], streams: pl.DataFrame, taken: 
         return np.diff(np.searchsorted(ordered, edges))
 
     def at(frame: pl.DataFrame, name: str) -> NDArray[np.int64]:
-        return np.sort(frame[name].to_physical().to_numpy()) * TICK
+        return np.sort(frame[name].drop_nulls().to_physical().to_numpy()) * TICK
 
     events, created = counted(times.ordered), counted(at(streams, "first_recorded_at"))
     _, begins, counts = _runs(times.ordered, _SECOND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
@@ -26,8 +27,8 @@ class Trace:
     events
         One row for each event in the order of the tree, effects below their causes in log order: ``depth`` (0 for what nothing here
         caused), ``parent`` (the row of its cause, null for those), ``note`` (what is odd about its cause, null mostly), ``since_start``
-        (of the trace's first event) and ``since_cause``, then ``position``, ``prepare_position``, ``recorded_at``, ``stream``,
-        ``revision``, ``type``, ``event_id``, ``causation_id``.
+        (of the trace's first event that has a time) and ``since_cause`` (null where one of the two events is undated), then ``position``,
+        ``prepare_position``, ``recorded_at``, ``stream``, ``revision``, ``type``, ``event_id``, ``causation_id``.
     """
 
     correlation_id: str
@@ -43,11 +44,13 @@ class Trace:
     def __str__(self) -> str:
         """Write the tree as text."""
         first = self.events["recorded_at"].min()
-        lines = [f"{self.correlation_id}: {self.events.height:,} events since {format_time(first)}"]  # type: ignore[arg-type]  # there are some
+        since = f" since {format_time(first)}" if isinstance(first, datetime) else ""
+        lines = [f"{self.correlation_id}: {self.events.height:,} events{since}"]
         columns = self.events.select("type", "stream", "revision", "since_start", "note").iter_rows()
-        for branch, (event_type, stream, revision, since, note) in zip(self._branches(), columns, strict=True):
+        for branch, (event_type, stream, revision, passed, note) in zip(self._branches(), columns, strict=True):
             odd = f"  [{note}]" if note else ""
-            lines.append(f"{branch}{event_type}  {stream}@{revision}  +{spelled(since)}{odd}")
+            after = "" if passed is None else f"  +{spelled(passed)}"
+            lines.append(f"{branch}{event_type}  {stream}@{revision}{after}{odd}")
         return "\n".join(lines)
 
     def _branches(self) -> Iterator[str]:
@@ -110,7 +113,7 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
         pl.Series("depth", [depths[row] for row in order], dtype=pl.Int64),
         pl.Series("parent", [None if (parent := parents[row]) is None else place[parent] for row in order], dtype=pl.Int64),
         pl.Series("note", [notes.get(row) for row in order], dtype=pl.String),
-        (pl.col("recorded_at") - found["recorded_at"][0]).alias("since_start"),
+        (pl.col("recorded_at") - pl.lit(found["recorded_at"].drop_nulls().first(), dtype=found.schema["recorded_at"])).alias("since_start"),
     )
     cause = rows["recorded_at"].gather(rows["parent"])
     since = rows.select((pl.col("recorded_at") - cause).alias("since_cause")).to_series()

@@ -117,7 +117,8 @@ class Workflows:
     traces
         One row for each correlation id, in the order of their beginnings: ``correlation_id``, ``outcome``, ``started_at``, ``ended_at``
         (of the event that decided; null where none did), ``last_at``, ``duration`` (from the start to that end, or to the last event),
-        ``events``, ``last_type``, ``variant`` (as in ``variants``), ``first_position`` and ``last_position``.
+        ``events``, ``last_type``, ``variant`` (as in ``variants``), ``first_position`` and ``last_position``. Of an undated event the time
+        is null, and so is what would be measured from or to it; ``last_at`` is that of the last event that has one.
     steps
         One row for each event type, in the order in which they mostly come: ``type``, ``events``, ``traces``, ``share`` of the traces that
         have it, how long it took from the event before in the trace (``took_p50``, ``took_p90``, ``took_p95``, ``took_p99``, ``took_max``;
@@ -215,7 +216,7 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
             pl.col("role").filter(ends).last().alias("decided"),
             pl.col("recorded_at").first().alias("started_at"),
             pl.col("recorded_at").filter(ends).last().alias("ended_at"),
-            pl.col("recorded_at").last().alias("last_at"),
+            pl.col("recorded_at").drop_nulls().last().alias("last_at"),
             pl.len().cast(pl.Int64).alias("events"),
             pl.col("type").last().alias("last_type"),
             pl.col("type").to_physical().cast(pl.String).str.join(",").alias("way"),

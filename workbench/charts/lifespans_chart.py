@@ -24,7 +24,7 @@ def lifespans(frame: pl.DataFrame, *, question: str | None = None, caption: str 
     caption
         Where the numbers come from and until when, such as ``str(timeline)``.
     top
-        How many types have a bar, at most 60; the numbers name all.
+        How many types have a bar, at most 60; the numbers name all. Types of which all events are undated have none.
 
     Raises
     ------
@@ -37,7 +37,12 @@ def lifespans(frame: pl.DataFrame, *, question: str | None = None, caption: str 
     if not 1 <= top <= _MOST:
         raise UsageError(f"top={top} is out of range: between 1 and {_MOST} bars can be told apart here.")
     odd = pl.col("is_new") | pl.col("is_vanished")
-    shown = frame.sort(odd, "count", by, descending=[True, True, False]).head(top).sort("first_recorded_at", by, descending=[True, False])
+    shown = (
+        frame.drop_nulls("first_recorded_at")
+        .sort(odd, "count", by, descending=[True, True, False])
+        .head(top)
+        .sort("first_recorded_at", by, descending=[True, False])
+    )
     names = shown[by].to_list()
     labels, whole = distinct_labels(names, LABEL), distinct_labels(names, HOVER)
     zone = getattr(frame.schema["first_period"], "time_zone", None) or "UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import cos, pi, sin
 from typing import Any
 
@@ -116,11 +117,15 @@ def trace(found: Trace, *, question: str | None = None, caption: str = "") -> Ch
     """Draw a trace on the line of time: a row for each event, below its cause, with a bar from the time of its cause to its own.
 
     Colours tell the categories of the streams apart, the most frequent five. Of more than a hundred events, the first hundred are drawn.
+    An undated event stands where the event before it in the log does, and its label names no time.
     """
     rows = found.events.head(_MOST_EVENTS)
     category = rows["stream"].str.split("-").list.first()
     often = category.value_counts(sort=True, name="count").sort("count", "stream", descending=[True, False])["stream"].to_list()
-    seconds: list[float] = (rows["since_start"].dt.total_microseconds() / 1e6).to_list()
+    place = ("position", "prepare_position")
+    since = pl.col("since_start").fill_null(strategy="forward").fill_null(timedelta())
+    passed = dict(zip(rows.sort(place).select(place).rows(), rows.sort(place).select(since).to_series(), strict=True))
+    seconds = [passed[one].total_seconds() for one in rows.select(place).rows()]
     begun = [seconds[row] if parent is None else seconds[parent] for row, parent in enumerate(rows["parent"])]
     first, last = min(seconds), max(seconds)
     span = max(last - first, 1e-6)
@@ -145,7 +150,7 @@ def trace(found: Trace, *, question: str | None = None, caption: str = "") -> Ch
         for row, (event_type, depth, since) in enumerate(rows.select("type", "depth", "since_start").iter_rows())
         for note in (
             _above(row, labels[event_type], side="left") | {"xshift": 10 * min(depth, 12)},
-            _above(row, f"+{spelled(since)}", side="right"),
+            _above(row, "no time" if since is None else f"+{spelled(since)}", side="right"),
         )
     ]
     chart.update_layout(
@@ -172,7 +177,9 @@ def trace(found: Trace, *, question: str | None = None, caption: str = "") -> Ch
 
 def _since(rows: pl.DataFrame, row: int) -> str:
     since = rows["since_cause"][row]
-    return "begins here" if since is None else f"{spelled(since)} after its cause"
+    if since is None:
+        return "begins here" if rows["parent"][row] is None else "at a time that is not known"
+    return f"{spelled(since)} after its cause"
 
 
 def _above(row: int, text: str, *, side: str) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def register(app: typer.Typer) -> None:
             f"{written.object_relations:,} between objects",
             error=True,
         )
+        if written.undated:
+            say(f"{written.undated:,} of the events have stamps that are no instants: each has the time of the event before it", error=True)
         for name, count in written.left_out.items():
             say(f"{name}: {count:,} more members of its payloads have no attribute", error=True)
         say_where(timeline)

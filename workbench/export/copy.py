@@ -146,6 +146,7 @@ def export_log(
             scavenged=run.proof.scavenged,
             streams_compared=run.proof.streams_compared,
             late_events=run.copy.late,
+            undated_events=run.copy.undated,
             is_empty=writer.is_empty,
             retries=tries.retries,
             waited=tries.waited,
@@ -280,7 +281,7 @@ class _Copy:
 
     def __init__(self, writer: LakeWriter, selection: Selection, progress: Callable[[Progress], None] | None) -> None:
         self.before = writer.checkpoint
-        self.read = self.kept = self.late = self.commits = 0
+        self.read = self.kept = self.late = self.undated = self.commits = 0
         self._writer, self._selection, self._progress = writer, selection, progress
         self._began = time.perf_counter()
 
@@ -358,6 +359,7 @@ class _Copy:
         self.read += held.read
         self.kept += held.kept
         self.late += held.late
+        self.undated += held.undated
         self.commits += 1
 
     def _tell(self, held: _Held, last: EventPosition, end: EventPosition) -> None:
@@ -384,6 +386,7 @@ class _Held:
     read: int = 0
     kept: int = 0
     late: int = 0
+    undated: int = 0
     size: int = 0
 
     def add(self, batch: Batch, kept: pa.RecordBatch, before: Checkpoint | None) -> None:
@@ -392,6 +395,7 @@ class _Held:
         self.read += batch.events.num_rows
         self.kept += kept.num_rows
         self.size += kept.nbytes
+        self.undated += kept["recorded_at"].null_count
         if before is not None:
             self.late += pc.sum(pc.less_equal(kept["recorded_at"], pa.scalar(before.complete_until))).as_py() or 0
 

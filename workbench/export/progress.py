@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from workbench.events import Checkpoint
 from workbench.lake import ClusterResult
+from workbench.lake.info import undated_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class ExportSummary:
     late_events
         New events whose time lies at or before the instant up to which the lake was complete before. Explicit transactions carry the
         time at which they were begun; with them, answers as of such a time change.
+    undated_events
+        Of the kept events, those whose time stamp is no instant, as it lies outside the years 1 to 9999.
     is_empty
         Whether the lake holds no event at all.
     retries, waited
@@ -99,6 +102,7 @@ class ExportSummary:
     scavenged: bool
     streams_compared: int
     late_events: int
+    undated_events: int
     is_empty: bool
     retries: int
     waited: float
@@ -130,6 +134,8 @@ class ExportSummary:
                 f"{self.late_events:,} new events have times up to which the lake was complete already, as those of explicit transactions "
                 "may: from now on, answers as of such times count them."
             )
+        if self.undated_events:
+            found.append(f"{undated_note(self.undated_events)}.")
         if self.is_empty and self.checkpoint is not None:
             found.append("The lake holds no event: none in the log fits its selection, which `workbench info` names.")
         return tuple(found)

@@ -26,6 +26,7 @@ UNTIL_SECONDS: Final = 12.0
 _POLL_SECONDS = 0.5
 _TICK = timedelta(microseconds=1)
 _NEVER = datetime.fromtimestamp(0, UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,10 @@ class HighWaterMark:
     def up_to(self, stamp: datetime | None, previous: datetime | None) -> datetime:
         """Return until when a lake is complete that holds the log up to an event with this stamp.
 
-        Later events may have the same stamp. A stamp that lies ahead of the server's own time promises no more than that time.
+        Later events may have the same stamp. A stamp that lies ahead of the server's own time promises no more than that time; an undated
+        event (see ``EVENT_SCHEMA``) promises nothing.
         """
-        sure = _NEVER if stamp is None else stamp - _TICK
+        sure = _NEVER if stamp is None or stamp == _FIRST else stamp - _TICK
         if self.date is not None and not self.given_times:
             sure = min(sure, self.date)
         return sure if previous is None else max(previous, sure)

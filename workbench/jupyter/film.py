@@ -23,6 +23,8 @@ from workbench.zones import texts as zoned_texts
 LONGEST_VALUE = 400
 """How many letters of a value are shown; a longer one is shortened in its middle."""
 _ALIGNED = 8
+_UNDATED = -(2**63)
+"""What the viewer takes for the time of an event whose stamp is no instant."""
 _SIDES = ("", "against_")
 
 
@@ -133,7 +135,7 @@ class Film:
             "count": len(self),
             "diverged": self.diverged,
             "position": reel.put(steps["position"].to_numpy()),
-            "recorded": reel.put(steps["recorded_at"].to_physical().to_numpy()),
+            "recorded": reel.put(steps["recorded_at"].to_physical().fill_null(_UNDATED).to_numpy()),
             "revision": reel.put(steps["revision"].fill_null(-1).to_numpy()),
             "ids": reel.put(np.frombuffer(ids, np.uint8)),
             "stream": reel.names(steps["stream"]),

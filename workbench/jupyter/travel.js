@@ -71,8 +71,12 @@ const isThere = (side, moment) => codeAt(side.there, moment) === 1;
 const named = (names, row) => (names && names.codes[row] >= 0 ? names.texts[names.codes[row]] : "");
 const grouped = (number) => number.toLocaleString("en-US");
 
+/** What film.py packs as the time of an event whose stamp is no instant. */
+const UNDATED = -(2n ** 63n);
+
 /** An instant in microseconds since 1970, as text in UTC, to the millisecond or in full. */
 function instant(microseconds, full = false) {
+  if (microseconds === UNDATED) return "no instant";
   const text = new Date(Number(microseconds / 1000n)).toISOString().replace("T", " ").replace("Z", "");
   return full ? `${text}${String(((microseconds % 1000n) + 1000n) % 1000n).padStart(3, "0")}Z` : text.slice(0, 19);
 }
@@ -377,8 +381,10 @@ class View {
       return;
     }
     // Clocks run backwards now and then: the last event recorded by then counts, with all before it in the log.
+    // An event without an instant counts as recorded with the one before it.
     let found = places.length - 1;
-    while (found >= 0 && places[found] > bound) found -= 1;
+    while (found >= 0 && (places[found] > bound || places[found] === UNDATED)) found -= 1;
+    while (found >= 0 && places[found + 1] === UNDATED) found += 1;
     say(this.refused, found < 0 ? "The first event came later." : "");
     this.move(Math.max(0, found));
   }

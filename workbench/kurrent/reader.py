@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import ReadInterrupted
-from workbench.events import EVENT_SCHEMA, MAX_POSITION, Checkpoint
+from workbench.events import EVENT_SCHEMA, FIRST_TICKS, LAST_TICKS, MAX_POSITION, Checkpoint
 from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
@@ -45,7 +45,7 @@ class EventPosition:
     """One end of the log: the position, prepare position and id of its first or last event, and the stream that it is in.
 
     ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
-    does, in the header ``date``. ``recorded_at`` is the event's own time, where it is known.
+    does, in the header ``date``. ``recorded_at`` is the event's own time, where it is known; None of an undated event.
     """
 
     position: int
@@ -172,7 +172,7 @@ def _date(headers: Iterable[tuple[str, str | bytes]] | None) -> datetime | None:
         if name == "date" and isinstance(value, str):
             try:
                 return parsedate_to_datetime(value).astimezone(UTC)
-            except ValueError:
+            except (ValueError, OverflowError):
                 return None
     return None
 
@@ -219,7 +219,7 @@ def _end(decoded: wire.Decoded, row: int) -> EventPosition:
 def _moment(ticks: int) -> datetime | None:
     try:
         return _EPOCH + timedelta(microseconds=ticks // 10)
-    except OverflowError:  # beyond the year 9999, which no clock shows
+    except OverflowError:  # no instant, see EVENT_SCHEMA
         return None
 
 
@@ -256,7 +256,7 @@ def events_of(decoded: wire.Decoded) -> pa.RecordBatch:
         "revision": _positions(decoded.revision),
         "event_id": decoded.event_id,
         "type": decoded.type,
-        "recorded_at": pa.array(decoded.ticks // 10, pa.timestamp("us", tz="UTC")),
+        "recorded_at": _instants(decoded.ticks),
         "recorded_ticks": pa.array(decoded.ticks),
         "is_json": pa.array(decoded.is_json),
         "data": data,
@@ -267,6 +267,11 @@ def events_of(decoded: wire.Decoded) -> pa.RecordBatch:
         "causation_id": pa.array(trace.causation, pa.string()),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
+
+
+def _instants(ticks: wire.Ints) -> pa.Array:
+    undated = (ticks < FIRST_TICKS) | (ticks > LAST_TICKS)
+    return pa.array(ticks // 10, pa.timestamp("us", tz="UTC"), mask=undated if undated.any() else None)
 
 
 def _positions(values: wire.Ints) -> pa.Array:

@@ -89,9 +89,6 @@ class Messages:
         return cls(data, edges[:-1] + 5, edges[1:])
 
 
-_EARLIEST, _LATEST = -621_355_968_000_000_000, 2_534_023_007_999_999_999
-"""The first stamp of the year 1 and the last of the year 9999."""
-
 _MARGIN = bytes(10)  # as long as the longest varint, so that none that is cut off reads outside
 _NOTHING = Spans(*(np.empty(0, np.int64) for _ in range(3)))
 
@@ -296,7 +293,7 @@ def stamps(data: Bytes, spans: Spans) -> Ints:
     Raises
     ------
     MalformedMessage
-        One of them is no number, or no time of the years 1 to 9999, which are all that the server can record.
+        One of them is no whole number of 64 bits. Which of those are instants is not decided here.
     """
     size = spans.size
     values = np.zeros(size.size, np.int64)
@@ -317,9 +314,10 @@ def stamps(data: Bytes, spans: Spans) -> Ints:
 def _stamp(text: bytes) -> int:
     if re.fullmatch(rb"-?[0-9]{1,19}", text) is None:
         raise MalformedMessage("The server sent a time stamp that is no number; the read was stopped.")
-    if not _EARLIEST <= int(text) <= _LATEST:
-        raise MalformedMessage(f"The server sent the time stamp {text.decode()}, outside the years 1 to 9999; the read was stopped.")
-    return int(text)
+    ticks = int(text)
+    if not -(2**63) <= ticks < 2**63:
+        raise MalformedMessage(f"The server sent the time stamp {ticks}, which has more than 64 bits; the read was stopped.")
+    return ticks
 
 
 def _same_sized(data: Bytes, start: Ints, size: int) -> Bytes:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from workbench.display import card, in_bytes
 from workbench.events import Checkpoint, Selection, Store
+from workbench.lake.files.format import DATED
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.lake.reading.user_events import SERVER_STREAM_SQL, USER_EVENT_SQL, USER_LINK_SQL, USER_STREAM_SQL
 
@@ -19,6 +20,10 @@ _COUNTS = f"""
 _LINK_STREAMS = f"""
     SELECT stream FROM events WHERE {USER_STREAM_SQL} GROUP BY stream
     HAVING bool_or(type = '$>') AND NOT bool_or({USER_EVENT_SQL}) ORDER BY stream
+"""
+_TICKS = f"""
+    SELECT count(*) FILTER (NOT dated), min(recorded_ticks) FILTER (dated), max(recorded_ticks) FILTER (dated)
+    FROM (SELECT recorded_ticks, {DATED} AS dated FROM events)
 """
 _NAMED = 20
 """How many streams of links are named."""
@@ -42,6 +47,11 @@ class LakeInfo:
         What the server wrote for itself, and metadata of its streams. What is left is metadata of users' streams and tombstones.
     streams, categories, types
         Of users' events.
+    first_recorded_at, last_recorded_at
+        The least and the greatest time of an event, undated ones left out.
+    undated_events
+        Events whose stamp is no instant, as it lies outside the years 1 to 9999. Their ``recorded_at`` is null; ``recorded_ticks`` has
+        the stamp as the server sent it.
     link_streams, link_stream_names
         How many streams of users hold links and no event, and the names of the first twenty.
     """
@@ -63,6 +73,7 @@ class LakeInfo:
     last_position: int | None
     first_recorded_at: datetime | None
     last_recorded_at: datetime | None
+    undated_events: int
     checkpoint: Checkpoint | None
     complete_until: datetime | None
     files: int
@@ -100,7 +111,16 @@ class LakeInfo:
             names = ", ".join(self.link_stream_names) + (", ..." if self.link_streams > len(self.link_stream_names) else "")
             what = "1 stream holds" if self.link_streams == 1 else f"{self.link_streams:,} streams hold"
             notes.append(f"{what} only links, which timeline.links() follows: {names}")
+        if self.undated_events:
+            notes.append(undated_note(self.undated_events))
         return notes
+
+
+def undated_note(count: int) -> str:
+    """Return the sentence, without its full stop, that says of so many events that their stamps are no instants."""
+    if count == 1:
+        return "1 event has a time stamp outside the years 1 to 9999: its recorded_at is null, and recorded_ticks keeps the stamp"
+    return f"{count:,} events have time stamps outside the years 1 to 9999: their recorded_at is null, and recorded_ticks keeps the stamps"
 
 
 def read_info(snapshot: Snapshot) -> LakeInfo:
@@ -118,6 +138,14 @@ def read_info(snapshot: Snapshot) -> LakeInfo:
             with snapshot.queries.translated(files):
                 names = [name for (name,) in relation.fetchall()]
     checkpoint = snapshot.checkpoint
+    ticks = [(file.first_ticks, file.last_ticks) for file in files if not file.has_undated]
+    undated = 0
+    uncertain = [file for file in files if file.has_undated]
+    if uncertain:
+        relation = snapshot.queries.relation(_TICKS, files=uncertain)
+        with snapshot.queries.translated(uncertain):
+            [(undated, first, last)] = relation.fetchall()
+        ticks += [] if first is None else [(first, last)]
     return LakeInfo(
         path=snapshot.path,
         version=snapshot.version,
@@ -134,8 +162,9 @@ def read_info(snapshot: Snapshot) -> LakeInfo:
         link_stream_names=tuple(names[:_NAMED]),
         first_position=min((file.first_position for file in files), default=None),
         last_position=snapshot.last_position(),
-        first_recorded_at=_time(min((file.first_ticks for file in files), default=None)),
-        last_recorded_at=_time(max((file.last_ticks for file in files), default=None)),
+        first_recorded_at=_time(min((first for first, _ in ticks), default=None)),
+        last_recorded_at=_time(max((last for _, last in ticks), default=None)),
+        undated_events=undated,
         checkpoint=checkpoint,
         complete_until=checkpoint.complete_until if checkpoint is not None else None,
         files=len(files),

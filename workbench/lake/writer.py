@@ -30,6 +30,7 @@ from workbench.lake.files.format import (
     Identity,
     accepts_selection,
     added_file,
+    are_dated_as_stamped,
     checked_changes,
     checkpoint_from,
     checkpoint_transactions,
@@ -204,6 +205,8 @@ class LakeWriter:
             try:
                 actions = self._write(batch, names)
                 self._place.settle(names)
+                if batch.column("recorded_at").null_count:
+                    self._allow_undated()
             except BaseException:
                 discard(self._place, self._filesystem, names)
                 raise
@@ -285,6 +288,8 @@ class LakeWriter:
             raise UsageError(f"The batch ends at {position[-1]}, behind its checkpoint {checkpoint.position}.")
         if any(batch.column(field.name).null_count for field in EVENT_SCHEMA if not field.nullable):
             raise UsageError("The batch has nulls in columns that may not be null.")
+        if not are_dated_as_stamped(batch):
+            raise UsageError("The batch has recorded_at where recorded_ticks is no instant, or null where it is one.")
 
     def _write(self, batch: pa.Table, names: list[str]) -> list[AddAction]:
         """Write the files of a batch; `names` says which were begun."""
@@ -307,6 +312,12 @@ class LakeWriter:
             commit_properties=CommitProperties(app_transactions=[Transaction(name, version) for name, version in transactions.items()]),
         )
         self._serial, self._checkpoint, self._total = self._serial + 1, checkpoint, total
+
+    def _allow_undated(self) -> None:
+        """Let ``recorded_at`` be null in a table that was created when it could not be."""
+        if not pa.schema(self._table.schema().to_arrow()).field("recorded_at").nullable:
+            self._table.alter.drop_column_not_null("recorded_at")
+            self._table = self._place.open()
 
     def _raise_format(self) -> None:
         """Say that the lake has the present format, once a commit has written the sums that it asks for."""

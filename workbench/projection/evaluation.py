@@ -210,7 +210,12 @@ def _comparison(value: plan.Value, comparator: plan.Comparator, constant: plan.C
 def _instants(value: plan.Value, compare: Callable[[Any, Any], bool], moment: int) -> Ask:
     read = reading(value)
     if isinstance(value, plan.Column):
-        return lambda row, data, metadata: compare(read(row, data, metadata), moment)
+
+        def recorded(row: Row, data: Any, metadata: Any) -> bool | None:
+            found = read(row, data, metadata)
+            return None if found is ABSENT else compare(found, moment)
+
+        return recorded
 
     def instants(row: Row, data: Any, metadata: Any) -> bool | None:
         found = read(row, data, metadata)

@@ -134,7 +134,7 @@ def _begun(fold: Fold, key: str, entity: Folded) -> _There:
     return _There(entity.state, entity.event_count, version)
 
 
-def _version(fold: Fold, key: str, state: Any, count: int, *, revision: int, position: int, recorded_at: int) -> dict[str, Any]:
+def _version(fold: Fold, key: str, state: Any, count: int, *, revision: int, position: int, recorded_at: int | None) -> dict[str, Any]:
     """Return a version whose end and event are not known."""
     columns = columns_of(state)
     taken = sorted(columns.keys() & _TAKEN)

@@ -141,6 +141,9 @@ class Timeline:
         up to that position count. Events of one transaction share a position and are never parted. Of two cutoffs the earlier
         in the log wins.
 
+        An undated event, whose stamp lies outside the years 1 to 9999, counts as recorded with the event before it in the log: its own
+        stamp decides nothing. Undated events before the first dated one count from that one on.
+
         Parameters
         ----------
         cutoff
@@ -250,6 +253,8 @@ class Timeline:
 
     def visible(self) -> Timeline:
         """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams.
+
+        Of undated events nobody knows the age: ``$maxAge`` hides none of them.
 
         A lake that was exported with a choice of streams or categories knows it of those; where it was a choice of types of events, or
         of metadata alone, `UsageError` is raised when the timeline is executed.
@@ -463,9 +468,10 @@ class Timeline:
         Parameters
         ----------
         by
-            A span: ``"-1h"``, ``"1d 12h"`` (``s m h d w``), ``"PT90M"``, or a timedelta.
+            A span: ``"-1h"``, ``"1d 12h"`` (``s m h d w``), ``"PT90M"``, or a timedelta. Undated events stay where they are; ``effects``
+            counts them.
         to
-            A time, for one event.
+            A time, for one event, which may be undated.
 
         Raises
         ------

@@ -73,9 +73,9 @@ class RecordedEvent:
         return int(self._row[4])
 
     @property
-    def recorded_at(self) -> datetime:
-        """When the server recorded the event, in UTC."""
-        return _EPOCH + timedelta(microseconds=self._row[5])
+    def recorded_at(self) -> datetime | None:
+        """When the server recorded the event, in UTC; None where its stamp lies outside the years 1 to 9999."""
+        return None if self._row[5] is None else _EPOCH + timedelta(microseconds=self._row[5])
 
     @property
     def event_id(self) -> str:
@@ -171,7 +171,7 @@ class Folded:
     state: Any
     position: int
     revision: int
-    recorded_at: int
+    recorded_at: int | None
     event_count: int
 
 
@@ -179,7 +179,7 @@ class Folded:
 class _Part:
     """What one process folded; of each entity that is there what ``Folded`` has, since to make one for every event takes a while."""
 
-    entities: dict[str, tuple[Any, int, int, int, int]]
+    entities: dict[str, tuple[Any, int, int, int | None, int]]
     counts: Counts
     failures: list[ValueDoesNotFit]
     failed_at: list[tuple[int, int]]

@@ -141,7 +141,7 @@ class _Entity:
 
     __slots__ = ("count", "position", "recorded_at", "revision", "values", "version")
 
-    def __init__(self, values: list[Any], count: int, *, position: int, revision: int, recorded_at: int, version: int) -> None:
+    def __init__(self, values: list[Any], count: int, *, position: int, revision: int, recorded_at: int | None, version: int) -> None:
         self.values = values
         self.count = count
         self.position = position

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from workbench.fold.vectorised.entity_table import Carry
+from workbench.fold.vectorised.entity_table import NO_INSTANT, Carry
 from workbench.fold.vectorised.field_columns import Entities, FieldColumn, TextColumn
 from workbench.fold.vectorised.handler_matching import Rows
 from workbench.fold.vectorised.json_columns import Mask
@@ -101,8 +102,7 @@ class ChunkVersions:
         at = ordered.rows[steps.at[points]]
 
         def column(name: str) -> npt.NDArray[np.int64]:
-            found: npt.NDArray[np.int64] = rows.column(name).to_numpy()[at].astype(np.int64, copy=False)
-            return found
+            return numbers(rows, name)[at].astype(np.int64, copy=False)
 
         return cls(
             points,
@@ -116,6 +116,13 @@ class ChunkVersions:
             column("code"),
             count,
         )
+
+
+def numbers(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """Return a column of the events themselves; ``recorded_at``, which alone may be null, has ``NO_INSTANT`` there."""
+    column = rows.column(name)
+    found: npt.NDArray[np.int64] = (pc.fill_null(column, NO_INSTANT) if column.null_count else column).to_numpy()
+    return found
 
 
 def base_of(column: FieldColumn[Any], steps: Steps) -> Any:

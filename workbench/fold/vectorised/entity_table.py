@@ -16,6 +16,9 @@ from workbench.projection.plan import Plan
 
 INSTANT = pl.Datetime("us", "UTC")
 
+NO_INSTANT = np.iinfo(np.int64).min
+"""What stands for the time of an undated event, see ``EVENT_SCHEMA``."""
+
 
 class Carry:
     """The entities, by number, in the order in which they were first met.
@@ -67,7 +70,7 @@ class Carry:
         self.slow[entities[unfit]] = True
         self.position[entities] = state["position"].to_numpy()
         self.revision[entities] = state["revision"].to_numpy()
-        self.recorded_at[entities] = state["recorded_at"].cast(pl.Int64).to_numpy()
+        self.recorded_at[entities] = state["recorded_at"].cast(pl.Int64).fill_null(NO_INSTANT).to_numpy()
         self.count[entities] = state["event_count"].to_numpy()
         return state["key"].filter(pl.Series(unfit)).to_list()
 
@@ -147,5 +150,7 @@ def version_frame(
 
 
 def instants(microseconds: npt.NDArray[np.int64]) -> pl.Series:
-    """Return microseconds since 1970 as instants."""
-    return pl.Series(microseconds, dtype=pl.Int64).cast(INSTANT)
+    """Return microseconds since 1970 as instants, and ``NO_INSTANT`` as null."""
+    found = pl.Series(microseconds, dtype=pl.Int64)
+    none = microseconds == NO_INSTANT
+    return (found.set(pl.Series(none), None) if none.any() else found).cast(INSTANT)

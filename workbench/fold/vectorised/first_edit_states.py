@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps
+from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps, numbers
 from workbench.fold.vectorised.entity_table import Carry, instants
 from workbench.fold.vectorised.json_columns import Mask
 
@@ -50,7 +50,7 @@ class Marks:
         after = steps.alive[last]
         at = ordered.rows[steps.at[first]]
         position, prepare, recorded_at, code = (
-            rows.column(name).to_numpy()[at].astype(np.int64) for name in ("position", "prepare_position", "recorded_at", "code")
+            numbers(rows, name)[at].astype(np.int64) for name in ("position", "prepare_position", "recorded_at", "code")
         )
         # One look for both: what was there before, in this chunk or as it was carried here, and what is there after.
         points = np.unique(np.concatenate([first[before] - 1, last[after]]))

@@ -360,10 +360,12 @@ def _deeds(use: Use, column: CodedColumn, deeds: list[Deed]) -> tuple[Any, Mask,
         deeds.append((operation.verb, operation.keep, value.value))
         return np.full(count, len(deeds) - 1), nothing, np.full(count, value.value is None), nothing
     if isinstance(value, ir.Column) and ir.COLUMNS[value.name] == "instant":
-        moments, at = np.unique(use.scope.column(value.name).to_numpy(), return_inverse=True)
+        own = use.scope.column(value.name)
+        none = own.is_null().to_numpy()
+        moments, at = np.unique(own.fill_null(0).to_numpy(), return_inverse=True)
         base = len(deeds)
         deeds.extend((operation.verb, operation.keep, (moment,)) for moment in moments.tolist())
-        return at + base, nothing, nothing, nothing
+        return np.where(none, null_deed, at + base), none, nothing, nothing
     series = use.scope.texts(value)
     fit = fitting(kind) if operation.verb == "set" else fitting_elements(kind)
     known = series.drop_nulls().unique()

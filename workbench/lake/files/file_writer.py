@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,6 +140,7 @@ class FileStatistics:
     """What Delta shall know of a file: gathered while the file is written, batch by batch."""
 
     rows: int = 0
+    undated: int = 0
     least: dict[str, Any] | None = None
     greatest: dict[str, Any] | None = None
 
@@ -149,9 +150,10 @@ class FileStatistics:
         least = {name: bound["min"] for name, bound in bounds.items()}
         greatest = {name: bound["max"] for name, bound in bounds.items()}
         if self.least is not None and self.greatest is not None:
-            least = {name: min(value, self.least[name]) for name, value in least.items()}
-            greatest = {name: max(value, self.greatest[name]) for name, value in greatest.items()}
+            least = {name: _known(min, value, self.least[name]) for name, value in least.items()}
+            greatest = {name: _known(max, value, self.greatest[name]) for name, value in greatest.items()}
         self.rows, self.least, self.greatest = self.rows + rows.num_rows, least, greatest
+        self.undated += rows.column("recorded_at").null_count
 
     def action(self, path: str, *, size: int, data_change: bool) -> AddAction:
         """Return the Delta action that adds the file."""
@@ -159,9 +161,9 @@ class FileStatistics:
         assert self.greatest is not None
         statistics = {
             "numRecords": self.rows,
-            "minValues": {name: _bound(value, upper=False) for name, value in self.least.items()},
-            "maxValues": {name: _bound(value, upper=True) for name, value in self.greatest.items()},
-            "nullCount": dict.fromkeys(STATISTICS, 0),
+            "minValues": {name: _bound(value, upper=False) for name, value in self.least.items() if value is not None},
+            "maxValues": {name: _bound(value, upper=True) for name, value in self.greatest.items() if value is not None},
+            "nullCount": {**dict.fromkeys(STATISTICS, 0), "recorded_at": self.undated},
         }
         return AddAction(
             path=path,
@@ -181,6 +183,11 @@ def write_run(rows: pa.Table, names: list[str], *, part: int, token: str, filesy
     file.write(ordered, row_group_size=row_group_rows(ordered))
     name = FileName("run", position[0].as_py(), position[-1].as_py(), part, token)
     return file.finish(name, names, filesystem=filesystem, data_change=True)
+
+
+def _known(choose: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
+    """Return the least or greatest of two bounds, of which those of a column of nulls are None."""
+    return choose(one, other) if one is not None and other is not None else one if other is None else other
 
 
 def _bound(value: Any, *, upper: bool) -> Any:

@@ -17,11 +17,12 @@ from uuid import UUID
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from workbench.errors import LakeDamaged, LakeNotFound
-from workbench.events import Checkpoint, Selection, Store
+from workbench.events import FIRST_TICKS, LAST_TICKS, Checkpoint, Selection, Store
 
 FORMAT_VERSION = 3
 """The version of the lake's own format. It rises when an older workbench could misread what a newer one writes.
@@ -229,6 +230,11 @@ class DataFile:
         return None if name is None else name.digest
 
     @property
+    def has_undated(self) -> bool:
+        """Whether some of the events are undated, see ``EVENT_SCHEMA``: then the bounds of ticks are not all bounds of instants."""
+        return self.first_ticks < FIRST_TICKS or self.last_ticks > LAST_TICKS
+
+    @property
     def range(self) -> tuple[int, int]:
         """The range of positions of the run, or of the whole epoch."""
         return self.epoch or (self.first_position, self.last_position)
@@ -357,7 +363,17 @@ def added_file(action: AddAction) -> DataFile:
     return data_file(found)
 
 
+DATED = f"recorded_ticks BETWEEN {FIRST_TICKS} AND {LAST_TICKS}"
+"""The condition that an event is not undated."""
+
 _BOUNDS = tuple(f"{kind}.{name}" for name in STATISTICS for kind in ("min", "max"))
+
+
+def are_dated_as_stamped(rows: pa.Table) -> bool:
+    """Tell whether ``recorded_at`` is null exactly where the stamp is no instant."""
+    ticks = rows.column("recorded_ticks")
+    dated = pc.and_(pc.greater_equal(ticks, FIRST_TICKS), pc.less_equal(ticks, LAST_TICKS))
+    return bool(pc.all(pc.equal(dated, pc.is_valid(rows.column("recorded_at"))), min_count=0).as_py())
 
 
 def _digest(action: Mapping[str, object]) -> int:

@@ -24,7 +24,7 @@ from pyarrow import fs
 
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.files.format import STATISTICS, TABLE, DataFile, Identity, identity_of, table_configuration
+from workbench.lake.files.format import STATISTICS, TABLE, DataFile, Identity, are_dated_as_stamped, identity_of, table_configuration
 from workbench.lake.files.parquet import Footer, Malformed, read_footer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -190,6 +190,8 @@ def diagnosis(place: Location, files: Iterable[DataFile]) -> LakeError | None:
                     read = parquet.read_row_group(group)
                     read.validate(full=True)
                     _check_bounds(read, footer, group)
+                    if not are_dated_as_stamped(read):
+                        raise Malformed("column recorded_at is not what column recorded_ticks says")
                     found.append({name: pc.min_max(read.column(name)).as_py() for name in _BOUNDED})
                     rows += read.num_rows
                 if rows != file.rows:

@@ -214,17 +214,26 @@ class _Forking:
         found = self._find(edit.address, columns=EVENT.names())
         if edit.to is not None and found.count > 1:
             raise UsageError(f"{edit} is about {found.count:,} events: to= gives one event its time; name it by position= or event_id=.")
-        early = 0
+        early = undated = 0
 
         def change(rows: pl.DataFrame) -> pl.DataFrame:
-            nonlocal early
+            nonlocal early, undated
             moved = self._moved(rows, edit)
             early += self._before_their_streams(moved)
+            undated += moved["recorded_at"].null_count()
             return moved
 
         changed = self._changed(found, change)
-        notes = [f"puts {early:,} {'event' if early == 1 else 'events'} before {'its stream' if early == 1 else 'their streams'} began"]
-        return _said(changed, edit, found.count, *(notes if early else ()))
+        notes = []
+        if early:
+            notes.append(
+                f"puts {early:,} {'event' if early == 1 else 'events'} before {'its stream' if early == 1 else 'their streams'} began"
+            )
+        if undated:
+            notes.append(
+                f"leaves {undated:,} {'event' if undated == 1 else 'events'} without an instant, which cannot be moved by a duration"
+            )
+        return _said(changed, edit, found.count, *notes)
 
     def _drop_all(self, edit: Drop | Truncate, address: EditAddress) -> Overlay:
         """Drop what fits an address that a query can ask: the query of a fork asks it too, and needs no list of events."""
@@ -289,11 +298,14 @@ class _Forking:
         else:
             assert edit.by is not None
             ticks = pl.col("recorded_ticks") + edit.by // _MICROSECOND * 10
+            ticks = pl.when(pl.col("recorded_at").is_null()).then("recorded_ticks").otherwise(ticks)
         moved = rows.with_columns(recorded_ticks=ticks)
         moments = moved["recorded_ticks"] // 10
+        if edit.to is None:
+            moments = moments.set(rows["recorded_at"].is_null(), None)
         if not moments.is_between(LEAST_INSTANT, GREATEST_INSTANT).all():
             raise UsageError(f"{edit} leaves the years 1 to 9999.")
-        position, prepare = places_by(self.snapshot, moments.to_numpy())
+        position, prepare = places_by(self.snapshot, moments.fill_null(0).to_numpy())  # what stays undated stays at home
         home = pl.col("recorded_ticks") == pl.col("_home_ticks")
         return moved.with_columns(
             recorded_at=moments.cast(EVENT["recorded_at"]),

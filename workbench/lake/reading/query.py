@@ -190,7 +190,7 @@ class Queries:
             connection.unregister(_SOURCE)
             sql = (
                 f"SELECT e.* FROM ({sql}) e LEFT JOIN {_HIDDEN} h ON e.stream = h.hidden_stream WHERE h.hidden_stream IS NULL "
-                "OR (NOT h.gone AND e.revision >= h.least_revision AND e.recorded_at >= h.least_time)"
+                "OR (NOT h.gone AND e.revision >= h.least_revision AND coalesce(e.recorded_at >= h.least_time, true))"
             )
         if layer is not None and layer.settled:
             sql = f"SELECT * EXCLUDE (sequence, origin) FROM ({_under(connection, sql, layer, drops=drops)})"

@@ -127,9 +127,8 @@ def _filtered(frame: pl.LazyFrame, conditions: Conditions) -> pl.LazyFrame:
 def _without(frame: pl.LazyFrame, hidden: pl.LazyFrame | None) -> pl.LazyFrame:
     if hidden is None:
         return frame
-    seen = pl.col("gone").is_null() | (
-        ~pl.col("gone") & (pl.col("revision") >= pl.col("least_revision")) & (pl.col("recorded_at") >= pl.col("least_time"))
-    )
+    young = (pl.col("recorded_at") >= pl.col("least_time")).fill_null(value=True)
+    seen = pl.col("gone").is_null() | (~pl.col("gone") & (pl.col("revision") >= pl.col("least_revision")) & young)
     return frame.join(hidden, left_on="stream", right_on="hidden_stream", how="left").filter(seen).drop(_HIDES)
 
 

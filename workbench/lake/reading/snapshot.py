@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from workbench import __version__
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
-from workbench.events import MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
+from workbench.events import LAST_TICKS, MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
 from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
 from workbench.lake.files.location import Location, translated
@@ -25,6 +25,7 @@ from workbench.lake.forks.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.scan import log_order
+from workbench.lake.reading.time_to_position import first_ticks, last_undated_behind, ticks_at
 from workbench.lake.reading.user_links import Links, find_links
 from workbench.lake.reading.visibility import TOMBSTONE, StreamEnd, StreamLimits, hidden_streams
 from workbench.timeline import Provenance, Timeline
@@ -161,7 +162,7 @@ class Snapshot:
         if timeline.edits:
             cut = Conditions.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
             layer = self._over(timeline, cut)
-            sql = f"SELECT count(*) FROM events WHERE recorded_ticks >= {(moment + 1) * 10}"
+            sql = f"SELECT count(*) FROM events WHERE recorded_ticks BETWEEN {(moment + 1) * 10} AND {LAST_TICKS}"
             return self.queries.value(sql, files=cut.files(self.files), conditions=cut, layer=layer)
         files = [
             file
@@ -170,9 +171,8 @@ class Snapshot:
         ]
         if not files:
             return 0
-        return self.queries.value(
-            f"select count(*) from events where position <= {timeline.upto_position} and recorded_ticks >= {(moment + 1) * 10}", files=files
-        )
+        is_late = f"recorded_ticks BETWEEN {(moment + 1) * 10} AND {LAST_TICKS}"
+        return self.queries.value(f"SELECT count(*) FROM events WHERE position <= {timeline.upto_position} AND {is_late}", files=files)
 
     def describe(self, timeline: Timeline) -> Provenance:
         return Provenance(
@@ -305,9 +305,8 @@ class Snapshot:
             return timeline.cutoff.time
         if timeline.upto_position is None:
             return _EPOCH if self.checkpoint is None else self.checkpoint.complete_until
-        files = [file for file in self.files if file.first_position <= timeline.upto_position <= file.last_position]
-        sql = f"SELECT coalesce(max(recorded_ticks), 0) FROM events WHERE position = {timeline.upto_position}"
-        return _EPOCH + (self.queries.value(sql, files=files) // 10 if files else 0) * _MICROSECOND
+        ticks = ticks_at(self, timeline.upto_position)
+        return _EPOCH + (0 if ticks is None else ticks // 10) * _MICROSECOND
 
     def _last_up_to(self, position: int, *, stale: bool) -> int | None:
         copied = -1 if self.checkpoint is None else self.checkpoint.position
@@ -341,17 +340,20 @@ class Snapshot:
         moment = _microseconds(time)
         best, straddling = -1, []
         for file in self.files:
-            if file.last_ticks // 10 <= moment:
+            if not file.has_undated and file.last_ticks // 10 <= moment:
                 best = max(best, file.last_position)
-            elif file.first_ticks // 10 <= moment:
+            elif file.has_undated or file.first_ticks // 10 <= moment:
                 straddling.append(file)
         straddling = [file for file in straddling if file.last_position > best]
         best = max(best, self._greatest(f"recorded_at <= make_timestamptz({moment}) and position > {best}", straddling))
         if best < 0:
-            first = min((file.first_ticks for file in self.files), default=None)
-            begins = "the lake holds no events" if first is None else f"the first was at {format_time(_EPOCH + first // 10 * _MICROSECOND)}"
+            first = first_ticks(self)
+            if first is not None:
+                begins = f"the first was at {format_time(_EPOCH + first // 10 * _MICROSECOND)}"
+            else:
+                begins = "no event of the lake has a time that is an instant" if self.files else "the lake holds no events"
             raise BeforeFirstEvent(f"Nothing had been recorded at {format_time(time)}: {begins}.")
-        return best
+        return last_undated_behind(self, best, moment)
 
     def _greatest(self, condition: str, files: list[DataFile]) -> int:
         if not files:

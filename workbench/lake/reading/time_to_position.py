@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workbench.errors import UsageError
+from workbench.events import FIRST_TICKS, LAST_TICKS
 from workbench.lake.conditions import Conditions
+from workbench.lake.files.format import DATED, DataFile
 
 if TYPE_CHECKING:
     from workbench.lake.reading.snapshot import Snapshot
+
+_NEVER = np.iinfo(np.int64).max
 
 
 def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -22,8 +28,10 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     if not len(moments) or not files:
         return nowhere, nowhere
     least, greatest = int(moments.min()), int(moments.max())
-    sure = max((file.last_position for file in files if file.last_ticks // 10 <= least), default=-1)
-    near = [file for file in files if file.last_position >= sure and file.first_ticks // 10 <= greatest]
+    sure = max((file.last_position for file in files if not file.has_undated and file.last_ticks // 10 <= least), default=-1)
+    near = [file for file in files if file.last_position >= sure]
+    if not any(file.has_undated for file in near):
+        near = [file for file in near if file.first_ticks // 10 <= greatest]
     if not near:
         return nowhere, nowhere
     # A transaction stands at one position, and an export may have parted it.
@@ -35,9 +43,11 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     )
     with snapshot.queries.translated(near):
         found: pa.Table = relation.to_arrow_table()
-    position, prepare, at = (found.column(name).to_numpy() for name in ("position", "prepare_position", "at"))
+    position, prepare = (found.column(name).to_numpy() for name in ("position", "prepare_position"))
     order = np.lexsort((prepare, position))
-    position, prepare, at = position[order], prepare[order], at[order]
+    position, prepare = position[order], prepare[order]
+    # An undated event counts as recorded with the one before it. Before the first that is dated, no time reaches one.
+    at = pc.fill_null(pc.fill_null_forward(found.column("at").take(pa.array(order))), _NEVER).to_numpy()
     # From each event on, the earliest time: the last event that a time reaches is the last one from which on it reaches something.
     earliest = np.minimum.accumulate(at[::-1])[::-1]
     reached = np.searchsorted(earliest, moments, side="right") - 1
@@ -47,14 +57,73 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
 
 
 def place_behind(snapshot: Snapshot, position: int) -> tuple[int, int]:
-    """Return the last prepare position at a position, and that event's ticks; at -1, before the log, the time at which it begins."""
-    if position < 0:
-        if not snapshot.files:
-            raise UsageError(f"The lake {snapshot.path} is empty, and no event tells the time of a position: give a time.")
-        return -1, min(file.first_ticks for file in snapshot.files)
+    """Return the last prepare position at a position, and that event's ticks; at -1, before the log, the time at which it begins.
+
+    An undated event counts as recorded with the event before it in the log, or, where there is none, with the first that has a time.
+    """
+    prepare, ticks = -1, None
+    if position >= 0:
+        files = [file for file in snapshot.files if file.first_position <= position <= file.last_position]
+        sql = f"SELECT prepare_position, recorded_ticks FROM events WHERE position = {position} ORDER BY prepare_position DESC LIMIT 1"
+        relation = snapshot.queries.relation(sql, files=files)
+        with snapshot.queries.translated(files):
+            [(prepare, ticks)] = relation.fetchall()
+        if not FIRST_TICKS <= ticks <= LAST_TICKS:
+            ticks = ticks_at(snapshot, position)
+    if ticks is None:
+        ticks = first_ticks(snapshot)
+    if ticks is None:
+        lacks = "no event of it has a time that is an instant" if snapshot.files else "it is empty"
+        raise UsageError(f"The lake {snapshot.path} cannot tell the time of a position, since {lacks}: give a time.")
+    return prepare, ticks
+
+
+def ticks_at(snapshot: Snapshot, position: int) -> int | None:
+    """Return the greatest ticks of the events at a position; where they are undated, those of the last dated event before it."""
     files = [file for file in snapshot.files if file.first_position <= position <= file.last_position]
-    sql = f"SELECT prepare_position, recorded_ticks FROM events WHERE position = {position} ORDER BY prepare_position DESC LIMIT 1"
+    found = _value(snapshot, f"SELECT max(recorded_ticks) FROM events WHERE position = {position} AND {DATED}", files)
+    if found is not None or not any(file.has_undated for file in files):
+        return found
+    before = [file for file in snapshot.files if file.first_position < position]
+    sql = f"SELECT recorded_ticks FROM events WHERE position < {position} AND {DATED} ORDER BY position DESC, prepare_position DESC LIMIT 1"
+    return _value(snapshot, sql, before)
+
+
+def first_ticks(snapshot: Snapshot) -> int | None:
+    """Return the least ticks of a log, those of undated events left out; None if none are left."""
+    dated = [file.first_ticks for file in snapshot.files if not file.has_undated]
+    found = _value(snapshot, f"SELECT min(recorded_ticks) FROM events WHERE {DATED}", [file for file in snapshot.files if file.has_undated])
+    return min([*dated, *([] if found is None else [found])], default=None)
+
+
+def last_undated_behind(snapshot: Snapshot, position: int, moment: int) -> int:
+    """Return how far a log reaches that reached a position at a moment, in microseconds: to the last of the undated events behind it.
+
+    They follow it with no dated one between. The position stays where there are none, or where its transaction ends later than the moment.
+    """
+    undated = [file for file in snapshot.files if file.has_undated and file.last_position > position]
+    if not undated:
+        return position
+    there = [file for file in snapshot.files if file.first_position <= position <= file.last_position]
+    sql = f"SELECT recorded_ticks FROM events WHERE position = {position} AND {DATED} ORDER BY prepare_position DESC LIMIT 1"
+    ends = _value(snapshot, sql, there)
+    if ends is not None and ends // 10 > moment:
+        return position
+    later = [file for file in snapshot.files if file.last_position > position]
+    place = "(position, prepare_position)"
+    relation = snapshot.queries.relation(f"SELECT min({place}) FROM events WHERE position > {position} AND {DATED}", files=later)
+    with snapshot.queries.translated(later):
+        [(following,)] = relation.fetchall()
+    before = "" if following is None else f" AND {place} < {tuple(following)}"
+    found = _value(snapshot, f"SELECT max(position) FROM events WHERE position > {position}{before} AND NOT ({DATED})", undated)
+    return position if found is None else found
+
+
+def _value(snapshot: Snapshot, sql: str, files: Sequence[DataFile]) -> int | None:
+    """Return the one number that a query gives; None if it gives none."""
+    if not files:
+        return None
     relation = snapshot.queries.relation(sql, files=files)
     with snapshot.queries.translated(files):
-        [(prepare, ticks)] = relation.fetchall()
-    return prepare, ticks
+        rows = relation.fetchall()
+    return None if not rows or rows[0][0] is None else int(rows[0][0])
