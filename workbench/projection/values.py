@@ -202,7 +202,10 @@ def _instant(value: Any) -> Any:
 def _json(value: Any) -> Any:
     text = canonical(value)
     if text is None:
-        raise Misfit("a number in it is beyond what a double can hold", value=value)
+        what = "a number in it is beyond what a double can hold"
+        if not storable(json.dumps(value, ensure_ascii=False)):
+            what = "a text in it holds half a surrogate pair, which is no character"
+        raise Misfit(what, value=value)
     return text
 
 
