@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -192,7 +193,8 @@ class EmbeddedStore:
         """End all calls, write what was taken, and close the log. Does nothing if the store does not run."""
         running, self._running = self._running, None
         if running is not None:
-            loop.run(running.stop())
+            if not sys.is_finalizing():  # when Python ends, it closes what is still open, and the thread of the loop runs no more
+                loop.run(running.stop())
             self._opened.close()
             self._stopped.set()
 

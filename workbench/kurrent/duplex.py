@@ -9,6 +9,7 @@ is built on. These names of grpc are private; esdbclient holds grpcio below 1.72
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -194,7 +195,8 @@ class Duplex:
             return
         self._interrupts.hold()
         self._watch_is_over.set()
-        self._watcher.join()
+        if not sys.is_finalizing():  # when Python ends, it closes what is still open, and runs no daemon thread any more
+            self._watcher.join()
         if self._ended is None:
             self._cancel()
         while self._under_way > 0:  # grpc frees a call only when each of its operations has been seen to end

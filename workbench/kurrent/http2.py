@@ -16,6 +16,7 @@ import selectors
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -177,7 +178,8 @@ class StreamingCall:
         """End the call, its thread and its connection. May be called at any time, from any thread."""
         self._cancelled = True
         self._notify_thread()
-        if self._started and threading.current_thread() is not self._thread:  # garbage is collected on any thread
+        # Garbage is collected on any thread, and also when Python ends, which then runs no daemon thread any more.
+        if self._started and threading.current_thread() is not self._thread and not sys.is_finalizing():
             self._thread.join()
         for end in (self._socket, self._wake, self._woken):
             end.close()

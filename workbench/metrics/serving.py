@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -94,7 +95,8 @@ def serve_metrics(
         yield MetricsServer(host, server.server_port, figures)
     finally:
         stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        beside.join(REFRESH_SECONDS)
+        if not sys.is_finalizing():  # when Python ends, it closes what is still open, and runs no daemon thread any more
+            server.shutdown()
+            server.server_close()
+            thread.join()
+            beside.join(REFRESH_SECONDS)
