@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -113,6 +115,22 @@ def test_the_folder_of_a_process_that_was_killed_is_swept_and_that_of_a_living_o
     database.cursor()
     assert not theirs.exists()
     assert len(list(temporary.iterdir())) == 2
+
+
+def test_a_folder_that_another_process_sweeps_before_it_is_opened_is_made_again(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = tempfile.mkdtemp
+    made: list[str] = []
+
+    def swept_at_once(**options: Any) -> str:
+        made.append(make(**options))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_at_once)
+    database = Database(Limits())
+    database.cursor()
+    assert list(temporary.iterdir()) == [Path(made[1])]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ class SpillFolder:
         _sweep(parent)
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir=parent))
-            handle = os.open(self.path, os.O_RDONLY)
+            try:
+                handle = os.open(self.path, os.O_RDONLY)
+            except FileNotFoundError:  # another process swept it before it was opened
+                continue
             fcntl.flock(handle, fcntl.LOCK_EX)
             if self.path.is_dir():  # no other process swept it before it was locked
                 break
