@@ -91,8 +91,8 @@ def test_whatever_is_asked_of_a_timeline_says_so_when_it_is_given_a_lake(tmp_pat
         "on": "key",
         "path": tmp_path / "file",
         "projection": Someone,
-        "rule": pl.lit(value=True),
         "scenario": wb.Scenario("Nothing", edits=()),
+        "where": pl.lit(value=True),
         "workflow": wb.Workflow(start="created", done="done"),
     }
     asked = 0

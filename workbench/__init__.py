@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from workbench.materialised.histories import list_materialised, materialise
     from workbench.payloads.infer import infer
     from workbench.performance import bench, measurements
-    from workbench.projection import Digits, Json, Projection, event, on, upcast
+    from workbench.projection import Digits, Json, Projection, event, event_path, on, upcast
     from workbench.publish import publish
     from workbench.replay.diff import diff
     from workbench.replay.first import first
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from workbench.replay.steps import steps
     from workbench.reports import read_runs, run_report, verify_run
     from workbench.scenarios import Scenario, whatif
-    from workbench.scenarios.events import value as place
     from workbench.tables import facts, table
     from workbench.timeline import Timeline
 
@@ -98,6 +97,7 @@ _HOMES = {
     "drift": "workbench.analysis",
     "enrich": "workbench.analysis.enrich",
     "event": "workbench.projection",
+    "event_path": "workbench.projection",
     "export_log": "workbench.export",
     "export_ocel": "workbench.analysis.ocel",
     "facts": "workbench.tables",
@@ -113,7 +113,6 @@ _HOMES = {
     "measurements": "workbench.performance",
     "on": "workbench.projection",
     "open": "workbench.lake:open_lake",
-    "place": "workbench.scenarios.events:value",
     "publish": "workbench.publish",
     "read_runs": "workbench.reports",
     "rebuild": "workbench.replay.rebuild",
@@ -167,6 +166,7 @@ __all__ = [
     "drift",
     "enrich",
     "event",
+    "event_path",
     "export_log",
     "export_ocel",
     "facts",
@@ -182,7 +182,6 @@ __all__ = [
     "measurements",
     "on",
     "open",
-    "place",
     "publish",
     "read_runs",
     "rebuild",

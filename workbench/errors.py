@@ -7,6 +7,7 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   ├── InvalidAddress         a KurrentDB address that cannot be read
     │   ├── InvalidTime            a time that is naive or cannot be read
     │   ├── InvalidProjection      a projection, handler, upcaster or fold that cannot be
+    │   ├── InvalidCondition       a text that is no condition, measure or path
     │   └── QueryError             SQL that the lake cannot run
     ├── SourceError                KurrentDB, or the way to it           (exit status 1, as all that follow)
     │   ├── SourceUnavailable      no answer at that address
@@ -47,6 +48,8 @@ What is no failure, and should be known all the same, is a ``WorkbenchWarning``.
 
 import functools
 
+_LONGEST_SHOWN = 200
+
 
 class WorkbenchError(Exception):
     """Base of all errors that the workbench raises on purpose."""
@@ -70,6 +73,25 @@ class InvalidTime(UsageError):
 
 class InvalidProjection(UsageError):
     """Raised when a projection, one of its handlers or upcasters, or a fold is declared in a way that cannot mean anything."""
+
+
+class InvalidCondition(UsageError):
+    """Raised when the text of a condition, a measure or a path is outside the language, or names what is not there.
+
+    Attributes
+    ----------
+    offset
+        Which character of the text is wrong, counted from 0.
+    reason
+        Why, in a sentence without its full stop.
+    """
+
+    def __init__(self, kind: str, text: str, *, offset: int, reason: str) -> None:
+        before = text[:offset]
+        place = f"line {before.count(chr(10)) + 1}, column {offset - before.rfind(chr(10))}"
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        super().__init__(f"The {kind} {shown!r} is wrong at {place}: {reason}.")
+        self.offset, self.reason = offset, reason
 
 
 class QueryError(UsageError):

@@ -17,6 +17,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _ALMOST = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0[xob][0-9a-fA-F]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+_LETTER = {
+    None: re.compile(r"(?P<letter>\S)"),
+    "'": re.compile(r"(?P<letter>''|[^\s'])"),
+    '"': re.compile(r"\\[ntrvfNLP_\s]|(?P<letter>\\(?:x..|u.{4}|U.{8}|.)|[^\s\"\\])"),
+}
+"""What stands for one letter, and no space, of a scalar of each style."""
 _CONSTANTS = {
     spelt: value for word, value in (("null", None), ("true", True), ("false", False)) for spelt in (word, word.capitalize(), word.upper())
 } | {"~": None, "": None}
@@ -69,6 +75,14 @@ class Document:
     def wrong(self, node: yaml.Node, why: str) -> UsageError:
         """Return the error that says what is wrong, and where."""
         return _at(self.file, node.start_mark, why)
+
+    def wrong_inside(self, node: yaml.Node, offset: int, why: str) -> UsageError:
+        """Return the error that says what is wrong at a character of a text, and where in the file that character stands."""
+        buffer, index = node.start_mark.buffer, node.start_mark.index
+        index += _source_index(buffer[index : node.end_mark.index], node.style, node.value, offset)
+        return _at(
+            self.file, yaml.Mark(None, index, buffer.count("\n", 0, index), index - buffer.rfind("\n", 0, index) - 1, None, None), why
+        )
 
     def mapping(self, node: yaml.Node, what: str, example: str) -> dict[str, yaml.Node]:
         """Return the values by their names, in order.
@@ -138,6 +152,17 @@ class Document:
                 raise self.wrong(key, f"{name!r} stands here a second time, after line {lines[name]}")
             lines[name] = key.start_mark.line + 1
             yield name, value
+
+
+def _source_index(source: str, style: str | None, value: str, offset: int) -> int:
+    """Return where in the source of a scalar a character of its value stands; of a space, where the next letter does.
+
+    Letters are counted, as YAML folds and indents only the space between them.
+    """
+    begin = source.find("\n") if style in ("|", ">") else 0 if style is None else 1
+    letters = [found.start() for found in _LETTER.get(style, _LETTER[None]).finditer(source[begin:]) if found["letter"]]
+    number = len("".join(value[:offset].split()))
+    return begin + (letters[number] if number < len(letters) else letters[-1] + 1)
 
 
 def _at(file: Path, mark: Any, why: str) -> UsageError:

@@ -158,9 +158,9 @@ def test_an_unknown_field(place: Path) -> None:
     says(run("state", *user(place), "--fields", "name,colour"), "no 'colour' to show", "logins", status=2)
 
 
-def test_a_rule_that_is_none(place: Path) -> None:
-    says(run("first", "logins >", *user(place)), "'logins >' is no rule", "logins > 100", status=2)
-    says(run("first", "logins + 1", *user(place)), "no condition", status=2)
+def test_a_condition_that_is_none(place: Path) -> None:
+    says(run("first", "logins >", *user(place)), "The condition 'logins >' is wrong at line 1, column 9: it ends too early", status=2)
+    says(run("first", "logins + 1", *user(place)), "column 8: + is not allowed here; a condition compares", status=2)
 
 
 def test_a_state_asked_of_a_part_of_an_entity(place: Path) -> None:

@@ -42,13 +42,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_series_prints_measures_step_by_step(place: Path) -> None:
     order = f"{place / 'declared_workflows.py'}:Order"
-    result = run("series", "orders=count", "sum(amount)", "--projection", order, "--every", "1d", "--json")
+    result = run("series", "orders=count(*)", "sum(amount)", "--projection", order, "--every", "1d", "--json")
     assert json.loads(result.stdout) == [
         {"at": "2026-03-02T00:00:00Z", "position": 40, "sum(amount)": 13, "orders": 2},
         {"at": "2026-03-02T09:00:00Z", "position": 50, "sum(amount)": 15, "orders": 3},
     ]
-    says(run("series", "many", "--projection", order), "known are count", status=2)
-    says(run("series", "tz=count", "--projection", order), "No measure can be called 'tz' here", status=2)
+    says(run("series", "many", "--projection", order), "a measure is count(*)", status=2)
+    says(run("series", "tz=count(*)", "--projection", order), "No measure can be called 'tz' here", status=2)
 
 
 @pytest.mark.parametrize("named", [False, True])

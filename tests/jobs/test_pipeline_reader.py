@@ -46,7 +46,7 @@ jobs:
     out: $EXPORTS/users-{time}.duckdb
     catch_up: none
 metrics:
-  actor: metadata.user["the id"][0]
+  actor: metadata.user."the id"[0]
   snapshots: ["*.snapshot"]
   types: 5
   replay: [user, shop.py:Order]
@@ -219,8 +219,8 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
             "jobs need each other in a circle: a, b",
         ),
         (HEAD + COPY + "metrics: {‸actors: x}\n", "metrics has no word 'actors'; it knows actor, snapshots, types, replay"),
-        (HEAD + COPY + "metrics: {actor: ‸userId}\n", "actor is a place in the payload, such as metadata.userId"),
-        (HEAD + COPY + "metrics: {actor: ‸data.}\n", "actor is a place in the payload"),
+        (HEAD + COPY + "metrics: {actor: ‸userId}\n", "an event has no userId; it has data, metadata"),
+        (HEAD + COPY + "metrics: {actor: data.‸}\n", "it ends too early; a path is a name"),
         (HEAD + COPY + "metrics: {types: ‸many}\n", "types is a whole number from 1"),
         (HEAD + "‸lake: x\n" + COPY, "'lake' stands here a second time"),
         (HEAD + "name: ‸*a\n" + COPY, "a pipeline has no aliases"),

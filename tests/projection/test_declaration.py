@@ -181,7 +181,7 @@ def test_chains_of_upcasters_are_checked(case: str) -> None:
     "build",
     [
         lambda: upcast(""),
-        lambda: upcast("t", when="x"),  # type: ignore[arg-type]  # wrong on purpose
+        lambda: upcast("t", when=5),  # type: ignore[arg-type]  # wrong on purpose
         lambda: upcast("t").rename(),
         lambda: upcast("t").rename(a="a"),
         lambda: upcast("t").move(a=event.metadata["b"]),

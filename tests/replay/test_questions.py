@@ -272,7 +272,11 @@ def test_a_rule_that_is_null_does_not_hold(now: Timeline) -> None:
         (pl.col("size") + 1, r"is Int64 and no condition"),
         (pl.col("name") > 3, r"cannot be asked"),
         (pl.col("tags").list.explode() == "x", r"no condition on each version"),
-        ("size > 3", r"is no rule: write a Polars expression"),
+        ("size >", r"The condition 'size >' is wrong at line 1, column 7: it ends too early"),
+        ("colour = 'red'", r"column 1: it names colour, which no version has; it has key, name, size, tags, event_type"),
+        ("name > 3", r"column 8: name is String and cannot be compared with 3"),
+        ("exists(name)", r"column 1: a version has every field, so that exists\(\) tells nothing: write name is not null"),
+        (3, r"3 is not a condition: write one like 'logins > 100'"),
     ],
 )
 def test_a_rule_that_cannot_be_asked_gets_its_sentence(now: Timeline, rule: Any, sentence: str) -> None:

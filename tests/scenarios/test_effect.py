@@ -21,7 +21,7 @@ from workbench import Fold, Projection, Scenario, Timeline, event, on, whatif
 from workbench.errors import InvalidProjection, UsageError
 from workbench.sample import generate
 from workbench.scenarios import Watched
-from workbench.scenarios.language import Measure
+from workbench.scenarios.measures import Measure
 
 SCENARIOS = sorted((Path(__file__).parent.parent.parent / "pipelines" / "scenarios").glob("*.yaml"))
 
@@ -69,7 +69,7 @@ def now() -> Iterator[Timeline]:
 
 def test_the_effect_of_a_scenario(now: Timeline) -> None:
     fork = now.drop(type="thing.ended").drop(stream="thing-3").patch(position=10, set={"name": "A"}).drop(stream="none")
-    found = whatif(asked(fork, "count", "sum(size)", 'count where name == "A"', "max(name)"), now)
+    found = whatif(asked(fork, "count(*)", "sum(size)", "count(*) filter (where name = 'A')", "max(name)"), now)
     assert (found.events_before, found.events_after) == (5, 3)
     assert [effect.matched for effect in found.effects] == [1, 1, 1, 0]
     assert "matches no event" in found.effects[3].notes[0]
@@ -78,9 +78,9 @@ def test_the_effect_of_a_scenario(now: Timeline) -> None:
     assert {change: one.count(change) for change in ("added", "removed", "changed")} == {"added": 1, "removed": 1, "changed": 1}
     assert one.changed_fields == {"name": 1}
     assert [(each.name, each.before, each.after) for each in one.measures] == [
-        ("count", 2, 2),
+        ("count(*)", 2, 2),
         ("sum(size)", 1, 1),
-        ('count where name == "A"', 0, 1),
+        ("count(*) filter (where name = 'A')", 0, 1),
         ("max(name)", "c", "b"),
     ]
     assert one.diverged is not None
@@ -95,7 +95,7 @@ def test_the_effect_of_a_scenario(now: Timeline) -> None:
 
 
 def test_a_scenario_that_changes_nothing_says_so(now: Timeline) -> None:
-    found = whatif(asked(now.drop(stream="none"), "count"), now)
+    found = whatif(asked(now.drop(stream="none"), "count(*)"), now)
     assert found.events_before == found.events_after
     (one,) = found.consequences
     assert (one.diverged, one.changed_fields, one.diff.height) == (None, {}, 0)
@@ -103,7 +103,7 @@ def test_a_scenario_that_changes_nothing_says_so(now: Timeline) -> None:
 
 
 def test_a_scenario_of_an_earlier_moment_and_behind_other_edits(now: Timeline) -> None:
-    found = whatif(asked(now.drop(type="thing.ended"), "count"), now.drop(stream="thing-1").upto(position=40))
+    found = whatif(asked(now.drop(type="thing.ended"), "count(*)"), now.drop(stream="thing-1").upto(position=40))
     (one,) = found.consequences
     assert (one.measures[0].before, one.measures[0].after) == (0, 1)
     assert [str(effect.edit) for effect in found.effects] == ["drop(type='thing.ended')"]
@@ -111,17 +111,17 @@ def test_a_scenario_of_an_earlier_moment_and_behind_other_edits(now: Timeline) -
 
 def test_folds_categories_and_projections_without_fields_are_watched_too(now: Timeline) -> None:
     fork = now.drop(type="thing.ended").insert(stream="thing-1", type="new", data={"size": 1}, at=30)
-    fold = whatif(asked(fork, "count", "sum(new)", projection=Fold(counting, category="thing")), now).consequences[0]
+    fold = whatif(asked(fork, "count(*)", "sum(new)", projection=Fold(counting, category="thing")), now).consequences[0]
     assert [(each.before, each.after) for each in fold.measures] == [(2, 3), (0, 1)]
-    merged = whatif(asked(fork, "max(name)", "count", projection="thing"), now).consequences[0]
+    merged = whatif(asked(fork, "max(name)", "count(*)", projection="thing"), now).consequences[0]
     assert [(each.before, each.after) for each in merged.measures] == [("c", "c"), (3, 3)]
-    bare = whatif(asked(fork, "count", projection=Nothing), now).consequences[0]
+    bare = whatif(asked(fork, "count(*)", projection=Nothing), now).consequences[0]
     assert [(each.before, each.after) for each in bare.measures] == [(2, 3)]
 
 
 def test_merged_payloads_have_what_only_the_fork_has(now: Timeline) -> None:
     fork = now.patch(position=10, set={"colour": "red"}).insert(stream="thing-3", type="painted", data={"coats": 2}, at=50)
-    (one,) = whatif(asked(fork, "count where colour == 'red'", "sum(coats)", projection="thing"), now).consequences
+    (one,) = whatif(asked(fork, "count(*) filter (where colour = 'red')", "sum(coats)", projection="thing"), now).consequences
     assert one.changed_fields == {"coats": 1, "colour": 1}
     assert [(each.before, each.after) for each in one.measures] == [(0, 1), (0, 2)]
     begun = wb.diff("paint", now, now.insert(stream="paint-1", type="mixed", data={"a": 1}, at=50))
@@ -148,7 +148,7 @@ def test_measures_are_those_of_the_states_that_the_fork_has(history: list[Record
     calls = data.draw(edits(history))
     with lake_in_runs(history) as timeline:
         fork = edited(timeline, calls)
-        found = whatif(asked(fork, "count", "sum(size)", "count where name is null"), timeline, errors="collect")
+        found = whatif(asked(fork, "count(*)", "sum(size)", "count(*) filter (where name is null)"), timeline, errors="collect")
         sides = [wb.state(Thing, one, errors="collect") for one in (timeline, fork)]
         counts = [timeline.count(), fork.count()]
     (one,) = found.consequences

@@ -26,7 +26,7 @@ edits:
       stream: [user-1, "user-2*"]
       category: user
       upto: 84731
-      where: data.amount > 100 and not type == "user.paid"
+      where: data.amount > 100 and not type = 'user.paid'
   - truncate: {event_id: 675ed28c-65d0-4b7e-af88-d2d9ec8aad5f}
   - patch:
       position: 10
@@ -40,8 +40,8 @@ projections:
   - user
   - projection: members.py:Member
     measures:
-      members: count
-      paid by pros: sum(paid) where plan == "pro"
+      members: count(*)
+      paid by pros: sum(paid) filter (where plan = 'pro')
 """
 
 
@@ -81,8 +81,8 @@ def test_a_projections_file_is_seen_from_the_scenario_and_measures_keep_their_na
     assert (first.projection, first.name, first.measures) == ("user", "user", ())
     assert (second.projection, second.name) == (f"{tmp_path / 'members.py'}:Member", "members.py:Member")
     assert [(name, measure.text) for name, measure in second.measures] == [
-        ("members", "count"),
-        ("paid by pros", 'sum(paid) where plan == "pro"'),
+        ("members", "count(*)"),
+        ("paid by pros", "sum(paid) filter (where plan = 'pro')"),
     ]
 
 
@@ -128,7 +128,14 @@ MARK = "‸"  # stands where the error is
         (HEAD + "  - drop: {after: ‸[1]}\n", "after takes a time or a position"),
         (HEAD + "  - drop: {position: ‸first}\n", "position takes the position of an event, a whole number"),
         (HEAD + "  - drop: ‸{event_id: abc}\n", "ids are UUIDs"),
-        (HEAD + "  - drop: {type: a, where: ‸data.x = 1}\n", "at character 8, '=' is none of its signs: equal is =="),
+        (HEAD + "  - drop: {type: a, where: data.x ‸== 1}\n", ": equal is =, not ==."),
+        (HEAD + "  - drop: {type: a, where: ' ‸colour = 1'}\n", ": an event has no colour; it has data, metadata, position"),
+        (HEAD + "  - drop: {type: a, where: 'data.x = ''a'' and ‸y = 1'}\n", "an event has no y; it has data"),
+        (HEAD + '  - drop: {type: a, where: "data.\\"a b\\" = 1 and\\n\\t‸y = 1"}\n', "an event has no y; it has data"),
+        (HEAD + "  - drop:\n      where:\n        data.x = 1\n\n        and ‸y = 1\n", "an event has no y; it has data"),
+        (HEAD + "  - drop:\n      where: |\n        data.x = 1\n        and ‸y = 1\n", "an event has no y; it has data"),
+        (HEAD + "  - drop:\n      where: >-\n\n        data.x = 1\n        and ‸y = 1\n", "an event has no y; it has data"),
+        (HEAD + "  - drop: {where: data.x >‸}\n", "it ends too early; a condition compares names with constants"),
         (HEAD + "  - drop: {type: a, where: ‸true}\n", "where takes a text"),
         (HEAD + "  - patch: ‸{type: a}\n", "patch() must say what is otherwise"),
         (HEAD + "  - patch: {type: a, set: ‸[plan]}\n", "set takes names with values, as in set: {plan: pro}"),
@@ -155,7 +162,7 @@ MARK = "‸"  # stands where the error is
         ("name: a\nedits: [drop: {stream: a}]\nprojections: [‸{measures: {a: count}}]\n", "a projection needs projection"),
         (
             "name: a\nedits: [drop: {stream: a}]\nprojections: [{projection: user, measures: {a: ‸totl(x)}}]\n",
-            "'totl' is no measure; known are count, sum(field)",
+            "there is no function totl; a measure is count(*), count(field)",
         ),
         ("name: a\nedits: [drop: {stream: a}]\n‸---\nname: b\n", "this is no YAML: expected a single document"),
     ],

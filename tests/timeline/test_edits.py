@@ -437,7 +437,7 @@ def test_a_fork_carries_and_prints_its_basis(now: Timeline) -> None:
         ("drop", {"stream": []}, "names nothing"),
         ("drop", {"stream": ""}, "is no name"),
         ("drop", {"stream": "a", "cascade": "both"}, "'causation' or 'correlation'"),
-        ("drop", {"where": pl.col("a") > 1}, "is no condition"),
+        ("drop", {"where": pl.col("a") > 1}, "is not a condition: write one like 'data.amount > 100'"),
         ("drop", {"event_id": "42"}, "ids are UUIDs"),
         ("drop", {"position": "x"}, "whole number"),
         ("drop", {"after": "2026-01-01T00:00:00"}, "no time zone"),

@@ -25,8 +25,7 @@ from workbench.materialised.histories import history_of, kept_versions
 from workbench.projection.plan import Plan
 from workbench.replay.state import state
 from workbench.replay.versions import versions as versions_of
-from workbench.scenarios.language import Measure
-from workbench.scenarios.measures import expression
+from workbench.scenarios.measures import Measure, expression
 from workbench.timeline import Timeline
 from workbench.zones import edges, instant, microseconds
 
@@ -73,7 +72,7 @@ def series(
     measures
         Polars aggregations over the columns of ``state``: ``pl.len()``, ``pl.col("balance").sum()``, ``pl.col("city").n_unique()``,
         ``pl.col("plan").filter(pl.col("logins") > 10).mode().first()``. A text is a measure as scenarios have them, and the name of its
-        column: ``"count"``, ``"sum(paid) where plan == 'pro'"``.
+        column: ``"count(*)"``, ``"sum(paid) filter (where plan = 'pro')"``.
     named
         The same with names for their columns: ``users=pl.len()``.
     every

@@ -52,9 +52,9 @@ def register(app: typer.Typer) -> None:
                 frame = _broken(projection, timeline)
             else:
                 from workbench.analysis.schemas import schemas as ask
-                from workbench.scenarios.events import value
+                from workbench.projection import event_path
 
-                place = None if version is None else value(version)
+                place = None if version is None else event_path(version)
                 found = ask(chosen, version=place, every=every if table == "over_time" else None, tz=tz)
                 frame = getattr(found, table)
         output.show(_readable(frame) if output.is_table else frame)

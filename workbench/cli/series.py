@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NAMED = re.compile(r"\s*(?P<name>[^\W\d]\w*)\s*=(?!=)\s*(?P<measure>.*)", re.DOTALL)
 # As in `workbench.analysis`, which would bring Polars to every start of the command.
 Every = Literal["1h", "1d", "1w", "1mo"]
-_EXAMPLE = 'workbench series count "sum(paid)" --projection workbench.sample.projections:User --lake data/demo --every 1w'
+_EXAMPLE = 'workbench series "count(*)" "sum(paid)" --projection workbench.sample.projections:User --lake data/demo --every 1w'
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
         measures: Annotated[
             list[str],
             typer.Argument(
-                metavar="MEASURE…", help='What is measured: count, sum(paid), mean(logins) where plan == "pro"; with a name: users=count.'
+                metavar="MEASURE…",
+                help="What to measure, in SQL: count(*), count(distinct city), sum(paid), avg(logins) filter (where plan = 'pro'); with a "
+                "name: users=count(*).",
             ),
         ],
         *,
@@ -52,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _read(measures: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Tell measures that have a name, as in ``users=count``, from those that have none."""
+    """Tell measures that have a name, as in ``users=count(*)``, from those that have none."""
     plain, named = [], {}
     for text in measures:
         found = _NAMED.fullmatch(text)

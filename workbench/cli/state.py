@@ -165,20 +165,21 @@ def register(app: typer.Typer) -> None:
 
     @options.command(app, example=f'workbench first "logins > 100" {_USER}')
     def first(
-        rule: Annotated[str, typer.Argument(metavar="RULE", help="A condition on the fields, in SQL: \"logins > 100 and city = 'Köln'\".")],
+        where: Annotated[
+            str, typer.Argument(metavar="WHERE", help="A condition on the fields, in SQL: \"logins > 100 and city = 'Köln'\".")
+        ],
         *,
         asked: Selected,
         after: After = None,
         fields: Fields = None,
         output: options.Output,
     ) -> None:
-        """Find, for each entity, the first event after which a rule holds; the first row is the first over all."""
+        """Find, for each entity, the first event after which a condition holds; the first row is the first over all."""
         from workbench.replay.first import first as ask
 
         timeline = asked.chosen(after=after)
-        condition = _rule(rule)
         with user_code():
-            found = ask(asked.source(), timeline, condition, key=asked.key, errors=asked.errors)
+            found = ask(asked.source(), timeline, where, key=asked.key, errors=asked.errors)
         output.show(_only(found, fields, ["position", "recorded_at", "event_type", "event_id"]))
         say_where(timeline)
 
@@ -232,17 +233,6 @@ def user_code() -> Iterator[None]:
             f"The projection's function raised {type(error).__name__}: {error}; {notes[-1]}. Mend it, or leave such events out by "
             "--errors collect."
         ) from error
-
-
-def _rule(text: str) -> pl.Expr:
-    import polars as pl
-
-    from workbench.errors import UsageError
-
-    try:
-        return pl.sql_expr(text)
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{text!r} is no rule: {str(error).partition(chr(10))[0]}; write a condition like logins > 100.") from None
 
 
 def _names(fields: str | None) -> list[str] | None:

@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
     def activity(
         *,
         actor: Annotated[
-            str, typer.Option("--actor", metavar="PLACE", help='Who acts: metadata.userId, data.by.id, data["user id"], stream.')
+            str, typer.Option("--actor", metavar="PLACE", help='Who acts: metadata.userId, data.by.id, data."user id", stream.')
         ],
         history: options.History,
         table: Annotated[ActivityTable, typer.Option("--table", help="Which table of the report to show.")] = "summary",
@@ -124,13 +124,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Say who acts, when and how often, and who comes back."""
         from workbench.analysis import activity as ask
-        from workbench.scenarios.events import value
+        from workbench.projection import event_path
 
         output.check()
         opened = history.open()
         timeline = history.timeline(opened)
         with opened.reading():
-            found = ask(timeline, actor=value(actor), actions=actions or (), every=every, cohorts=cohorts, tz=tz)
+            found = ask(timeline, actor=event_path(actor), actions=actions or (), every=every, cohorts=cohorts, tz=tz)
         _show(output, getattr(found, table), table=table)
         say_where(timeline)
 

@@ -45,7 +45,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import InvalidCondition, UsageError, WorkbenchError
 from workbench.events import Selection, parse_time
 from workbench.jobs.cron import CronTimes, check_zone
 from workbench.jobs.output_conflicts import overwriting, replaces_itself
@@ -63,6 +63,7 @@ from workbench.jobs.pipeline import (
     Retention,
     Retry,
 )
+from workbench.projection import event_path, plan
 from workbench.reports import declared_parameters, find_notebook
 from workbench.reports.parameters import check_parameters
 from workbench.strict_yaml import Document
@@ -82,7 +83,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIZES = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 _SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_SIZES)})")
-_STEP = re.compile(r"""\.([A-Za-z_$][\w$-]*)|\["([^"]+)"\]|\[([0-9]+)\]""")
 
 Read = TypeVar("Read")
 Nodes = dict[str, yaml.Node]
@@ -411,7 +411,7 @@ class _Reader:
     def _metrics(self, node: yaml.Node) -> Metrics:
         words = self._document.words(node, "metrics", ("actor", "snapshots", "types", "replay"))
         return Metrics(
-            actor=self._with(words, "actor", self._place),
+            actor=self._with(words, "actor", self._actor),
             snapshots=self._texts(words["snapshots"], "snapshots") if "snapshots" in words else (),
             types=self._count(words["types"], "types", least=1) if "types" in words else Metrics().types,
             replay=tuple(map(self._projection, self._texts(words["replay"], "replay"))) if "replay" in words else (),
@@ -422,17 +422,14 @@ class _Reader:
         is_file = colon and (place.endswith(".py") or "/" in place)
         return f"{(self.file.parent / place).resolve()}:{attribute}" if is_file else name
 
-    def _place(self, node: yaml.Node) -> tuple[str | int, ...]:
-        text = self._document.text(node, "actor")
-        root = text[: len(text) - len(text.lstrip(string.ascii_letters))]
-        steps: list[str | int] = []
-        at = len(root)
-        while found := _STEP.match(text, at):
-            steps.append(found[1] or found[2] or int(found[3]))
-            at = found.end()
-        if root not in ("data", "metadata") or at < len(text) or not steps:
-            raise self._document.wrong(node, 'actor is a place in the payload, such as metadata.userId, data.user.id or data["user id"]')
-        return (root, *steps)
+    def _actor(self, node: yaml.Node) -> tuple[str | int, ...]:
+        try:
+            found = event_path(self._document.text(node, "actor")).value
+        except InvalidCondition as error:
+            raise self._document.wrong_inside(node, error.offset, error.reason) from error
+        if not isinstance(found, plan.Path) or not found.steps:
+            raise self._document.wrong(node, 'actor is a path into a payload, such as metadata.userId, data.user.id or data."user id"')
+        return (found.root, *found.steps)
 
     def _ordered(self, jobs: dict[str, Job], needs: dict[str, yaml.Node]) -> list[Job]:
         """Return the jobs with what they need, each behind those; what is needed must be there and must not go round in circles."""

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from workbench.errors import InvalidProjection
 from workbench.projection import plan
+from workbench.projection.event_conditions import where
 from workbench.projection.expressions import Value, Where
 from workbench.projection.fields import storable
 
@@ -38,12 +39,12 @@ class On:
     creates: bool = False
     deletes: bool = False
 
-    def where(self, condition: Where) -> Self:
-        """Act only on events for which the condition holds; of several, all must."""
-        given: object = condition
+    def where(self, condition: Where | str) -> Self:
+        """Act only on events for which the condition holds, such as ``"data.amount > 100"``; of several, all must."""
+        given: object = where(condition) if isinstance(condition, str) else condition
         if not isinstance(given, Where):
-            raise InvalidProjection(f"{self}.where() takes a condition like event.data['amount'] > 100, not {condition!r}.")
-        return replace(self, condition=condition if self.condition is None else self.condition & condition)
+            raise InvalidProjection(f"{self}.where() takes a condition like 'data.amount > 100', not {condition!r}.")
+        return replace(self, condition=given if self.condition is None else self.condition & given)
 
     def create(self, /, *fields: str, **values: Source) -> Self:
         """Begin an entity if there is none, and set fields: those named alone from the payload's top level, others as ``set`` does.

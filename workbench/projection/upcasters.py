@@ -21,6 +21,7 @@ from typing import Any, Literal, Self
 
 from workbench.errors import InvalidProjection
 from workbench.projection import plan
+from workbench.projection.event_conditions import where
 from workbench.projection.expressions import Value, Where
 from workbench.projection.fields import fits_int64, storable
 
@@ -128,11 +129,11 @@ def _is_scalar(constant: object) -> bool:
     return storable(constant)
 
 
-def upcast(type: str, *, when: Where | None = None) -> Upcast:  # noqa: A002  # the field's own word
-    """Return an upcaster of the events of one type, which does nothing yet."""
+def upcast(type: str, *, when: Where | str | None = None) -> Upcast:  # noqa: A002  # the field's own word
+    """Return an upcaster of the events of one type, which does nothing yet; with ``when``, of those for which the condition holds."""
     if not type or not storable(type):
         raise InvalidProjection(f"upcast({type!r}) cannot be: it takes the name of an event type.")
-    condition: object = when
+    condition: object = where(when) if isinstance(when, str) else when
     if condition is not None and not isinstance(condition, Where):
-        raise InvalidProjection(f"upcast({type!r}, when={when!r}) cannot be: when takes a condition.")
-    return Upcast(type, when)
+        raise InvalidProjection(f"upcast({type!r}, when={when!r}) cannot be: when takes a condition like 'metadata.schemaVersion = 1'.")
+    return Upcast(type, condition)

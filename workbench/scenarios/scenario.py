@@ -10,11 +10,11 @@ As a file::
     projections:
       - projection: members.py:Member
         measures:
-          members: count
-          banned: count where is_banned == true
+          members: count(*)
+          banned: count(*) filter (where is_banned = true)
 
-An edit is a method of a timeline, with the same words; ``where`` is a text, see :mod:`.language`. A projection is given as on the command
-line, a file as seen from the scenario's own.
+An edit is a method of a timeline, with the same words; ``where`` and measures are texts, see :mod:`workbench.conditions`. A projection is
+given as on the command line, a file as seen from the scenario's own.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from typing import Any, cast
 import yaml
 
 import workbench
-from workbench.errors import UsageError
+from workbench.errors import InvalidCondition, UsageError
 from workbench.fold.resolve import Source
-from workbench.scenarios.events import where
-from workbench.scenarios.language import Measure
+from workbench.projection.event_conditions import where
+from workbench.scenarios.measures import Measure
 from workbench.strict_yaml import Document
 from workbench.timeline import RecordedLog, Timeline
 from workbench.timeline.edits import Edit
@@ -176,8 +176,8 @@ def _measures(document: Document, node: yaml.Node) -> Iterator[tuple[str, Measur
         text = document.text(value, name)
         try:
             yield name, Measure.parse(text)
-        except UsageError as error:
-            raise document.wrong(value, str(error).rstrip(".")) from error
+        except InvalidCondition as error:
+            raise document.wrong_inside(value, error.offset, error.reason) from error
 
 
 def _names(document: Document, node: yaml.Node, word: str) -> str | list[str]:
@@ -216,12 +216,13 @@ def _text(document: Document, node: yaml.Node, word: str) -> str:
     return document.text(node, word)
 
 
-def _where(document: Document, node: yaml.Node, word: str) -> Any:
+def _where(document: Document, node: yaml.Node, word: str) -> str:
     text = document.text(node, word)
     try:
-        return where(text)
-    except UsageError as error:
-        raise document.wrong(node, str(error).rstrip(".")) from error
+        where(text)
+    except InvalidCondition as error:
+        raise document.wrong_inside(node, error.offset, error.reason) from error
+    return text
 
 
 _ARGUMENTS: dict[str, Callable[[Document, yaml.Node, str], Any]] = {

@@ -19,6 +19,7 @@ from uuid import UUID
 from workbench.errors import InvalidTime, UsageError
 from workbench.events import Cutoff, Selection, format_time
 from workbench.projection import plan
+from workbench.projection.event_conditions import where as condition_of
 from workbench.projection.expressions import Where
 from workbench.projection.fields import storable
 from workbench.server_streams import Column, only_others
@@ -77,7 +78,7 @@ class EditAddress:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
     ) -> EditAddress:
         """Read the arguments that all edits of recorded events share.
 
@@ -85,6 +86,8 @@ class EditAddress:
         ------
         UsageError
             Nothing is given, or what is given is no name, position, id or condition.
+        InvalidCondition
+            The text of the condition is outside the language.
         InvalidTime
             A time has no time zone, or is none.
         """
@@ -94,8 +97,9 @@ class EditAddress:
                 f"{method}() must say which events: stream=, category=, type=, after=, upto=, position=, event_id= or where=; "
                 'stream="*" means all.'
             )
-        if where is not None and not isinstance(where, Where):
-            raise UsageError(f'{method}(where={where!r}) is no condition: write one like event.data["amount"] > 100.')
+        condition = condition_of(where) if isinstance(where, str) else where
+        if condition is not None and not isinstance(condition, Where):
+            raise UsageError(f"{method}(where={where!r}) is not a condition: write one like 'data.amount > 100'.")
         return cls(
             selection=Selection(
                 streams=_names(method, "stream", stream),
@@ -106,8 +110,8 @@ class EditAddress:
             upto=None if upto is None else Cutoff.parse(upto),
             position=None if position is None else _position(method, position),
             event_id=None if event_id is None else _event_id(method, event_id),
-            where=None if where is None else where.condition,
-            said="" if where is None else str(where),
+            where=None if condition is None else condition.condition,
+            said="" if condition is None else str(condition),
         )
 
     def arguments(self) -> list[str]:

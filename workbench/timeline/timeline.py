@@ -271,7 +271,7 @@ class Timeline:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
         cascade: Cascade | None = None,
     ) -> Timeline:
         """Return the history in which these events never happened.
@@ -290,7 +290,8 @@ class Timeline:
         position, event_id
             Of one event.
         where
-            A condition on the event, as projections have them: ``event.data["amount"] > 100``.
+            A condition on the event: ``"data.amount > 100 and data.plan in ('pro', 'team')"``, in the language of
+            ``workbench.conditions``, or ``event.data["amount"] > 100``.
         cascade
             ``"causation"`` also drops the events that a dropped one caused, and what those caused; ``"correlation"`` what is later in the
             log and has the correlation id of a dropped one. Both across all streams.
@@ -315,7 +316,7 @@ class Timeline:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
     ) -> Timeline:
         """Return the history in which each stream that has such an event ends before the first of them. Arguments are those of ``drop``.
 
@@ -345,7 +346,7 @@ class Timeline:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
         set: Mapping[str, Any] | None = None,  # noqa: A002  # the edit's own word
         unset: Iterable[str] | None = None,
     ) -> Timeline:
@@ -382,7 +383,7 @@ class Timeline:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
         data: Any = ...,
         metadata: Any = ...,
         as_type: str | None = None,
@@ -456,7 +457,7 @@ class Timeline:
         upto: Bound | None = None,
         position: int | None = None,
         event_id: str | None = None,
-        where: Where | None = None,
+        where: Where | str | None = None,
         by: str | timedelta | None = None,
         to: Bound | None = None,
     ) -> Timeline:
