@@ -13,7 +13,7 @@ from tests.conditions.texts import ABSENT, Asked, Instant, Name, Read, combined,
 from tests.replay.asking import engine, lake_of
 from tests.strategies import OLD_TYPES, TYPES, UNHANDLED, Recorded, frame, histories
 from workbench import Projection, event, on
-from workbench.lake.payload_conditions import holding
+from workbench.lake.forks.payload_conditions import holding
 from workbench.projection.event_conditions import where
 from workbench.scenarios.measures import Measure, measured
 

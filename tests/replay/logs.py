@@ -10,9 +10,9 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import Location
+from workbench.lake.reading.event_filter import EventFilter
 from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.timeline import Timeline
@@ -48,7 +48,7 @@ class Log:
     queries: Queries = field(default=_QUERIES, repr=False)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
-        conditions = Conditions.of(timeline, rule="first")
+        conditions = EventFilter.of(timeline, rule="first")
         return Extractor.of(extraction, timeline=timeline, queries=self.queries, files=self.files, conditions=conditions, hidden=None)
 
 

@@ -14,8 +14,8 @@ from workbench.analysis import periods
 from workbench.analysis.periods import PERIOD, Extent, Periods
 from workbench.analysis.without_links import NO_LINK_SQL, unlinked
 from workbench.errors import UsageError
-from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
+from workbench.lake.reading.event_filter import quoted
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.timeline import Some, Timeline, ensure_timelines

@@ -12,8 +12,8 @@ import polars as pl
 from workbench.analysis import periods
 from workbench.analysis.periods import CHANCE, Every, Extent, Periods
 from workbench.errors import UsageError
-from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path
+from workbench.lake.reading.event_filter import quoted
 from workbench.payloads.shapes import ELEMENT, Known, Path, places, shapes, shown
 from workbench.projection import plan
 from workbench.projection.expressions import Value

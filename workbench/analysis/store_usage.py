@@ -13,7 +13,7 @@ from workbench.analysis.stream_visibility import hidden_of
 from workbench.analysis.times import Times, edges_of, rates
 from workbench.errors import UsageError
 from workbench.events import MAX_POSITION
-from workbench.lake.conditions import quoted
+from workbench.lake.reading.event_filter import quoted
 from workbench.lake.reading.user_events import USER_STREAM_SQL
 from workbench.timeline import Some, Timeline, ensure_timelines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from workbench.lake.conditions import quoted
+from workbench.lake.reading.event_filter import quoted
 
 Steps = Iterable[str | int]
 

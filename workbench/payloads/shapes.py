@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from workbench.lake.conditions import quoted
+from workbench.lake.reading.event_filter import quoted
 from workbench.payloads.signatures import Signatures
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Root

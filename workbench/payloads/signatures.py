@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import is_reachable, json_path, json_paths
+from workbench.lake.reading.event_filter import quoted
 
 Path = tuple[str, ...]
 

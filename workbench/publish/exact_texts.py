@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.lake.conditions import quoted
 from workbench.lake.json_paths import json_paths
+from workbench.lake.reading.event_filter import quoted
 
 FUNCTION = "exact_text"
 """The name under which DuckDB knows ``exact_text``; it is told with ``create_function``."""

@@ -24,11 +24,11 @@ from duckdb.func import SPECIAL
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, StorageFull, UsageError
 from workbench.events import FORMULA
 from workbench.lake.aside import built_aside
-from workbench.lake.conditions import Conditions, identifier, quoted
 from workbench.lake.database import connect, literal_path
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import translated, translation
 from workbench.lake.json_paths import is_reachable, json_paths
+from workbench.lake.reading.event_filter import EventFilter, identifier, quoted
 from workbench.lake.reading.query import query_error
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.publish.exact_texts import FUNCTION as EXACT_TEXT
@@ -177,7 +177,7 @@ class Press:
         """Yield queries of the events, portion by portion."""
         snapshot = timeline.log
         if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.visible_only and not timeline.follows:
-            conditions = Conditions.of(timeline, rule=snapshot.rule)
+            conditions = EventFilter.of(timeline, rule=snapshot.rule)
             for files in _together(conditions.files(snapshot.files)):
                 snapshot.queries.checks.verify(files, columns=(*columns, "type"), conditions=conditions)
                 yield snapshot.queries.select(self._connection, files, conditions=conditions.unproven(files))

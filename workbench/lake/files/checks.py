@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import Location, damaged, diagnosis, translation
 from workbench.lake.files.parquet import Footer, Malformed, read_footer
+from workbench.lake.reading.event_filter import EventFilter
 
 _THREADS = min(os.cpu_count() or 1, 8)
 _BOUNDS = {
@@ -39,7 +39,7 @@ class Checks:
         self._footers: dict[str, tuple[Footer, tuple[DataFile, ...]]] = {}
         self._checked: set[tuple[str, int, str]] = set()
 
-    def verify(self, files: Sequence[DataFile], *, columns: Collection[str], conditions: Conditions | None = None) -> None:
+    def verify(self, files: Sequence[DataFile], *, columns: Collection[str], conditions: EventFilter | None = None) -> None:
         """Check the footers, and some columns of the row groups that may hold what fulfils the conditions.
 
         In an object store this does nothing: there both engines read through Arrow, which compares the checksum of each page.
@@ -55,7 +55,7 @@ class Checks:
             for _ in threads.map(lambda file: self._verify(file, columns, conditions), files):
                 pass
 
-    def _verify(self, file: DataFile, columns: Collection[str], conditions: Conditions | None) -> None:
+    def _verify(self, file: DataFile, columns: Collection[str], conditions: EventFilter | None) -> None:
         try:
             known = self._footers.get(file.path)
             if known is None:

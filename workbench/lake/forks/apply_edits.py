@@ -20,13 +20,13 @@ import polars as pl
 
 from workbench.errors import BeforeFirstEvent, UsageError
 from workbench.events import Cutoff, category_of
-from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.files.format import DataFile
 from workbench.lake.forks.event_ids import as_event_id
 from workbench.lake.forks.overlay import EVENT, FORK, KEY, Layer, Overlay, in_cut
 from workbench.lake.forks.patch_sql import plainly_patched
 from workbench.lake.forks.patch_text import NoObject, patched
-from workbench.lake.payload_conditions import holding, read_by
+from workbench.lake.forks.payload_conditions import holding, read_by
+from workbench.lake.reading.event_filter import EventFilter, Names, quoted
 from workbench.lake.reading.time_to_position import place_behind, places_by
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
@@ -402,7 +402,7 @@ class _Forking:
         """Tell which of the events that earlier edits put there an address fits."""
         added = self.before.added
         parts = [pl.lit(value=True)]
-        names = Conditions.of(Timeline(log=self.snapshot, selections=(address.selection,)), rule=self.snapshot.rule).polars()
+        names = EventFilter.of(Timeline(log=self.snapshot, selections=(address.selection,)), rule=self.snapshot.rule).polars()
         if names is not None:
             parts.append(names)
         if address.upto is not None:
@@ -418,7 +418,7 @@ class _Forking:
             return fits
         return fits & holding(added, address.where)
 
-    def _conditions(self, address: EditAddress) -> Conditions:
+    def _conditions(self, address: EditAddress) -> EventFilter:
         """Return what an address asks of recorded events, but for their ids and payloads."""
         uptos, afters = [], []
         if address.upto is not None:
@@ -434,7 +434,7 @@ class _Forking:
             upto_position=min(uptos, default=None),
             after_position=max(afters, default=None),
         )
-        return Conditions.of(timeline, rule=self.snapshot.rule)
+        return EventFilter.of(timeline, rule=self.snapshot.rule)
 
     def _resolved(self, cutoff: Cutoff) -> int:
         try:
@@ -443,10 +443,10 @@ class _Forking:
             return -1
         return -1 if found is None else found
 
-    def _of_all(self) -> Conditions:
-        return Conditions((), upto=None, after=None, system=False, rule=self.snapshot.rule)
+    def _of_all(self) -> EventFilter:
+        return EventFilter((), upto=None, after=None, system=False, rule=self.snapshot.rule)
 
-    def _of_streams(self, streams: pl.Series) -> Conditions:
+    def _of_streams(self, streams: pl.Series) -> EventFilter:
         """Return conditions that narrow to streams, where they are few enough to be named."""
         if len(streams) > 50:
             return self._of_all()
@@ -462,7 +462,7 @@ class _Forking:
         return self._read(f"{_WHOLE} SEMI JOIN {_NAMES} USING (position, prepare_position)", conditions, names=found.select(KEY))
 
     def _read(
-        self, sql: str, conditions: Conditions, *, files: Sequence[DataFile] | None = None, names: pl.DataFrame | None = None
+        self, sql: str, conditions: EventFilter, *, files: Sequence[DataFile] | None = None, names: pl.DataFrame | None = None
     ) -> pl.DataFrame:
         """Ask a query of the recorded events that are still there and in place."""
         asked = conditions.files(self.snapshot.files) if files is None else files

@@ -12,8 +12,8 @@ from threading import RLock
 import polars as pl
 
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
+from workbench.lake.reading.event_filter import EventFilter
 from workbench.timeline.edits import Edit, Effect
 
 EVENT = pl.DataFrame(EVENT_SCHEMA.empty_table()).schema
@@ -29,7 +29,7 @@ _KEPT, _KEPT_ROWS = 8, 2_000_000
 class Layer:
     """An overlay, narrowed to what fulfils some conditions: lies over files that were narrowed in the same way."""
 
-    dropped: tuple[Conditions, ...]
+    dropped: tuple[EventFilter, ...]
     """Recorded events that fulfil any of these are gone."""
     gone: pl.DataFrame
     """So are those with these positions and prepare positions."""
@@ -54,7 +54,7 @@ class Layer:
             parts.append(pl.col("stream") < before)
         return replace(self, added=self.added.filter(reduce(and_, parts))) if parts else self
 
-    def drops(self, files: Sequence[DataFile], *, system: bool) -> tuple[Conditions, ...]:
+    def drops(self, files: Sequence[DataFile], *, system: bool) -> tuple[EventFilter, ...]:
         """Return what must not be fulfilled by events of some files; without ``system``, those of the system are left out anyway."""
         asked = self.dropped if system else tuple(replace(one, system=True) for one in self.dropped)
         return tuple(one.unproven(files) for one in asked if one.files(files))
@@ -72,13 +72,13 @@ class Overlay:
         The recorded events that are gone; None if there are too many to be looked at one by one.
     """
 
-    dropped: tuple[Conditions, ...]
+    dropped: tuple[EventFilter, ...]
     gone: pl.DataFrame
     added: pl.DataFrame
     touched: pl.DataFrame | None
     effects: tuple[Effect, ...] = ()
 
-    def over(self, conditions: Conditions, *, time: datetime | None) -> Layer:
+    def over(self, conditions: EventFilter, *, time: datetime | None) -> Layer:
         """Narrow to what a timeline looks at; ``time`` is that of its cutoff.
 
         A cutoff's time counts for events that were moved or inserted: behind the last event that was recorded by then, those with a later

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
-from workbench.lake.conditions import quoted
 from workbench.lake.database import connect
 from workbench.lake.forks.patch_text import TextPath
 from workbench.lake.json_paths import is_reachable, json_path
+from workbench.lake.reading.event_filter import quoted
 
 _BATCH = 50_000
 """So many texts a thread takes at a time."""

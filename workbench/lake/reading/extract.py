@@ -21,10 +21,10 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.events import Selection
-from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.files.format import DataFile, in_log_order
 from workbench.lake.forks.overlay import Layer
 from workbench.lake.json_paths import is_reachable, json_paths
+from workbench.lake.reading.event_filter import EventFilter, Names, quoted
 from workbench.lake.reading.query import Queries, told
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Chunk, Extraction, PayloadPath
@@ -72,7 +72,7 @@ class Extractor:
 
     queries: Queries
     files: tuple[DataFile, ...]
-    conditions: Conditions
+    conditions: EventFilter
     hidden: pl.DataFrame | None
     extraction: Extraction
     layer: Layer | None = None
@@ -85,12 +85,12 @@ class Extractor:
         timeline: Timeline,
         queries: Queries,
         files: Sequence[DataFile],
-        conditions: Conditions,
+        conditions: EventFilter,
         hidden: pl.DataFrame | None,
-        layer_of: Callable[[Conditions], Layer] | None = None,
+        layer_of: Callable[[EventFilter], Layer] | None = None,
     ) -> Extractor:
         """Narrow a timeline's conditions to the categories and streams of an extraction, and choose the files."""
-        ours = Conditions.of(
+        ours = EventFilter.of(
             Timeline(log=timeline.log, selections=(Selection(categories=extraction.categories),), system=True), rule=conditions.rule
         )
         clauses = [*conditions.clauses, *ours.clauses]
@@ -174,7 +174,7 @@ class Extractor:
                 rows += count
         return ends
 
-    def _cut(self, group: Sequence[DataFile]) -> Iterator[Conditions]:
+    def _cut(self, group: Sequence[DataFile]) -> Iterator[EventFilter]:
         first = min(file.first_position for file in group)
         last = max(file.last_position for file in group)
         step = ceil((last - first + 1) / ceil(_rows(group) / CHUNK_ROWS))
@@ -271,7 +271,7 @@ class Piece:
     """What one query looks at; ``after`` is the first of its streams, ``before`` the first that comes after them."""
 
     files: tuple[DataFile, ...]
-    conditions: Conditions
+    conditions: EventFilter
     after: str | None = None
     before: str | None = None
     layer: Layer | None = None

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
-from workbench.lake.conditions import LAST_DASH, Conditions, identifier, quoted
 from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, Limits, literal_path
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import Location, diagnosis, translated, translation
 from workbench.lake.forks.overlay import KEY, Layer
+from workbench.lake.reading.event_filter import LAST_DASH, EventFilter, identifier, quoted
 from workbench.lake.reading.statement import ensure_one_select
 from workbench.server_streams import EXPRESSION
 from workbench.stopping import interruptible
@@ -52,7 +52,7 @@ class Queries:
         sql: str,
         *,
         files: Sequence[DataFile],
-        conditions: Conditions | None = None,
+        conditions: EventFilter | None = None,
         hidden: pl.DataFrame | None = None,
         layer: Layer | None = None,
         tables: Mapping[str, pa.Table] | None = None,
@@ -84,7 +84,7 @@ class Queries:
         sql: str,
         *,
         files: Sequence[DataFile],
-        conditions: Conditions | None = None,
+        conditions: EventFilter | None = None,
         hidden: pl.DataFrame | None = None,
         layer: Layer | None = None,
         tables: Mapping[str, pa.Table] | None = None,
@@ -110,7 +110,7 @@ class Queries:
         sql: str,
         *,
         files: Sequence[DataFile],
-        conditions: Conditions | None = None,
+        conditions: EventFilter | None = None,
         hidden: pl.DataFrame | None = None,
         layer: Layer | None = None,
     ) -> int:
@@ -171,7 +171,7 @@ class Queries:
         connection: duckdb.DuckDBPyConnection,
         files: Sequence[DataFile],
         *,
-        conditions: Conditions | None = None,
+        conditions: EventFilter | None = None,
         hidden: pl.DataFrame | None = None,
         layer: Layer | None = None,
     ) -> str:
@@ -208,7 +208,7 @@ class Queries:
         return f"read_parquet([{paths}], hive_partitioning = false)"
 
 
-def _under(connection: duckdb.DuckDBPyConnection, sql: str, layer: Layer, *, drops: Sequence[Conditions]) -> str:
+def _under(connection: duckdb.DuckDBPyConnection, sql: str, layer: Layer, *, drops: Sequence[EventFilter]) -> str:
     """Return the SQL of recorded events as a fork has them."""
     if drops:
         sql = f"SELECT * FROM ({sql}) WHERE " + " AND ".join(f"NOT ({one.sql()})" for one in drops)

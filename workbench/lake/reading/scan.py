@@ -14,11 +14,11 @@ from polars.io.plugins import register_io_source
 
 from workbench.errors import LakeDamaged, WorkbenchError
 from workbench.events import CategoryRule
-from workbench.lake.conditions import LAST_DASH, Conditions
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile, in_log_order
 from workbench.lake.files.location import Location, diagnosis, translation
 from workbench.lake.forks.overlay import EVENT, FORK, KEY, Layer
+from workbench.lake.reading.event_filter import LAST_DASH, EventFilter
 
 _HIDES = ("gone", "least_revision", "least_time")
 _HIDING = ("stream", "revision", "recorded_at")
@@ -27,7 +27,7 @@ _HIDING = ("stream", "revision", "recorded_at")
 def log_order(
     files: Sequence[DataFile],
     *,
-    conditions: Conditions,
+    conditions: EventFilter,
     place: Location,
     checks: Checks,
     rule: CategoryRule,
@@ -92,7 +92,7 @@ def _epochs(files: Sequence[DataFile], *, always: bool) -> Iterator[tuple[tuple[
     yield from zip(epochs, [None, *ends], [*ends, None], strict=True) if epochs else ()
 
 
-def _under(frame: pl.LazyFrame, layer: Layer, drops: Sequence[Conditions]) -> pl.LazyFrame:
+def _under(frame: pl.LazyFrame, layer: Layer, drops: Sequence[EventFilter]) -> pl.LazyFrame:
     """Return recorded events as a fork has them."""
     for one in drops:
         asked = one.polars()
@@ -119,7 +119,7 @@ def _names(condition: pl.Expr | None) -> list[str]:
     return [] if condition is None else condition.meta.root_names()
 
 
-def _filtered(frame: pl.LazyFrame, conditions: Conditions) -> pl.LazyFrame:
+def _filtered(frame: pl.LazyFrame, conditions: EventFilter) -> pl.LazyFrame:
     where = conditions.polars()
     return frame if where is None else frame.filter(where)
 

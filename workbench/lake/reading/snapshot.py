@@ -15,13 +15,13 @@ import pyarrow as pa
 from workbench import __version__
 from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
 from workbench.events import LAST_TICKS, MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
-from workbench.lake.conditions import Conditions, Names, quoted
 from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
 from workbench.lake.files.location import Location, translated
 from workbench.lake.files.sums import live_files
 from workbench.lake.forks.apply_edits import TOUCHED, extended
 from workbench.lake.forks.fork_extract import pairs
 from workbench.lake.forks.overlay import EVENT, KEY, Layer, Overlay, Overlays
+from workbench.lake.reading.event_filter import EventFilter, Names, quoted
 from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.scan import log_order
@@ -95,7 +95,7 @@ class Snapshot:
         return self._last_recorded_by(cutoff.time, stale=stale)
 
     def events(self, timeline: Timeline) -> pl.LazyFrame:
-        conditions = Conditions.of(timeline, rule=self.rule)
+        conditions = EventFilter.of(timeline, rule=self.rule)
         return log_order(
             conditions.files(self.files),
             conditions=conditions,
@@ -108,14 +108,14 @@ class Snapshot:
         )
 
     def query(self, timeline: Timeline, sql: str, *, tables: Mapping[str, pa.Table] | None = None) -> duckdb.DuckDBPyRelation:
-        conditions = Conditions.of(timeline, rule=self.rule)
+        conditions = EventFilter.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.visible_only else None
         layer = self._over(timeline, conditions) if timeline.edits or timeline.follows else None
         files = conditions.files(self.files)
         return self.queries.asked(sql, files=files, conditions=conditions, hidden=hidden, layer=layer, tables=tables)
 
     def extract(self, timeline: Timeline, extraction: Extraction) -> Extractor:
-        conditions = Conditions.of(timeline, rule=self.rule)
+        conditions = EventFilter.of(timeline, rule=self.rule)
         hidden = self._hidden(timeline) if timeline.visible_only else None
         return Extractor.of(
             extraction,
@@ -136,7 +136,7 @@ class Snapshot:
         if rest.is_empty():
             return added
         last = int(rest["position"].to_numpy().max())
-        conditions = Conditions.of(Timeline(log=self, upto_position=last, system=True), rule=self.rule)
+        conditions = EventFilter.of(Timeline(log=self, upto_position=last, system=True), rule=self.rule)
         files = conditions.files(self.files)
         sql = f"SELECT position, prepare_position, event_id FROM events SEMI JOIN {_GONE} USING (position, prepare_position)"
         tables = {_GONE: rest.select(KEY).to_arrow()}
@@ -145,7 +145,7 @@ class Snapshot:
             return pl.concat([added, pl.DataFrame(relation.to_arrow_table())])
 
     def count(self, timeline: Timeline) -> int:
-        conditions = Conditions.of(timeline, rule=self.rule)
+        conditions = EventFilter.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
         if timeline.visible_only or timeline.edits or timeline.follows:
             hidden = self._hidden(timeline) if timeline.visible_only else None
@@ -160,7 +160,7 @@ class Snapshot:
             return 0
         moment = _microseconds(timeline.cutoff.time)
         if timeline.edits:
-            cut = Conditions.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
+            cut = EventFilter.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
             layer = self._over(timeline, cut)
             sql = f"SELECT count(*) FROM events WHERE recorded_ticks BETWEEN {(moment + 1) * 10} AND {LAST_TICKS}"
             return self.queries.value(sql, files=cut.files(self.files), conditions=cut, layer=layer)
@@ -206,7 +206,7 @@ class Snapshot:
         return self._overlay(timeline).added.select(EVENT.names()) if timeline.edits else pl.DataFrame(schema=EVENT)
 
     def first_touched(self, timeline: Timeline) -> int | None:
-        conditions = Conditions.of(timeline, rule=self.rule)
+        conditions = EventFilter.of(timeline, rule=self.rule)
         files = conditions.files(self.files)
         layer = self._over(timeline, conditions)
         first = "SELECT min(position) FROM events"
@@ -225,14 +225,14 @@ class Snapshot:
         return self.overlays.of(timeline.edits, partial(extended, self))
 
     def unresolved(self, timeline: Timeline) -> int:
-        return self._links(timeline, Conditions.of(timeline, rule=self.rule)).unresolved if timeline.follows else 0
+        return self._links(timeline, EventFilter.of(timeline, rule=self.rule)).unresolved if timeline.follows else 0
 
-    def _links(self, timeline: Timeline, conditions: Conditions) -> Links:
+    def _links(self, timeline: Timeline, conditions: EventFilter) -> Links:
         hidden = self._hidden(timeline, asked="links()")
         shown = hidden if timeline.visible_only else None
         return find_links(self.queries, self.files, conditions=conditions, hidden_links=shown, hidden_targets=hidden)
 
-    def _over(self, timeline: Timeline, conditions: Conditions) -> Layer:
+    def _over(self, timeline: Timeline, conditions: EventFilter) -> Layer:
         if timeline.follows:
             found = self._links(timeline, conditions)
             return Layer((), found.places if timeline.system else found.places.clear(), found.rows, settled=True)
@@ -241,7 +241,7 @@ class Snapshot:
     def _hidden(self, timeline: Timeline, *, asked: str = "visible()") -> pl.DataFrame:
         """Return what the store hides at the end of a timeline, whatever of it is looked at."""
         self._check_governed(asked)
-        cut = Conditions.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
+        cut = EventFilter.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
         files = cut.files(self.files)
 
         def ask(sql: str, among: list[DataFile]) -> list[tuple[Any, ...]]:

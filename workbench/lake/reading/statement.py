@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from workbench.errors import QueryError
-from workbench.lake.conditions import quoted
+from workbench.lake.reading.event_filter import quoted
 
 Node = dict[str, Any]
 """A node of the parse tree, as ``json_serialize_sql`` writes it."""

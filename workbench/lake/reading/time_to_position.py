@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from workbench.errors import UsageError
 from workbench.events import FIRST_TICKS, LAST_TICKS
-from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DATED, DataFile
+from workbench.lake.reading.event_filter import EventFilter
 
 if TYPE_CHECKING:
     from workbench.lake.reading.snapshot import Snapshot
@@ -37,7 +37,7 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     # A transaction stands at one position, and an export may have parted it.
     reach = max(file.last_position for file in near)
     near = [file for file in files if file in near or sure <= file.first_position <= reach]
-    everything = Conditions((), upto=None, after=sure - 1 if sure >= 0 else None, system=True, rule=snapshot.rule)
+    everything = EventFilter((), upto=None, after=sure - 1 if sure >= 0 else None, system=True, rule=snapshot.rule)
     relation = snapshot.queries.relation(
         "SELECT position, prepare_position, epoch_us(recorded_at) AS at FROM events", files=near, conditions=everything.unproven(near)
     )

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from workbench.lake.conditions import Conditions
 from workbench.lake.files.format import DataFile
 from workbench.lake.forks.overlay import EVENT, FORK, KEY
+from workbench.lake.reading.event_filter import EventFilter
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.user_events import USER_LINK_SQL
 
@@ -59,7 +59,7 @@ def find_links(
     queries: Queries,
     files: Sequence[DataFile],
     *,
-    conditions: Conditions,
+    conditions: EventFilter,
     hidden_links: pl.DataFrame | None,
     hidden_targets: pl.DataFrame,
 ) -> Links:
@@ -82,7 +82,7 @@ def find_links(
     ).drop("named")
     names_target = pl.col("target_revision").is_not_null()
     named, malformed = parsed.filter(names_target), parsed.filter(~names_target)
-    anywhere = Conditions((), upto=conditions.upto, after=None, system=True, rule=conditions.rule)
+    anywhere = EventFilter((), upto=conditions.upto, after=None, system=True, rule=conditions.rule)
     cut = anywhere.files(files)
     if (named["target_revision"] == -1).any():
         targets = {_TARGETS: named.filter(target_revision=-1).select(stream="target_stream").unique().to_arrow()}
@@ -101,7 +101,7 @@ def _rows(
     sql: str,
     files: Sequence[DataFile],
     *,
-    conditions: Conditions,
+    conditions: EventFilter,
     hidden: pl.DataFrame | None,
     links: pl.DataFrame,
 ) -> pl.DataFrame:

@@ -1,6 +1,6 @@
-"""A timeline's conditions, written for DuckDB, for Polars, and for the choice of files by their statistics.
+"""Which events are in a timeline, by their names and positions: for DuckDB, for Polars, and for the choice of files by their statistics.
 
-Each is a conjunction of clauses, and a clause a choice of names. A pattern that begins with text is written as a range as well:
+A filter is a conjunction of clauses, and a clause a choice of names. A pattern that begins with text is written as a range as well:
 ranges are what Polars, DuckDB and Delta can hold against the statistics of a file and of a row group.
 """
 
@@ -94,7 +94,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class EventFilter:
     """What an event must fulfil to be in a timeline, but for what `visible` hides."""
 
     clauses: tuple[tuple[Names, ...], ...]
@@ -105,7 +105,7 @@ class Conditions:
     rule: CategoryRule
 
     @classmethod
-    def of(cls, timeline: Timeline, *, rule: CategoryRule) -> Conditions:
+    def of(cls, timeline: Timeline, *, rule: CategoryRule) -> EventFilter:
         """Collect the conditions of a timeline.
 
         Raises
@@ -163,7 +163,7 @@ class Conditions:
         """Choose the files that could hold events of the timeline, by their statistics."""
         return [file for file in files if self._may_hold(file)]
 
-    def unproven(self, files: Iterable[DataFile]) -> Conditions:
+    def unproven(self, files: Iterable[DataFile]) -> EventFilter:
         """Leave out what the statistics of the files prove for every event in them: a query need not ask it of each."""
         files = list(files)
         system = self.system or not any(

@@ -1,4 +1,4 @@
-"""Conditions on payloads, asked event by event: with the very functions that projections ask them by."""
+"""Which events a condition of an edit holds for, decided event by event by the functions that projections use."""
 
 from __future__ import annotations
 
