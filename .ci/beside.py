@@ -3,8 +3,9 @@
 import kurrentdbclient
 
 import workbench as wb
+from workbench.embedded import EmbeddedStore
 
-with wb.EmbeddedStore() as store:
+with EmbeddedStore() as store:
     client = kurrentdbclient.KurrentDBClient(store.uri)
     event = kurrentdbclient.NewEvent(type="created", data=b"{}")
     client.append_to_stream("user-1", current_version=kurrentdbclient.StreamState.NO_STREAM, events=[event])

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 OPENED = {
-    "a store": "with wb.EmbeddedStore():\n        yield",
-    "a writer": "with wb.EmbeddedStore() as store, wb.connect(store.uri) as source, source.writer():\n        yield",
-    "metrics": "with serve_metrics([], ledger=wb.Ledger('ledger.sqlite')):\n        yield",
+    "a store": "with EmbeddedStore():\n        yield",
+    "a writer": "with EmbeddedStore() as store, connect(store.uri) as source, source.writer():\n        yield",
+    "metrics": "with serve_metrics([], ledger=Ledger('ledger.sqlite')):\n        yield",
 }
 """What a generator holds open; a read is among the tests of HTTP/2."""
 
@@ -24,7 +24,9 @@ OPENED = {
 def test_a_process_ends_while_a_generator_holds_something_open(opened: str, tmp_path: Path) -> None:
     program = f"""
 import sys
-import workbench as wb
+from workbench.embedded import EmbeddedStore
+from workbench.jobs import Ledger
+from workbench.kurrent import connect
 from workbench.metrics.serving import serve_metrics
 
 def left_open():

@@ -20,10 +20,11 @@ descriptor_pool.Default().AddSerializedFile(other.SerializeToString())
 """What another client does when it is imported: it registers a message of the same name from a file of its own."""
 EXPORT = """
 import workbench as wb
-from workbench.kurrent import NO_STREAM, NewEvent
+from workbench.embedded import EmbeddedStore
+from workbench.kurrent import NO_STREAM, EventToWrite, connect
 
-with wb.EmbeddedStore() as store, wb.connect(store.uri) as source, source.writer() as writer:
-    writer.append("user-1", [NewEvent("created", b"{}")], expected=NO_STREAM).result()
+with EmbeddedStore() as store, connect(store.uri) as source, source.writer() as writer:
+    writer.append("user-1", [EventToWrite("created", b"{}")], expected=NO_STREAM).result()
     print(wb.export_log(source, "lake").events_kept)
 """
 READ = """

@@ -115,7 +115,7 @@ INDEPENDENT: dict[str, Ask] = {
     "lifespans": wb.lifespans,
     "drift": lambda now: wb.drift(now.upto("2026-03-01"), now.after("2026-03-01")),
     "schemas": wb.schemas,
-    "breaks": lambda now: wb.breaks(User, now),
+    "breaks": lambda now: wb.analysis.breaks(User, now),
     "workflows": lambda now: wb.workflows(WORKFLOW, now),
 }
 """Answers in which the stamp of one event, in its order among the others, decides nothing."""
@@ -190,7 +190,7 @@ def test_nothing_stops_at_undated_events(many: Lake, tmp_path: Path) -> None:
     for ask in INDEPENDENT.values():
         assert list(frames(ask(now)))
     for name in ("log.json", "log.sqlite"):
-        written = wb.export_ocel(now, tmp_path / name)
+        written = wb.analysis.export_ocel(now, tmp_path / name)
         assert written.undated == now.events().collect()["recorded_at"].null_count()
     wb.publish(now, tmp_path / "tables")
     many.write_duckdb(tmp_path / "lake.duckdb")
@@ -219,5 +219,5 @@ def test_a_type_whose_events_are_all_undated_is_counted_and_has_no_time(rows: li
     assert span["count"] == wb.distribution(now).row(by_predicate=pl.col("type") == kind, named=True)["count"] > 0
     wb.charts.lifespans(wb.lifespans(now))
     assert wb.schemas(now).fields.filter(type=kind)["first_recorded_at"].null_count() > 0
-    written = wb.export_ocel(now, tmp_path / "log.json")
+    written = wb.analysis.export_ocel(now, tmp_path / "log.json")
     assert '"1970-' not in written.path.read_text()

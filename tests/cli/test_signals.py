@@ -196,7 +196,8 @@ def leaving_server() -> Iterator[int]:
 
 CONNECT = """
 import sys
-from workbench import WorkbenchError, connect
+from workbench.errors import WorkbenchError
+from workbench.kurrent import connect
 from workbench.kurrent import channels
 try:
     connect(sys.argv[1])

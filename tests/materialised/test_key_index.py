@@ -31,6 +31,7 @@ from workbench.materialised import fold_point, key_index
 from workbench.materialised.histories import list_materialised, materialise
 from workbench.materialised.key_index import narrowed, streams_about
 from workbench.projection import Projection, event, on, plan_of, upcast
+from workbench.replay.rebuild import Rebuilt
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Extraction
 
@@ -85,7 +86,7 @@ def without() -> Iterator[None]:
 def shown(found: Any) -> Any:
     if isinstance(found, pl.DataFrame):
         return bits(found.drop("microseconds", "against_microseconds", strict=False))
-    if isinstance(found, wb.Rebuilt):
+    if isinstance(found, Rebuilt):
         # Of one entity only events that had to be looked at are counted: those that may be about it, and the fewer the better.
         counts = found.counts
         return (shown(found.state), shown(found.failures), counts.applied, counts.orphans, counts.failed)

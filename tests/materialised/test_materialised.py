@@ -342,7 +342,7 @@ def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
-        with pytest.raises(wb.WorkbenchError, match="No room"):
+        with pytest.raises(wb.errors.WorkbenchError, match="No room"):
             materialise(User, lake)
         patch.setattr(fold_point, "WORTH_KEEPING", 1)
         agree(User, lake)
@@ -361,7 +361,7 @@ def test_a_manifest_that_cannot_be_written_leaves_no_files_and_folders_without_o
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
-        with pytest.raises(wb.WorkbenchError, match="No room"):
+        with pytest.raises(wb.errors.WorkbenchError, match="No room"):
             materialise(projection, lake, errors="collect")
     [folder] = [entry for entry in (tmp_path / "materialised").iterdir() if entry.is_dir()]
     assert list(folder.iterdir()) == []
@@ -388,7 +388,7 @@ def test_a_reader_without_the_right_to_write_does_without(tmp_path: Path, monkey
     monkeypatch.setattr(os, "open", denied)
     agree(User, lake)
     assert list_materialised(lake) == [made]
-    with pytest.raises(wb.WorkbenchError, match="No permission"):
+    with pytest.raises(wb.errors.WorkbenchError, match="No permission"):
         materialise(User, lake)
 
 

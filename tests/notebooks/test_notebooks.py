@@ -78,7 +78,7 @@ def test_each_parameter_has_a_type_and_a_comment(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_is_a_report_with_its_figures_and_tables(name: str, sample: Path, tmp_path: Path) -> None:
-    page = wb.run_report(name, lake=sample, out=tmp_path / "report.html").page.read_text(encoding="utf-8")
+    page = wb.reports.run_report(name, lake=sample, out=tmp_path / "report.html").page.read_text(encoding="utf-8")
     body = page[page.index("<body") :]
     question = read_cells(NOTEBOOKS[name])[0]["source"].splitlines()[0].removeprefix("# ")
     assert f"<title>{question}</title>" in page

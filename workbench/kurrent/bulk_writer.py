@@ -134,7 +134,9 @@ class BulkWriter:
 
     Examples
     --------
-    >>> with wb.EmbeddedStore() as store, wb.connect(store.uri) as source, source.writer() as writer:
+    >>> from workbench.embedded import EmbeddedStore
+    >>> from workbench.kurrent import connect
+    >>> with EmbeddedStore() as store, connect(store.uri) as source, source.writer() as writer:
     ...     pending = writer.append("user-1", [EventToWrite("user.created", b'{"name": "Ada"}')], expected=NO_STREAM)
     ...     pending.result().revision
     0

@@ -10,6 +10,7 @@ Begin reading with `lake`, then `reading.snapshot`.
 from workbench.lake.files.clustering import ClusterResult
 from workbench.lake.info import LakeInfo
 from workbench.lake.lake import Lake, open_lake
+from workbench.lake.lake import open_lake as open
 from workbench.lake.writer import LakeWriter
 
-__all__ = ["ClusterResult", "Lake", "LakeInfo", "LakeWriter", "open_lake"]
+__all__ = ["ClusterResult", "Lake", "LakeInfo", "LakeWriter", "open", "open_lake"]
