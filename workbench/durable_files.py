@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_HELD = ".lock"
+_HELD = ".held"
 
 
 def take_lock(file: Path, *, busy: Exception | None = None) -> FileLock:
@@ -67,29 +67,24 @@ def written_aside(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-@contextmanager
-def staged_alone(folder: Path, *, busy: Exception | None = None) -> Iterator[Path]:
-    """Give an empty directory that one process at a time has, and remove it after the block; see `take_lock` for ``busy``."""
-    lock = None
-    while lock is None or not folder.is_dir():  # until no other process removed it before it was locked
+def take_folder(folder: Path, *, busy: Exception | None = None) -> FileLock:
+    """Take an empty directory that one process at a time has; see `take_lock`."""
+    while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             lock = take_lock(folder / _HELD, busy=busy)
-    try:
-        for left in folder.iterdir():  # of a process that was killed
-            if left.is_dir():
-                shutil.rmtree(left)
-            elif left.name != _HELD:
-                left.unlink()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
+            if folder.is_dir():  # the process that had it did not remove it meanwhile
+                break
+    for left in folder.iterdir():  # by a process that was killed
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != _HELD:
+            left.unlink()
+    return lock
 
 
-@contextmanager
-def staged(parent: Path, pattern: str) -> Iterator[Path]:
-    """Give a new directory of this process's own, and remove it after the block; first remove those of processes that were killed.
+def take_new_folder(parent: Path, pattern: str) -> tuple[Path, FileLock]:
+    """Make a directory of this process's own; first remove those of processes that were killed.
 
     Parameters
     ----------
@@ -99,5 +94,31 @@ def staged(parent: Path, pattern: str) -> Iterator[Path]:
     for left in parent.glob(pattern):
         with suppress(OSError, Timeout), locked(left / _HELD, busy=Timeout(str(left))):
             shutil.rmtree(left)
-    with staged_alone(parent / pattern.replace("*", secrets.token_hex(8))) as folder:
+    folder = parent / pattern.replace("*", secrets.token_hex(8))
+    return folder, take_folder(folder)
+
+
+@contextmanager
+def staged_alone(folder: Path, *, busy: Exception | None = None) -> Iterator[Path]:
+    """Hold a directory for the block, as `take_folder` does, and remove it."""
+    lock = take_folder(folder, busy=busy)
+    try:
         yield folder
+    finally:
+        remove_folder(folder, lock)
+
+
+@contextmanager
+def staged(parent: Path, pattern: str) -> Iterator[Path]:
+    """Make a directory for the block, as `take_new_folder` does, and remove it."""
+    folder, lock = take_new_folder(parent, pattern)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder, lock)
+
+
+def remove_folder(folder: Path, lock: FileLock) -> None:
+    """Remove a directory of this process's own, and let go of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()

@@ -82,7 +82,7 @@ def test_a_runner_that_is_ended_takes_all_processes_and_files_of_its_run_with_it
         wait_for((tmp_path / "pids").exists)
         processes = started_by(tmp_path)
         assert len(processes) == len((tmp_path / "pids").read_text().split())
-        assert len([one for one in temporary.iterdir() if not one.name.startswith("workbench-spill-")]) == 1
+        assert len([one for one in temporary.iterdir() if not one.name.startswith("workbench-queries-")]) == 1
         runner.send_signal(end)
         runner.wait(DEADLINE)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,7 +13,9 @@ from pathlib import Path
 from threading import Lock
 
 import duckdb
+from filelock import FileLock
 
+from workbench.durable_files import remove_folder, take_new_folder
 from workbench.errors import UsageError
 
 MEMORY_VARIABLE, SPILL_VARIABLE = "WORKBENCH_MEMORY", "WORKBENCH_SPILL"
@@ -26,7 +27,6 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
-_FOLDERS = "workbench-spill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,8 @@ class SpillFolder:
     """A folder for the temporary files of this process's queries; it goes with its owner, or when a later process finds it abandoned."""
 
     def __init__(self) -> None:
-        parent = Path(tempfile.gettempdir())
-        _sweep(parent)
-        while True:
-            self.path = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir=parent))
-            try:
-                handle = os.open(self.path, os.O_RDONLY)
-            except FileNotFoundError:  # another process swept it before it was opened
-                continue
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if self.path.is_dir():  # no other process swept it before it was locked
-                break
-            os.close(handle)
-        self.remove = weakref.finalize(self, _remove, self.path, handle, os.getpid())
+        self.path, lock = take_new_folder(Path(tempfile.gettempdir()), "workbench-queries-*")
+        self.remove = weakref.finalize(self, _remove, self.path, lock, os.getpid())
         """Removes the folder, once; called at the latest when Python ends."""
 
     def quarter(self) -> str:
@@ -87,25 +76,9 @@ class SpillFolder:
         return f"{max(shutil.disk_usage(self.path).free // 4, 1_000_000) // 1000}KB"
 
 
-def _remove(path: Path, handle: int, owner: int) -> None:
-    if os.getpid() != owner:  # a forked child, in which this is the parent's folder
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):
-        os.close(handle)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders of processes that were killed: nobody holds their locks."""
-    for folder in parent.glob(f"{_FOLDERS}*"):
-        with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                if os.fstat(handle).st_uid == os.getuid():
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
+def _remove(path: Path, lock: FileLock, owner: int) -> None:
+    if os.getpid() == owner:  # and not a forked child, in which this is the parent's folder
+        remove_folder(path, lock)
 
 
 class Database:

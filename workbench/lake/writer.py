@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-import weakref
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +13,9 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.transaction import AddAction
+from filelock import FileLock
 
+from workbench.durable_files import take_lock
 from workbench.errors import LakeBusy, LakeMismatch, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake.files.clustering import ClusterResult, cluster
@@ -64,7 +63,7 @@ class LakeWriter:
     True
     """
 
-    def __init__(self, *, place: Location, table: DeltaTable, lock: _Lock | None) -> None:
+    def __init__(self, *, place: Location, table: DeltaTable, lock: FileLock | None) -> None:
         self._place = place
         self._table = table
         self._lock = lock
@@ -369,26 +368,12 @@ class LakeWriter:
                     entry.unlink()
 
 
-class _Lock:
-    """The right to write a lake on this machine; the operating system takes it back when the process dies."""
-
-    def __init__(self, handle: int) -> None:
-        self.release = weakref.finalize(self, os.close, handle)
-
-
-def _lock(place: Location) -> _Lock | None:
+def _lock(place: Location) -> FileLock | None:
     """Take the lake's lock, or fail at once; object stores have none, there Delta's conflict detection decides."""
     if place.directory is None:
         return None
     place.claim()
     with translated(place.path):
-        handle = os.open(place.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise LakeBusy(f"Another export is writing to the lake {place.path}: wait until it is done.") from None
-        except BaseException:
-            os.close(handle)
-            raise
-    return _Lock(handle)
+        return take_lock(
+            place.directory / LOCK, busy=LakeBusy(f"Another export is writing to the lake {place.path}: wait until it is done.")
+        )

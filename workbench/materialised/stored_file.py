@@ -7,7 +7,6 @@ checked against sums, so that what is damaged or foreign is as good as absent: i
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -27,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from workbench.durable_files import put_in_place, sync, take_lock
 from workbench.errors import LakeBusy
 from workbench.lake.files.location import translated
 from workbench.lake.reading.snapshot import Snapshot
@@ -186,16 +186,12 @@ class Materials:
         """
         with translated(self.path):
             self.root.mkdir(exist_ok=True)
-            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            busy = LakeBusy(f"Another process is writing what is materialised in {self.path}: wait until it is done.")
+            lock = take_lock(self.root / _LOCK, busy=None if wait else busy)
         try:
-            with translated(self.path):
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                except BlockingIOError:
-                    raise LakeBusy(f"Another process is writing what is materialised in {self.path}: wait until it is done.") from None
             yield
         finally:
-            os.close(handle)
+            lock.release()
 
     def swap(self, key: str, *, name: str, kind: Kind, moments: tuple[Moment, ...]) -> Manifest:
         """Make a manifest, whose files are written, the one that counts. Needs the right to write."""
@@ -207,10 +203,9 @@ class Materials:
             folder.mkdir(exist_ok=True)
             try:
                 aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-                for path in (aside, folder, self.root):
-                    _settle(path)
-                aside.replace(folder / MANIFEST)
-                _settle(folder)
+                sync(folder)
+                sync(self.root)
+                put_in_place(aside, folder / MANIFEST)
             finally:
                 aside.unlink(missing_ok=True)
         # Readers may still be at the files of the manifest before; what is older, or was left behind by a kill, goes.
@@ -360,7 +355,7 @@ class Materials:
             folder.mkdir(exist_ok=True)
             try:
                 digest = write(file)
-                _settle(file)
+                sync(file)
             except BaseException:
                 with suppress(OSError):
                     file.unlink(missing_ok=True)
@@ -405,12 +400,3 @@ def _footer_digest(file: Path) -> int:
         length = int.from_bytes(source.read(4), "little")
         source.seek(max(0, size - 8 - length))
         return zlib.crc32(source.read())
-
-
-def _settle(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
+from workbench.durable_files import written_aside
 from workbench.errors import UsageError, WorkbenchError
 from workbench.fold import vectorised
 from workbench.fold.event_by_event.function_fold import Fold
@@ -70,15 +70,11 @@ def write_history(
         batches = vectorised.versions(subject, whole, errors=errors, counted=False)
         schema = history_schema(subject)
     names = _columns(schema, fields)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
-        rows = write_versions(batches, aside, schema=schema, names=names, after=timeline.after_position)
-        aside.replace(target)
+        with written_aside(target) as part:
+            return write_versions(batches, part, schema=schema, names=names, after=timeline.after_position)
     except OSError as error:
         raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return rows
 
 
 def _columns(schema: pl.Schema, fields: Sequence[str] | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 
+from workbench.durable_files import sync
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.files.format import STATISTICS, TABLE, DataFile, Identity, are_dated_as_stamped, identity_of, table_configuration
@@ -142,11 +142,7 @@ class Location:
         if self.directory is None:
             return  # an object store has said that they are
         for path in {Path(self.url, name) for name in names} | {Path(self.url, name).parent for name in names}:
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync(path)
 
     def dataset(self, names: Sequence[str]) -> ds.Dataset:
         """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system.
