@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files_in(place: Path) -> list[Path]:
-    return [path for path in place.rglob("*") if path.is_file()]
+    return [path for path in place.rglob("*") if path.is_file() and path.name != ".held"]
 
 
 def test_a_query_that_spills_too_much_is_named_with_its_limits(tmp_path: Path, temporary: Path) -> None:
@@ -118,19 +117,20 @@ def test_the_folder_of_a_process_that_was_killed_is_swept_and_that_of_a_living_o
 
 
 def test_a_folder_that_another_process_sweeps_before_it_is_opened_is_made_again(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = tempfile.mkdtemp
-    made: list[str] = []
+    make = Path.mkdir
+    made: list[Path] = []
 
-    def swept_at_once(**options: Any) -> str:
-        made.append(make(**options))
+    def swept_at_once(folder: Path, *flags: Any, **more: Any) -> None:
+        make(folder, *flags, **more)
+        made.append(folder)
         if len(made) == 1:
-            Path(made[0]).rmdir()
-        return made[-1]
+            folder.rmdir()
 
-    monkeypatch.setattr(tempfile, "mkdtemp", swept_at_once)
+    monkeypatch.setattr(Path, "mkdir", swept_at_once)
     database = Database(Limits())
     database.cursor()
-    assert list(temporary.iterdir()) == [Path(made[1])]
+    assert len(made) == 2
+    assert list(temporary.iterdir()) == [made[1]]
 
 
 @pytest.mark.parametrize(
