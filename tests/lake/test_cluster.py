@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -111,6 +112,14 @@ def test_a_large_first_export_becomes_full_epochs_in_one_rewrite() -> None:
     assert rewritten <= sum(run.bytes for run in runs)
     assert all(each.bytes <= EPOCH_BYTES and each.rows <= EPOCH_ROWS for each in units)
     assert sum(not each.full for each in units) < FAN
+
+
+def test_a_file_that_another_program_wrote_is_never_merged() -> None:
+    """Its rows may stand in any order, and a merge takes each run as sorted."""
+    units = [unit(1000, first=first) for first in range(2 * FAN - 1)]
+    assert next_merge(units) is not None
+    foreign = MergeInput((replace(units[FAN - 1].files[0], path="part-00000-c000.snappy.parquet"),))
+    assert next_merge([*units[: FAN - 1], foreign, *units[FAN:]]) is None
 
 
 def test_of_two_clusterers_the_second_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

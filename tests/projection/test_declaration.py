@@ -12,6 +12,7 @@ from tests.projection.declare import declare
 from workbench.errors import InvalidProjection
 from workbench.projection import Digits, Json, Projection, event, fingerprint, on, plan_of, upcast
 from workbench.projection.plan import Column, Constant, Kind, Path
+from workbench.projection.values import converted
 
 
 class User(Projection, category="user"):
@@ -128,6 +129,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "a change after delete": (lambda: on("t").delete().set(a=1), "on('t').delete() ends a handler, and set() cannot follow"),
     "create and delete": (lambda: on("t").create().delete(), "a handler that creates cannot delete"),
     "keep of nothing": (lambda: on("t").append(a=1, keep=0), "keep says how many elements, at least 1"),
+    "keep of more than there can be": (lambda: on("t").append(a=1, keep=2**31), "keep says how many elements"),
     "a handler without a type": (lambda: on(""), "on('') cannot be"),
     "and for &": (lambda: bool(event.data["a"].exists()), "combine conditions by &, | and ~"),
     "a value as a condition": (lambda: on("t").where(event.data["a"]), "on('t').where() takes a condition"),  # type: ignore[arg-type]  # wrong on purpose
@@ -150,6 +152,26 @@ def test_what_cannot_be_declared_gets_its_sentence(case: str) -> None:
     with pytest.raises(InvalidProjection, match=re.escape(sentence)) as raised:
         build()
     assert str(raised.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("to", "value", "expected"),
+    [
+        *[("text", value, expected) for value, expected in ((True, "true"), (False, "false"), (7, "7"), (1.5, 1.5), (None, None))],
+        *[("boolean", value, expected) for value, expected in ((1, True), (0, False), ("true", True), ("false", False))],
+        *[("boolean", value, value) for value in (1.0, 0.0, 2, "True", "1", None, True)],
+        *[("number", value, expected) for value, expected in ((True, 1), (False, 0), ("12", 12), ("1.5", 1.5), ("1e2", 100.0))],
+        *[("number", value, value) for value in ("", "012", "1.", "+1", " 1", None)],
+    ],
+)
+def test_a_value_is_retyped_only_where_it_says_exactly_that(to: Any, value: Any, expected: Any) -> None:
+    found = converted(value, to)
+    assert (found, isinstance(found, bool)) == (expected, isinstance(expected, bool))  # True == 1
+
+
+def test_a_name_that_no_event_has_is_told_with_those_that_it_has() -> None:
+    with pytest.raises(AttributeError, match="an event has no 'colour'; it has data, metadata, position"):
+        _ = event.colour
 
 
 UPCASTERS: dict[str, tuple[list[Any], str]] = {
