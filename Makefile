@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format bench mutants notebooks docs wheel clean
+.PHONY: help demo test laws conformance check format bench mutants notebooks docs wheel clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,9 @@ demo: $(VENV)/run ## Fill an embedded store, export it into data/demo, look at i
 
 test: $(VENV)/dev ## Run the whole default test suite
 	@$(BIN)/python -m pytest -n auto
+
+laws: $(VENV)/dev ## Try the laws that property tests state on thousands of examples each, overnight; ARGS chooses some of them
+	@$(BIN)/python -m pytest -n auto -m hypothesis --hypothesis-profile laws --timeout 0 $(ARGS)
 
 conformance: $(VENV)/dev ## Run the tests of the boundary against the server that WORKBENCH_TEST_SERVER names, or KurrentDB's container
 	@$(BIN)/python -m tests.conformance $(ARGS)

@@ -7,13 +7,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
+from tests.laws import register_profiles
 from tests.stores import NEEDS, Server, Store, server_of
 
-# How long an example takes says nothing on a machine that is shared; pytest-timeout bounds whole tests.
-settings.register_profile("workbench", deadline=None)
-settings.load_profile("workbench")
+register_profiles()
 
 # A shell starts what it runs in the background with SIGINT ignored, and commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import UsageError
@@ -69,7 +69,6 @@ def near(tz: str, second: int) -> int:
     return int(past[changes[-1] + 1]) if changes.size else at
 
 
-@settings(max_examples=200, deadline=None)
 @given(tz=zones, second=seconds, away=st.integers(-7200, 7200))
 def test_offsets_are_those_of_the_package(tz: str, second: int, away: int) -> None:
     at = near(tz, second) + away * 1_000_000
@@ -94,7 +93,6 @@ def _changes_in_file(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return at, offset[which]
 
 
-@settings(max_examples=200, deadline=None)
 @given(tz=zones, second=seconds, away=st.integers(-90_000, 90_000), every=st.sampled_from(("1d", "1w", "1mo", "1q", "1y")))
 def test_a_day_and_what_is_made_of_days_begins_when_the_clock_first_shows_its_midnight(
     tz: str, second: int, away: int, every: Every
@@ -112,7 +110,6 @@ def test_a_day_and_what_is_made_of_days_begins_when_the_clock_first_shows_its_mi
         assert all(wall(edge - hours * 3_600_000_000 - 1, tz) < midnight for hours in range(30))
 
 
-@settings(max_examples=200, deadline=None)
 @given(tz=zones, second=seconds, away=st.integers(-7200, 7200), hours=st.integers(0, 30), every=st.sampled_from(("1m", "15m", "1h")))
 def test_hours_cover_the_time_line_and_the_clock_does_not_leave_one(tz: str, second: int, away: int, hours: int, every: Every) -> None:
     at = near(tz, second) + away * 1_000_000
@@ -129,7 +126,6 @@ def test_hours_cover_the_time_line_and_the_clock_does_not_leave_one(tz: str, sec
         assert shown[0] <= shown[1]
 
 
-@settings(max_examples=200, deadline=None)
 @given(tz=zones, second=seconds, away=st.integers(-7200, 7200))
 def test_every_instant_is_among_those_that_show_its_time_and_the_first_of_them_is_when_it_is_reached(
     tz: str, second: int, away: int

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.analysis.conftest import Sample
 from tests.lakes import START, Recorded, write_lake
+from tests.laws import at_least
 from workbench import event
 from workbench.analysis import Activity, activity
 from workbench.analysis.activity import Cohort, Days
@@ -94,7 +95,7 @@ def test_periods_count_each_actor_once(sample: Sample, every: Days) -> None:
 MOMENTS = st.lists(st.tuples(st.integers(0, 60 * 24), st.sampled_from(["a", "b", "", "ä", None])), min_size=1, max_size=40)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=at_least(20))
 @given(moments=MOMENTS, tz=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]))
 def test_hours_and_days_are_those_of_the_wall_clock(
     tmp_path_factory: pytest.TempPathFactory, moments: list[tuple[int, str | None]], tz: str

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 from tests.analysis.conftest import Sample
 from tests.lakes import START, Recorded, community, write_lake
+from tests.laws import at_least
 from workbench.analysis.distribution import By, distribution, lifespans
 from workbench.analysis.periods import Every
 from workbench.errors import UsageError
@@ -180,7 +181,7 @@ def test_an_empty_timeline_gives_an_empty_frame_with_its_columns(history: Timeli
     assert frame.schema == {**period, "type": pl.String(), **TOTAL, **({} if every else {"links": pl.Int64()})}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_least(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(1, 2000), category=st.sampled_from(["user", "message", "room"]))
 def test_a_cutoff_and_a_selection_say_what_is_counted(history: Timeline, cut: int, category: str) -> None:
     past = history.upto(position=cut * 100)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.lakes import START, Recorded, write_lake
+from tests.laws import at_least
 from workbench.analysis import drift
 from workbench.errors import UsageError
 from workbench.lake import open_lake
@@ -40,7 +41,7 @@ def _divergence(before: Counter[str], after: Counter[str]) -> dict[str, float]:
     return {name: entropy((p[name] + q[name]) / 2) - entropy(p[name]) / 2 - entropy(q[name]) / 2 for name in p}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_least(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(1, 399), end=st.integers(1, 400))
 def test_terms_are_those_of_the_definition_and_add_up_to_the_divergence(history: Timeline, cut: int, end: int) -> None:
     before, after = history.upto(position=cut * 100), history.after(position=min(cut, end - 1) * 100).upto(position=end * 100)

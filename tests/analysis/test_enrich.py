@@ -8,12 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import workbench as wb
 from tests.forks import edited, edits, lake_in_runs
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import timeline_in
 from tests.strategies import CATEGORY, Recorded, histories
@@ -24,7 +25,7 @@ from workbench.fold.event_by_event.plan_fold import fold
 from workbench.projection import Projection, event, on, plan_of
 from workbench.timeline import Timeline
 
-law = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(10))
 
 
 class Thing(Projection, category=CATEGORY):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.lake.histories import Row, lake_of, row
 from tests.lakes import START, Recorded, write_lake
+from tests.laws import at_least
 from workbench.analysis.breaks import breaks
 from workbench.analysis.schemas import schemas
 from workbench.errors import UsageError
@@ -63,7 +64,7 @@ def decoded(one: Row) -> tuple[bool, Any]:
     return True, json.loads(one["data"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=at_least(30))
 @given(HISTORIES)
 def test_fields_are_what_a_naive_look_at_every_event_finds(history: list[tuple[str, str | bytes, str | bytes | None]]) -> None:
     rows = [row(10 * at, "s", revision=at, type=name, data=data, metadata=meta) for at, (name, data, meta) in enumerate(history, 1)]

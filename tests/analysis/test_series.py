@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -18,6 +18,7 @@ import workbench as wb
 from tests.forks import bounds, edited, edits, lake_in_runs
 from tests.lakes import START, write_lake
 from tests.lakes import Recorded as Written
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of, timeline_in
 from tests.strategies import CATEGORY, Recorded, histories, projections
@@ -28,7 +29,7 @@ from workbench.lake import open_lake
 from workbench.projection import Projection, event, on
 from workbench.timeline import Timeline
 
-law = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(16))
 
 BEGIN = 1_700_000_000_000_000
 MEASURES = (

@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 from tests.analysis.conftest import Sample
 from tests.lake import histories
 from tests.lakes import START, Recorded, community, write_lake
+from tests.laws import at_least
 from workbench.analysis import StoreReport, distribution, store_usage
 from workbench.analysis.periods import Every
 from workbench.errors import UsageError
@@ -81,7 +82,7 @@ def test_rates_add_up_and_are_those_of_the_distribution(history: Timeline, every
     assert ((found.rates["events"] == 0) == (found.rates["peak_second_events"] == 0)).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=at_least(20))
 @given(offsets=st.lists(st.integers(0, 100_000), min_size=1, max_size=30))
 def test_key_figures_are_those_of_a_plain_computation(tmp_path_factory: pytest.TempPathFactory, offsets: list[int]) -> None:
     moments = [START + timedelta(milliseconds=10 * offset) for offset in offsets]
@@ -115,7 +116,7 @@ def test_a_metronome_is_not_bursty_and_a_burst_is(tmp_path: Path) -> None:
     assert figures(report_of(tmp_path / "burst", burst))["burstiness"] > 0.7
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=at_least(12))
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
 def test_streams_of_each_length_are_counted_in_their_bin(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     events = [Recorded("a", START, f"s-{stream}") for stream, length in enumerate(lengths) for _ in range(length)]

@@ -7,15 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.traced import Traced, id_of, timeline_in
 from workbench.analysis.traces import trace
 from workbench.display import spelled
 from workbench.errors import UsageError
-
-law = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_effects_stand_below_their_causes(tmp_path: Path) -> None:
@@ -99,7 +97,6 @@ def test_a_cause_is_found_in_whatever_notation_its_id_is_written(tmp_path: Path,
     assert dropped.events().collect()["type"].to_list() == ["span"]
 
 
-@law
 @given(st.lists(st.none() | st.integers(1, 12), min_size=1, max_size=11))
 def test_every_event_is_there_once_below_its_cause(tmp_path_factory: pytest.TempPathFactory, causes: list[int | None]) -> None:
     events = [Traced(f"type {number}", cause=cause) for number, cause in enumerate(causes, 1)]

@@ -10,19 +10,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import workbench as wb
 from tests.analysis.traced import BEGIN, Traced, timeline_in
+from tests.laws import at_least
 from tests.sample.lake import write_sample
 from workbench.analysis.workflows import OUTCOMES, Workflow, workflows
 from workbench.errors import UsageError
 from workbench.sample import SampleSystem, generate
 from workbench.timeline import Timeline
 
-law = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+law = settings(max_examples=at_least(15))
 
 ORDER = Workflow(start="placed", done=("shipped", "collected"), compensated="undone", failed="lost*", stuck_after="1m")
 REGISTRATION = Workflow(

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.charts.vision import KINDS, contrast, difference
@@ -53,7 +53,6 @@ def test_bars_hold_the_counts_in_the_order_of_the_frame() -> None:
     assert chart.numbers.rows == (("a", "7", "70.00 %"), ("b", "2", "20.00 %"), ("c", "1", "10.00 %"))
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 20))
 def test_what_has_no_bar_of_its_own_is_counted_as_other(counts: list[int], top: int) -> None:
     chart = distribution_chart(totals({f"t{place}": count for place, count in enumerate(counts)}), top=top)
@@ -63,7 +62,6 @@ def test_what_has_no_bar_of_its_own_is_counted_as_other(counts: list[int], top: 
     assert len(chart.numbers.rows) == len(counts)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 12), st.integers(1, 5))
 def test_stacks_over_time_add_up_to_the_counts_of_each_period(types: int, length: int, top: int) -> None:
     counts = {f"t{place}": [place + step for step in range(length)] for place in range(types)}
@@ -115,7 +113,6 @@ def test_an_hour_that_a_clock_shows_twice_has_two_bars_told_apart_by_their_offse
 
 
 @given(st.integers(1, 400), st.sampled_from(get_args(Every)))
-@settings(max_examples=20, deadline=None)
 def test_an_axis_labels_no_more_bars_than_have_room_each_under_itself(length: int, every: str) -> None:
     chart = distribution_chart(periods({"a": [1] * length}, every=every))
     ticks = list(chart.layout.xaxis.tickvals)
@@ -169,7 +166,6 @@ def test_long_names_that_differ_in_their_middles_only_stay_apart() -> None:
 
 
 @given(st.lists(st.text(st.sampled_from("a \\x0u\n\x00\x1b\u202e…2"), min_size=1), unique=True), st.integers(7, 20))
-@settings(deadline=None)
 def test_labels_of_different_names_look_different(names: list[str], longest: int) -> None:
     labels = distinct_labels(names, longest)
     assert list(labels) == names

@@ -152,4 +152,4 @@ class Log(RuleBasedStateMachine):
 
 
 TestLog = Log.TestCase
-TestLog.settings = settings(max_examples=40, stateful_step_count=25)
+TestLog.settings = settings(stateful_step_count=25)

@@ -17,10 +17,11 @@ from unittest import mock
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lake.histories import checkpoint_at, open_writer, row, table
+from tests.laws import at_least
 from tests.replay.logs import timeline_of
 from tests.strategies import Recorded, declared, frame, handlers, histories, projections
 from workbench.errors import ReplayError, ValueDoesNotFit
@@ -38,7 +39,7 @@ from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW
 from workbench.projection.values import instant_of
 
-law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=40)
+law = settings(max_examples=at_least(40))
 
 
 def _assert_same(expected: FoldResult, actual: FoldResult) -> None:
@@ -104,7 +105,7 @@ def test_entities_whose_values_all_fit_are_the_same(data: st.DataObject, history
     _assert_same(fold(plan, log, history=True, errors="collect"), actual)
 
 
-@settings(law, max_examples=100)
+@settings(law, max_examples=at_least(100))
 @given(st.data(), projections(), histories(max_size=20), st.integers(1, 3), _CHUNKS)
 def test_marks_are_the_states_around_the_first_applied_event_that_is_pointed_at(
     data: st.DataObject, projection: type[Projection], history: list[Recorded], runs: int, chunks: tuple[int, int]

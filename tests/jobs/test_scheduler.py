@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.jobs.jobs import HOURLY, NIGHTLY, SetClock, Work, fails, pipeline_of, scheduler_of, states, succeeds, told
+from tests.laws import at_least
 from workbench.errors import UsageError
 from workbench.jobs import CronTimes, Ledger, Scheduler
 from workbench.jobs.process_identity import Process
@@ -582,7 +583,7 @@ def test_pipelines_of_one_name_are_refused(tmp_path: Path) -> None:
         Scheduler([one, other], ledger=Ledger(tmp_path / "ledger.sqlite"))
 
 
-@settings(max_examples=12)
+@settings(max_examples=at_least(12))
 @given(
     steps=st.lists(
         st.tuples(st.integers(1, 200), st.sampled_from(["succeeded", "failed", "stopped", "dead"]), st.integers(0, 1)), max_size=12

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.jupyter.things import EVENTS, Thing, things
 from tests.lakes import START, Recorded, write_lake
+from tests.laws import at_least
 from workbench.jupyter.film import Film
 from workbench.lake import open_lake
 from workbench.replay.steps import steps
@@ -48,7 +49,7 @@ def test_every_moment_of_a_film_is_the_state_of_the_history_then(tmp_path: Path)
     _hold(film)
 
 
-@settings(max_examples=40)
+@settings(max_examples=at_least(40))
 @given(
     st.lists(
         st.tuples(st.sampled_from(["begun", "grown", "named", "tagged", "ended", "odd"]), st.sampled_from(["", "a", "b", "c d"])),

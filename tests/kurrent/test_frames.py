@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kurrent.test_recordings import NAMES, Recording
+from tests.laws import at_least
 from workbench.kurrent.frames import WINDOW, CallFailed, Exchange
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -247,7 +248,7 @@ def replaced(data: bytes, at: int, by: bytes) -> bytes:
     return data[:at] + by + data[at + len(by) :]
 
 
-@settings(max_examples=300)
+@settings(max_examples=at_least(300))
 @given(data=st.data())
 def test_whatever_bytes_come_the_call_goes_on_ends_or_fails(data: st.DataObject) -> None:
     kinds = st.builds(
@@ -261,7 +262,6 @@ def test_whatever_bytes_come_the_call_goes_on_ends_or_fails(data: st.DataObject)
     survive(data.draw(st.sampled_from([b"", GREETING, BEGUN])) + b"".join(pieces), data.draw(st.integers(1, 50)))
 
 
-@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_recording_goes_on_ends_or_fails(data: st.DataObject) -> None:
     sent = Recording.load(data.draw(st.sampled_from(NAMES))).sent[:4096]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import grpc
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.network import ipv6
@@ -140,7 +140,6 @@ def test_the_request_is_a_grpc_call_with_the_endpoints_headers() -> None:
     assert body == message(b"ask")
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=12), st.data())
 def test_messages_arrive_whole_and_in_order_however_they_are_cut_into_frames_and_packets(
     payloads: list[bytes], data: st.DataObject

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.lake.histories import Row, checkpoint_at, logs, open_writer, row, rows_of, table, write
 from tests.lake.test_writer import contents, parquet_files
+from tests.laws import at_least
 from workbench.errors import LakeBusy, LakeDamaged, LakeError
 from workbench.lake import open_lake
 from workbench.lake.files import clustering as cluster_module
@@ -46,7 +47,7 @@ def merge_all(units: list[MergeInput]) -> tuple[list[MergeInput], int]:
 
 
 @given(rows=logs(most=50), batch=st.integers(1, 5), small=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=at_least(20))
 def test_a_clustered_lake_holds_the_same_events_bit_for_bit_in_the_promised_order(
     rows: list[Row], batch: int, small: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

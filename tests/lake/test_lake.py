@@ -29,6 +29,7 @@ from tests.lake.histories import (
     table,
     write,
 )
+from tests.laws import at_least
 from tests.replay.asking import event, timeline_in
 from workbench.errors import LakeDamaged, LakeError, LakeNotFound, QueryError, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Selection, category_of
@@ -44,7 +45,7 @@ def first_file(lake: Lake) -> Path:
 
 
 @given(rows=logs())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_least(25))
 def test_info_says_what_the_log_says(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> None:
     info = lake_of(tmp_path_factory.mktemp("lake"), rows).info()
     assert info.events == len(rows)

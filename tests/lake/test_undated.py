@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.lake.histories import EPOCH, Row, checkpoint_at, lake_of, logs, open_writer, row, rows_of, table, write
+from tests.laws import at_least
 from workbench.errors import BeforeFirstEvent, LakeDamaged, UsageError
 from workbench.events import EVENT_SCHEMA, FIRST_TICKS, LAST_TICKS
 from workbench.lake.reading.time_to_position import places_by
@@ -45,7 +46,7 @@ def times_of(rows: list[Row]) -> list[datetime | None]:
 
 
 @given(rows=wild_logs(), batch=st.integers(1, 9), clustered=st.booleans(), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_least(25))
 def test_a_time_is_resolved_as_if_an_undated_event_had_the_time_of_the_one_before_it(
     rows: list[Row], batch: int, clustered: bool, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -32,6 +32,7 @@ from tests.lake.histories import (
     table,
     write,
 )
+from tests.laws import at_least
 from workbench.errors import LakeBusy, LakeMismatch, LakeNotFound, StorageFull, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.lake import LakeWriter, open_lake
@@ -58,7 +59,7 @@ def second_writer(path: Path) -> LakeWriter:
 
 
 @given(data=st.data(), rows=logs())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_least(25))
 def test_a_log_appended_in_any_batches_is_the_same_lake(
     data: st.DataObject, rows: list[Row], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of, timeline_in
 from workbench.errors import InvalidProjection, UsageError
@@ -57,7 +58,7 @@ _VALUES = st.sampled_from([None, True, 1, 2**53 + 1, 2**70, 1.5, "text", "2026-0
 _PAYLOADS = st.none() | st.lists(st.integers()) | st.dictionaries(_KEYS, _VALUES, max_size=5)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=at_least(60))
 @given(
     st.lists(
         st.tuples(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tests.lake.histories import lake_of, row
+from tests.laws import at_least
 from tests.strategies import payloads
 from workbench.payloads import shapes as shapes_module
 from workbench.payloads.shapes import shapes
@@ -50,7 +51,7 @@ def timeline_of(folder: str, history: list[tuple[str, str | None, bool]]) -> Tim
 
 
 @pytest.mark.parametrize("listed", [2_000, 0])
-@settings(max_examples=60)
+@settings(max_examples=at_least(60))
 @given(history=HISTORIES, sample=st.integers(1, 2))
 @example(history=[("t", '{"a": 1, "a": 2}', False), ("t", '{"a": 1, "a": "x"}', False)], sample=2)
 @example(history=[("t", "{}", False), ("t", '{"a": 1}', False), ("t", '{"a": {"b": 1}}', False), ("t", None, False)], sample=1)

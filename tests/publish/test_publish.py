@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 
 import workbench as wb
 from tests.lake.histories import Row, lake_of, row, write
+from tests.laws import at_least
 from tests.materialised.test_materialised_killed import room_for
 from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, UsageError
 from workbench.lake import open_lake
@@ -145,7 +146,7 @@ def check_event(event: Row, cells: dict[str, Any], table: PublishedTable) -> Non
         assert any(path[: len(one)] == one for one in named) or _at(payload, path) in (None, {})
 
 
-@settings(max_examples=25)
+@settings(max_examples=at_least(25))
 @given(HISTORIES, st.sampled_from(["out", "out.duckdb"]))
 @example([("a.b", '{"a": 1}'), ("a.b", '{"a": 1.5}'), ("a_b", '{"a": 1}'), ("a_b", '{"a": "1"}'), ("A.B", '{"a": {"b": 1}}')], "out")
 @example([("a.b", '{"a": 9223372036854775808}'), ("a.b", '{"a": 7}'), ("a_b", '{"a":1,"a":"x"}')], "out")
@@ -157,7 +158,7 @@ def test_what_is_published_read_back_equals_the_payloads(history: list[tuple[str
         check_equals_the_payloads(Path(folder, name), rows)
 
 
-@settings(max_examples=15)
+@settings(max_examples=at_least(15))
 @given(HISTORIES, st.lists(st.integers(0, 12), max_size=3), st.sampled_from(["parquet", "arrow", "duckdb"]))
 def test_what_is_published_in_portions_is_what_is_published_at_once(
     history: list[tuple[str, str | bytes]], cuts: list[int], form: Any

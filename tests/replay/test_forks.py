@@ -12,12 +12,13 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import workbench as wb
 from tests.forks import EPOCH, Call, bounds, cut, edited, edits, lake_in_runs, told, written
+from tests.laws import at_least
 from tests.replay.asking import engine, entities, lake_of, timeline_in
 from tests.replay.asking import event as recorded
 from tests.stores import NewEvent, Server
@@ -34,7 +35,7 @@ from workbench.projection import Projection, event, on, plan_of
 from workbench.replay import diff as diffing
 from workbench.timeline import Timeline
 
-law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(40))
 
 
 class Thing(Projection, category=CATEGORY):
@@ -178,7 +179,7 @@ def test_the_states_of_a_fork_are_those_of_a_lake_that_was_written_so(
 
 
 @pytest.mark.needs("timestamps", "empty log")
-@settings(law, max_examples=8)
+@settings(law, max_examples=at_least(12))
 @given(data=st.data(), history=histories(max_size=16))
 def test_the_same_holds_of_a_store_that_the_events_were_appended_to(
     server: Server, data: st.DataObject, history: list[Recorded], tmp_path_factory: pytest.TempPathFactory
@@ -217,7 +218,7 @@ def exported(server: Server, path: Path, events: Sequence[Recorded]) -> Timeline
     return open_lake(path).timeline
 
 
-@settings(law, max_examples=15)
+@settings(law, max_examples=at_least(25))
 @given(st.data(), st.sampled_from([Thing, ByK]), histories(max_size=14))
 def test_an_edit_and_its_reverse_give_the_state_that_was(
     data: st.DataObject, projection: type[Projection], history: list[Recorded]
@@ -255,7 +256,7 @@ def _id(one: Recorded) -> str:
     return f"00000000-0000-0000-0000-{one.prepare_position:012d}"
 
 
-@settings(law, max_examples=12)
+@settings(law, max_examples=at_least(16))
 @given(st.data(), projections(), histories(max_size=14))
 def test_a_diff_finds_the_same_whether_edits_touch_little_or_much(
     data: st.DataObject, projection: type[Projection], history: list[Recorded]

@@ -7,18 +7,19 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import workbench as wb
+from tests.laws import at_least
 from tests.replay.asking import event, timeline_in
 from tests.strategies import CATEGORY, Recorded, histories, projections
 from workbench import event as its
 from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.projection import Projection, on
 
-law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(25))
 
 
 class Thing(Projection, category=CATEGORY):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 
 import polars as pl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from tests.laws import at_least
 from tests.strategies import CATEGORY, Recorded, declared, frame, histories, projections
 from workbench.fold.event_by_event.plan_fold import fold
 from workbench.fold.results import FoldResult, history_schema, state_schema
 from workbench.projection import Projection, event, fingerprint, plan_of, upcast
 
-law = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(40))
 
 
 def replay(projection: type[Projection], history: list[Recorded], *, initial: pl.DataFrame | None = None) -> FoldResult:
@@ -22,7 +23,6 @@ def replay(projection: type[Projection], history: list[Recorded], *, initial: pl
     return fold(plan_of(projection), frame(history), initial=initial, history=True, errors="collect")
 
 
-@law
 @given(projections(), histories(), st.integers(0, 25))
 def test_a_fold_goes_on_from_an_earlier_one(projection: type[Projection], history: list[Recorded], cut: int) -> None:
     whole = replay(projection, history)
@@ -52,7 +52,6 @@ def test_the_history_at_a_position_is_the_replay_up_to_it(projection: type[Proje
         assert_frame_equal(upto.select("position", "recorded_at"), valid.select(position="valid_from_position", recorded_at="valid_from"))
 
 
-@law
 @given(projections(keys=st.none()), histories(), st.randoms(use_true_random=False))
 def test_the_order_of_independent_streams_does_not_matter(
     projection: type[Projection], history: list[Recorded], chance: random.Random
@@ -105,7 +104,6 @@ def _as_it_is(data: object, metadata: object) -> object:
     return data
 
 
-@law
 @given(projections())
 def test_a_fingerprint_is_stable(projection: type[Projection]) -> None:
     assert fingerprint(projection) == fingerprint(plan_of(projection))

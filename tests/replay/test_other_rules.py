@@ -6,18 +6,19 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
 from tests.forks import lake_in_runs
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of
 from tests.strategies import Recorded, histories, projections
 from workbench import Fold, Projection, Timeline, event, on
 from workbench.errors import UsageError
 
-law = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(8))
 
 
 class Old(Projection, category="thing"):

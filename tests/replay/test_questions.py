@@ -10,11 +10,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import workbench as wb
+from tests.laws import at_least
 from tests.replay.asking import engine, entities, lake_of, timeline_in
 from tests.replay.asking import event as recorded
 from tests.strategies import CATEGORY, Recorded, frame, histories, projections
@@ -23,7 +24,7 @@ from workbench.fold.event_by_event.plan_fold import fold
 from workbench.projection import Projection, event, on, plan_of
 from workbench.timeline import Timeline
 
-law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(25))
 
 
 class Thing(Projection, category=CATEGORY):

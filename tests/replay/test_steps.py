@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.forks import edited, edits, lake_in_runs
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of
 from tests.strategies import Recorded, histories, projections
@@ -211,7 +212,7 @@ def test_an_entity_of_one_side_only_stands_beside_nothing() -> None:
 
 
 @given(history=histories(), projection=projections(), data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=at_least(12))
 def test_steps_end_in_the_state_and_stand_where_the_versions_of_the_history_do(
     history: list[Recorded], projection: type[Projection], data: st.DataObject
 ) -> None:
@@ -230,7 +231,7 @@ def test_steps_end_in_the_state_and_stand_where_the_versions_of_the_history_do(
 
 
 @given(history=histories(max_size=15).filter(bool), projection=projections(keys=st.none()), data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=at_least(12))
 def test_two_histories_part_where_diff_says_and_end_in_their_states(
     history: list[Recorded], projection: type[Projection], data: st.DataObject
 ) -> None:

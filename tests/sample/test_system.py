@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import UsageError
@@ -58,7 +58,6 @@ def test_another_seed_gives_another_history() -> None:
     assert len({_digest(generate(events=300, seed=seed).events()) for seed in range(4)}) == 4
 
 
-@settings(max_examples=25, deadline=None)
 @given(events=st.integers(1, 700), days=st.integers(1, 120), seed=st.integers(0, 10_000))
 def test_a_history_has_exactly_as_many_events_as_asked_for(events: int, days: int, seed: int) -> None:
     system = generate(events=events, days=days, seed=seed)

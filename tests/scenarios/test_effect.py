@@ -8,11 +8,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
 from tests.forks import edited, edits, lake_in_runs
+from tests.laws import at_least
 from tests.replay.asking import event as recorded
 from tests.replay.asking import lake_of
 from tests.sample.lake import write_sample
@@ -143,7 +144,7 @@ def test_what_cannot_be_watched_is_refused(now: Timeline) -> None:
 
 
 @given(history=histories(max_size=15).filter(bool), data=st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=at_least(12))
 def test_measures_are_those_of_the_states_that_the_fork_has(history: list[Recorded], data: st.DataObject) -> None:
     calls = data.draw(edits(history))
     with lake_in_runs(history) as timeline:

@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.forks import EPOCH, Call, bounds, cut, edited, edits, lake_in_runs, seen, shown, told
 from tests.lake.histories import COMPLETE, Row, lake_of, open_writer, row, tombstone
+from tests.laws import at_least
 from tests.strategies import Recorded, histories
 from workbench.errors import BeforeFirstEvent, InvalidTime, QueryError, UsageError
 from workbench.events import EVENT_SCHEMA
@@ -26,7 +27,7 @@ from workbench.projection import event
 from workbench.timeline import Timeline
 from workbench.timeline.edits import span_of
 
-law = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(40))
 
 
 def traced(position: int, stream: str, *, cause: int | None = None, about: str | None = None, **more: Any) -> Row:

@@ -10,11 +10,12 @@ import grpc
 import polars as pl
 import pytest
 from esdbclient.protos.Grpc import shared_pb2, streams_pb2, streams_pb2_grpc
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
 from tests.lake.histories import checkpoint_at, lake_of, open_writer, row, table
+from tests.laws import at_least
 from tests.recorded import recorded, replay
 from tests.stores import NewEvent, Store
 from workbench.errors import UsageError
@@ -157,6 +158,7 @@ def test_links_go_with_cutoffs_selections_and_what_is_hidden(tmp_path: Path) -> 
 CONTENT = st.sampled_from(["a-1", "b-1", "l-1", "m-1"])
 
 
+@settings(max_examples=at_least(100))
 @given(
     written=st.lists(st.tuples(CONTENT, st.one_of(st.none(), st.tuples(st.integers(0, 4), CONTENT))), max_size=25),
     batch=st.integers(1, 9),

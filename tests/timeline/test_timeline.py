@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lake.histories import COMPLETE, EPOCH, STORE, STREAMS, TYPES, Row, is_system, lake_of, logs, open_writer, row, rows_of, write
+from tests.laws import at_least
 from workbench.errors import BeforeFirstEvent, BeyondExport, InvalidTime, UsageError
 from workbench.events import EVENT_SCHEMA, Cutoff, Selection
 from workbench.lake import open_lake
@@ -68,7 +69,7 @@ def times(draw: st.DrawFn, rows: list[Row]) -> datetime:
 
 
 @given(data=st.data(), rows=logs(), cluster=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_least(40))
 def test_a_timeline_is_what_a_filter_over_the_rows_says(
     data: st.DataObject, rows: list[Row], cluster: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -122,7 +123,7 @@ def test_a_timeline_is_what_a_filter_over_the_rows_says(
 
 
 @given(data=st.data(), rows=logs(), cluster=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=at_least(20))
 def test_what_is_asked_of_the_frame_is_what_the_frame_gives(
     data: st.DataObject, rows: list[Row], cluster: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
