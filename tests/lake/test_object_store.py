@@ -145,3 +145,19 @@ def test_credentials_appear_nowhere(bucket: Bucket) -> None:
         said = [repr(lake), repr(writer), repr(lake.timeline), repr(lake.timeline.describe()), repr(lake.info()), repr(lake._snapshot)]
     assert not [text for text in said if "hush" in text]
     assert not [key for key in bucket.store.list_keys() if b"hush" in bucket.store.read(key)]
+
+
+def test_a_flipped_bit_in_the_footer_of_an_object_is_an_error_in_both_engines(bucket: Bucket) -> None:
+    file = bucket.fill().files()[0]
+    key = file.removeprefix("s3://bucket/")
+    whole = bucket.store.read(key)
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for at in range(start, len(whole), 211):
+        bucket.store.write(key, whole[:at] + bytes((whole[at] ^ 4,)) + whole[at + 1 :])
+        lake = bucket.lake()
+        with pytest.raises(LakeDamaged, match=Path(file).name):
+            lake.timeline.events().collect()
+        with pytest.raises(LakeDamaged, match=Path(file).name), lake.reading():
+            lake.sql("select max(event_id) from events").fetchall()
+    bucket.store.write(key, whole)
+    assert rows_of(bucket.lake().timeline.events().collect()) == LOG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests.laws import at_least
 from tests.replay.told import Told, log
 from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import InvalidProjection, UsageError, ValueDoesNotFit
@@ -24,6 +26,7 @@ from workbench.fold.dispatch import replay
 from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent
 from workbench.fold.event_by_event.plan_fold import fold
 from workbench.fold.event_columns import with_witness
+from workbench.fold.results import history_schema
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.materialised import fold_point
 from workbench.materialised import histories as kept
@@ -110,7 +113,7 @@ def agree(projection: type[Projection], lake: Lake, *, used: bool = True) -> Non
             assert kept_versions(plan, timeline, key="nobody", errors="collect") is not None
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=6)
+@settings(max_examples=at_least(6), suppress_health_check=list(HealthCheck))
 @given(projections(), histories(max_size=8).filter(bool), st.integers(0, 8), st.integers(0, 8), st.sampled_from([0, 3, 10**9]))
 def test_what_is_kept_answers_as_a_replay_does_at_every_position_before_and_after(
     projection: type[Projection], events: list[Recorded], first: int, second: int, worth: int
@@ -326,8 +329,49 @@ def test_whatever_is_damaged_is_replayed_and_made_anew(tmp_path: Path) -> None:
     assert kept_versions(plan_of(User), lake.timeline) is not None
 
 
-def _flipped(content: bytes, at: int) -> bytes:
-    return content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :]
+def _flipped(content: bytes, at: int, *, bits: int = 0x40) -> bytes:
+    return content[:at] + bytes([content[at] ^ bits]) + content[at + 1 :]
+
+
+def flips(file: Path) -> Iterator[int]:
+    """Change one bit of each byte of a file, each alone, and yield where."""
+    whole, chosen = file.read_bytes(), random.Random(5)
+    for at in range(len(whole)):
+        file.write_bytes(_flipped(whole, at, bits=1 << chosen.randrange(8)))
+        yield at
+    file.write_bytes(whole)
+
+
+def test_no_changed_byte_of_a_history_is_taken_for_what_was_written(tmp_path: Path) -> None:
+    made = materialise(User, write(tmp_path, log(*EVENTS)))
+    materials, schema, found = made._materials, history_schema(with_witness(plan_of(User))[0]), 0
+    manifest = materials.find(made.folder)
+    assert manifest is not None
+    parts = manifest.files
+    expected = bits(materials.read_rows(made.folder, parts, columns=schema.names(), schema=schema))
+    for part in parts:
+        for at in flips(tmp_path / "materialised" / made.folder / part.path):
+            try:
+                assert bits(materials.read_rows(made.folder, parts, columns=schema.names(), schema=schema)) == expected, at
+            except Unusable:
+                found += 1
+    assert found == sum(part.bytes - len(b"PAR1") for part in parts)  # nobody reads the first bytes of a Parquet file
+
+
+def test_no_changed_byte_of_a_snapshot_is_taken_for_what_was_written(tmp_path: Path) -> None:
+    def count(state: int | None, event: RecordedEvent) -> int:
+        return (state or 0) + event.revision
+
+    made = materialise(Fold(count, category="user", version="1"), write(tmp_path, log(*EVENTS)))
+    manifest = made._materials.find(made.folder)
+    assert manifest is not None
+    [part] = manifest.files
+    for _ in flips(tmp_path / "materialised" / made.folder / part.path):
+        with pytest.raises(Unusable):
+            made._materials.read_bytes(made.folder, part)
+    for at in flips(tmp_path / "materialised" / made.folder / "manifest.json"):
+        assert made._materials.find(made.folder) is None, at
+    assert made._materials.find(made.folder) == manifest
 
 
 def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def open_lake(
     The log is checked against its own sums, so that no commit can be lost unseen. What a question reads is checked first, once for each
     opened lake: the size of a file, its footer, and the digests of the columns and row groups that the question can reach; so a damaged
     file is an error and never a wrong number. `sql` checks when it is called, and all that the query could reach without its LIMIT;
-    `events` when its frame is executed. Of an object store the checksum of each page is compared as it comes.
+    `events` when its frame is executed. What comes from an object store is compared as it comes.
 
     Parameters
     ----------

@@ -2,18 +2,16 @@
 
 ``LAKE/materialised/<key>/manifest.json`` names the files that count. A writer writes new files aside, swaps in a new manifest, and leaves
 the files of the manifest before it to readers until the next swap. Whatever is killed, the old manifest stands. All that is read is
-checked against sums, so that what is damaged or foreign is as good as absent: it is always possible to replay instead.
+checked against digests, see `workbench.lake.files.integrity`: a manifest's stands in its first line, those of files in their names. So
+what is damaged or foreign is as good as absent: it is always possible to replay instead.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import secrets
 import shutil
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +26,14 @@ import pyarrow.parquet as pq
 
 from workbench.durable_files import put_in_place, sync, take_lock
 from workbench.errors import LakeBusy
+from workbench.lake.files.integrity import digest_of
 from workbench.lake.files.location import translated
+from workbench.lake.files.parquet import CheckedFile, seal
 from workbench.lake.reading.snapshot import Snapshot
 
 FOLDER = "materialised"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when an older workbench could misread what a newer one keeps."""
 
 Kind = Literal["history", "snapshots", "keys"]
@@ -54,15 +54,14 @@ class FilePart:
 
     Attributes
     ----------
-    digest
-        CRC-32 of a Parquet file's footer, whose pages have sums of their own, or of the whole of another file.
+    path
+        The file's name. It ends in the digest of a Parquet file's footer, or of the whole of another file.
     first_from, last_from, first_to, last_to
         The positions at which versions begin and end. Of versions that no event has ended yet the latter are None; an index has none.
     """
 
     path: str
     bytes: int
-    digest: int
     rows: int
     first_from: int = -1
     last_from: int = -1
@@ -70,6 +69,11 @@ class FilePart:
     last_to: int | None = None
     least_key: str = ""
     greatest_key: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest in the name."""
+        return self.path.rpartition("-")[2].partition(".")[0]
 
     @property
     def is_open(self) -> bool:
@@ -161,7 +165,7 @@ class Materials:
         except OSError:
             return None
         digest, _, body = raw.partition(b"\n")
-        if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+        if digest.decode("ascii", "replace") != digest_of(body).hex():
             return None
         try:
             found = msgspec.json.decode(body, type=Manifest)
@@ -202,7 +206,7 @@ class Materials:
         with translated(self.path):
             folder.mkdir(exist_ok=True)
             try:
-                aside.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+                aside.write_bytes(digest_of(body).hex().encode() + b"\n" + body)
                 sync(folder)
                 sync(self.root)
                 put_in_place(aside, folder / MANIFEST)
@@ -247,32 +251,25 @@ class Materials:
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         strings = [name for name, dtype in rows.schema.items() if dtype == pl.String]
 
-        def write(file: Path) -> int:
-            with pq.ParquetWriter(
-                file,
-                table.schema,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=[name for name in strings if not name.endswith("event_id")],
-                write_statistics=statistics,
-                write_page_checksum=True,
-            ) as writer:
-                writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
-            return _footer_digest(file)
-
-        path, size, digest = self._write(key, _ROWS, write)
+        sink = pa.BufferOutputStream()
+        writer = pq.ParquetWriter(
+            sink,
+            table.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in strings if not name.endswith("event_id")],
+            write_statistics=statistics,
+        )
+        writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
+        sealed = seal(writer, sink, groups=-(-rows.height // _ROWS_OF_A_GROUP))
+        path = self._write(key, sealed.parts, digest=sealed.digest, suffix=_ROWS)
         keys = rows["key"]
-        return FilePart(path, size, digest, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
+        return FilePart(path, sealed.size, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
 
     def write_bytes(self, key: str, content: bytes, *, rows: int) -> FilePart:
         """Write a file of another kind."""
-
-        def write(file: Path) -> int:
-            file.write_bytes(content)
-            return zlib.crc32(content)
-
-        path, size, digest = self._write(key, _OTHER, write)
-        return FilePart(path, size, digest, rows)
+        path = self._write(key, [content], digest=digest_of(content).hex(), suffix=_OTHER)
+        return FilePart(path, len(content), rows)
 
     def read_rows(
         self, key: str, parts: Sequence[FilePart], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
@@ -287,12 +284,13 @@ class Materials:
         wanted = pl.Schema({name: schema[name] for name in columns})
         if not parts:
             return pl.DataFrame(schema=wanted)
-        files = [str(self._verify(key, part)) for part in parts]
-        options = ds.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=False)
+        kind = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False))
         try:
-            table = ds.dataset(files, format=ds.ParquetFileFormat(default_fragment_scan_options=options)).to_table(
-                columns=list(columns), filter=where
-            )
+            with ExitStack() as files:
+                opened = [files.enter_context(self._open(key, part)) for part in parts]
+                fragments = [kind.make_fragment(pa.PythonFile(file, mode="r")) for file in opened]
+                dataset = ds.FileSystemDataset(fragments, fragments[0].physical_schema, kind)
+                table = dataset.to_table(columns=list(columns), filter=where)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise Unusable(str(error)) from error
         found = pl.DataFrame(table)
@@ -312,7 +310,7 @@ class Materials:
             content = (self.root / key / part.path).read_bytes()
         except OSError as error:
             raise Unusable(str(error)) from error
-        if zlib.crc32(content) != part.digest:
+        if digest_of(content).hex() != part.digest:
             raise Unusable(f"{part.path} is damaged")
         return content
 
@@ -328,39 +326,41 @@ class Materials:
             if not part.path.endswith(_ROWS):
                 self.read_bytes(key, part)
                 continue
-            file = self._verify(key, part)
             try:
-                with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-                    for group in range(parquet.num_row_groups):
-                        parquet.read_row_group(group)
-            except (OSError, pa.ArrowException) as error:
+                with self._open(key, part) as file:
+                    file.check_all()
+            except OSError as error:
                 raise Unusable(str(error)) from error
 
-    def _verify(self, key: str, part: FilePart) -> Path:
-        """Return where a Parquet file is, once its footer was found to be what was written."""
-        file = self.root / key / part.path
-        try:
-            if file.parent != self.root / key or file.stat().st_size != part.bytes:
-                raise Unusable(f"{file} has another size than it was written with")
-            if _footer_digest(file) != part.digest:
-                raise Unusable(f"{file} is damaged")
-        except OSError as error:
-            raise Unusable(str(error)) from error
-        return file
+    def _open(self, key: str, part: FilePart) -> CheckedFile:
+        """Open a Parquet file.
 
-    def _write(self, key: str, suffix: str, write: Callable[[Path], int]) -> tuple[str, int, int]:
+        Raises
+        ------
+        Unusable, OSError
+            It is missing.
+        """
+        file = self.root / key / part.path
+        if file.parent != self.root / key:
+            raise Unusable(f"{file} lies elsewhere")
+        return CheckedFile(file.open("rb"), digest=part.digest)
+
+    def _write(self, key: str, content: Sequence[bytes | pa.Buffer], *, digest: str, suffix: str) -> str:
+        """Write a file and return its name."""
         folder = self.root / key
-        file = folder / f"{secrets.token_hex(8)}{suffix}"
+        file = folder / f"{secrets.token_hex(8)}-{digest}{suffix}"
         with translated(self.path):
             folder.mkdir(exist_ok=True)
             try:
-                digest = write(file)
+                with file.open("wb") as sink:
+                    for one in content:
+                        sink.write(one)
                 sync(file)
             except BaseException:
                 with suppress(OSError):
                     file.unlink(missing_ok=True)
                 raise
-        return file.name, file.stat().st_size, digest
+        return file.name
 
 
 def moment_at(snapshot: Snapshot, position: int) -> Moment | None:
@@ -390,13 +390,3 @@ def _bounds(column: pl.Series) -> tuple[int, int]:
     assert isinstance(least, int)
     assert isinstance(greatest, int)
     return least, greatest
-
-
-def _footer_digest(file: Path) -> int:
-    """Return the CRC-32 of a Parquet file's footer with its length and the closing magic bytes."""
-    with file.open("rb") as source:
-        size = source.seek(0, os.SEEK_END)
-        source.seek(max(0, size - 8))
-        length = int.from_bytes(source.read(4), "little")
-        source.seek(max(0, size - 8 - length))
-        return zlib.crc32(source.read())

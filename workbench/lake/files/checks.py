@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.files.format import DataFile
+from workbench.lake.files.integrity import Malformed
 from workbench.lake.files.location import Location, damaged, diagnosis, translation
-from workbench.lake.files.parquet import Footer, Malformed, read_footer
+from workbench.lake.files.parquet import Footer, read_footer
 from workbench.lake.reading.event_filter import EventFilter
 
 _THREADS = min(os.cpu_count() or 1, 8)
@@ -42,7 +43,7 @@ class Checks:
     def verify(self, files: Sequence[DataFile], *, columns: Collection[str], conditions: EventFilter | None = None) -> None:
         """Check the footers, and some columns of the row groups that may hold what fulfils the conditions.
 
-        In an object store this does nothing: there both engines read through Arrow, which compares the checksum of each page.
+        In an object store this does nothing: there both engines read through Arrow, from files that check what is read of them.
 
         Raises
         ------

@@ -26,8 +26,9 @@ from workbench.errors import StorageFull
 from workbench.events import EVENT_SCHEMA
 from workbench.lake.files.file_writer import ROW_GROUP_BYTES, ROW_GROUP_ROWS, FileWriter, row_group_rows, sorted_by_stream
 from workbench.lake.files.format import CLUSTER, DataFile, FileName, added_file
+from workbench.lake.files.integrity import Malformed
 from workbench.lake.files.location import Location, damaged, diagnosis, discard, translated, translation
-from workbench.lake.files.parquet import Footer, Malformed, read_footer
+from workbench.lake.files.parquet import Footer, read_footer
 from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
 
 FAN = 4
@@ -260,10 +261,9 @@ class _Cursor:
     def _load(self) -> None:
         file, group, footer = self._groups.pop(0)
         with self._filesystem.open_input_file(file.path) as source:
-            is_checked = self._place.directory is not None and footer.digests is not None  # of an object store that would fetch all twice
-            if is_checked:
+            if self._place.directory is not None:  # a file from an object store checks itself
                 self._check(source, file, group, footer)
-            parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=not is_checked)
+            parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=footer.digests is None)
             self._rows = parquet.read_row_group(group).cast(EVENT_SCHEMA)
         self._given = 0
         # Where each stream ends: rows of one stream stand together.

@@ -111,10 +111,7 @@ class FileWriter:
 
 
 def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
-    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat).
-
-    The checksums of pages are for readers that do not know the digests of `workbench.lake.files.parquet`.
-    """
+    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat)."""
     return pq.ParquetWriter(
         sink,
         EVENT_SCHEMA,
@@ -124,7 +121,6 @@ def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
         column_encoding=_ENCODING,
         write_statistics=list(STATISTICS),
         store_schema=False,
-        write_page_checksum=True,
         write_batch_size=ROW_GROUP_ROWS,
     )
 

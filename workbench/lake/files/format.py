@@ -23,6 +23,7 @@ from deltalake.transaction import AddAction
 
 from workbench.errors import LakeDamaged, LakeNotFound
 from workbench.events import FIRST_TICKS, LAST_TICKS, Checkpoint, Selection, Store
+from workbench.lake.files.integrity import check_value
 
 FORMAT_VERSION = 3
 """The version of the lake's own format. It rises when an older workbench could misread what a newer one writes.
@@ -94,7 +95,7 @@ def checked_changes(configuration: Mapping[str, str], changes: Mapping[str, str]
 
 def _check(configuration: Mapping[str, str]) -> str:
     own = {name: value for name, value in configuration.items() if name.startswith(_OWN) and name != _CHECK}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:32]
+    return check_value(own).hex()
 
 
 def store_configuration(store: Store) -> dict[str, str]:

@@ -24,8 +24,18 @@ from pyarrow import fs
 from workbench.durable_files import sync
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
-from workbench.lake.files.format import STATISTICS, TABLE, DataFile, Identity, are_dated_as_stamped, identity_of, table_configuration
-from workbench.lake.files.parquet import Footer, Malformed, read_footer
+from workbench.lake.files.format import (
+    STATISTICS,
+    TABLE,
+    DataFile,
+    FileName,
+    Identity,
+    are_dated_as_stamped,
+    identity_of,
+    table_configuration,
+)
+from workbench.lake.files.integrity import Malformed
+from workbench.lake.files.parquet import CheckedFile, Footer, read_footer
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|os error (28|122|27)\b", re.IGNORECASE)
@@ -147,16 +157,26 @@ class Location:
     def dataset(self, names: Sequence[str]) -> ds.Dataset:
         """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system.
 
-        The checksum of each page is verified as it is read.
+        Everything is checked as it is read: against its digests or, in files up to format 2, the checksums of pages.
         """
         checked = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True))
         return ds.dataset(list(names), schema=EVENT_SCHEMA, format=checked, filesystem=self.filesystem())
 
     def filesystem(self) -> fs.FileSystem:
-        """Return the file system in which the names of the table's files are paths."""
+        """Return the file system in which the names of the table's files are paths; files from an object store check themselves."""
         if self.directory is not None:
             return fs.SubTreeFileSystem(self.url, fs.LocalFileSystem())
-        return fs.PyFileSystem(DeltaStorageHandler(self.url, self.options or None))
+        return fs.PyFileSystem(_Storage(self.url, self.options or None))
+
+
+class _Storage(DeltaStorageHandler):
+    """An object store, from which files with digests are read as `CheckedFile`."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        file, name = super().open_input_file(path), FileName.parse(path)
+        if name is None or name.digest is None:
+            return file
+        return pa.PythonFile(CheckedFile(file, digest=name.digest), mode="r")
 
 
 def _is_foreign(entry: Path) -> bool:

@@ -1,32 +1,35 @@
 """Parquet files that prove what is in them.
 
-The name of a file holds the SHA-256 of its footer, and the footer holds, as a key-value, the SHA-256 of each column chunk. So whoever
+The name of a file holds the digest of its footer, and the footer holds, as a key-value, the digest of each column chunk. So whoever
 knows the name can check the footer, and then just those chunks that are read. No Parquet reader does that by itself: a flipped bit that
-still decompresses would be a wrong number, and a changed bound in a footer would leave out what is there. Files that the workbench
-wrote up to format 2 of the lake have no such digests; their pages have checksums.
+still decompresses would be a wrong number, and a changed bound in a footer would leave out what is there. The files of events that the
+workbench wrote up to format 2 of the lake have no such digests; their pages have checksums.
+
+An engine that opens files by itself reads them after `ColumnChunk.check`; one that reads through Arrow is given a `CheckedFile`.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
+import io
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workbench.lake.files.integrity import DIGEST_BYTES, Malformed, digest_of
+
 _KEY = "workbench.digests"
 _MAGIC = b"PAR1"
 _TAIL = 8  # the footer's length in four bytes, and the magic
-_DIGEST = 16  # the bytes that are kept of a SHA-256
+_LOOK = 65_536
+"""How much of its end is read of a file at first: as much as Arrow does, so that it asks for nothing more before the data."""
 _FILLER = "workbench."
-
-
-class Malformed(Exception):
-    """Raised when bytes of a Parquet file cannot be what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class ColumnChunk:
             It is not what was written.
         """
         source.seek(self.start)
-        if self.digest is not None and _digest(source.read(self.size)) != self.digest:
+        if self.digest is not None and digest_of(source.read(self.size)) != self.digest:
             raise Malformed("its bytes are not what was written")
 
 
@@ -71,13 +74,115 @@ class Footer:
         """
         index = self.names.index(name)
         column = self.metadata.row_group(group).column(index)
-        start = column.dictionary_page_offset or column.data_page_offset
+        start, size = _extent(column)
         if self.digests is None:
-            return ColumnChunk(start, column.total_compressed_size, None, None)
-        at = (group * len(self.names) + index) * _DIGEST
+            return ColumnChunk(start, size, None, None)
         statistics = column.statistics if name != "recorded_at" else None  # an instant that Python may not know
         bounds = (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else None
-        return ColumnChunk(start, column.total_compressed_size, self.digests[at : at + _DIGEST], bounds)
+        return ColumnChunk(start, size, self._digest(group, index), bounds)
+
+    def extents(self) -> list[ColumnChunk]:
+        """Return all column chunks in the order in which they lie in the file, without bounds."""
+        places = ((group, index) for group in range(self.groups) for index in range(self.metadata.num_columns))
+        found = (
+            ColumnChunk(*_extent(self.metadata.row_group(group).column(index)), self._digest(group, index), None) for group, index in places
+        )
+        return sorted(found, key=lambda chunk: chunk.start)
+
+    def _digest(self, group: int, index: int) -> bytes | None:
+        at = (group * self.metadata.num_columns + index) * DIGEST_BYTES
+        return None if self.digests is None else self.digests[at : at + DIGEST_BYTES]
+
+
+class CheckedFile(io.RawIOBase):
+    """A file with digests, open for reading, which gives out no column chunk that is not what was written.
+
+    For ``pyarrow.PythonFile``, and so for whatever reads through Arrow, which reads column chunks whole. In the place of one that is
+    damaged it gives zeros, and of a file whose footer is damaged nothing but zeros: neither a page nor a footer looks so, which is an
+    error for who needs them. Who needs chunks beside a damaged one, and reads it to save a request, goes on. An exception would not do:
+    raised in a thread of Arrow's, it needs Python's lock to be freed, while DuckDB 1.5 waits for that thread and holds the lock.
+
+    Parameters
+    ----------
+    source
+        The file as it is; closed with this one.
+    digest
+        Of the footer, as the file's name says.
+    """
+
+    def __init__(self, source: BinaryIO | pa.NativeFile, *, digest: str) -> None:
+        self._source = source
+        self._size = source.seek(0, os.SEEK_END)
+        self._at = 0
+        self._is_begun = False
+        self._chunks: list[ColumnChunk] | None = None
+        self._end = b""
+        with suppress(Malformed):
+            self._end = _read_end(source)
+            self._chunks = _parsed(self._end, digest=digest, columns=()).extents()
+        self._starts = [chunk.start for chunk in self._chunks or ()]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        start, kept = min(self._at, self._size), self._size - len(self._end)
+        end = self._size if size is None or size < 0 else min(start + size, self._size)
+        is_look, self._is_begun = not self._is_begun and start == kept and end == self._size, True
+        self._at = end
+        if self._chunks is None:
+            return bytes(end - start)
+        if start >= kept:
+            return self._checked(start, self._end[start - kept : end - kept], is_look=is_look)
+        self._source.seek(start)
+        return self._checked(start, self._source.read(end - start), is_look=is_look)
+
+    def check_all(self) -> None:
+        """Read the whole file.
+
+        Raises
+        ------
+        Malformed
+            The footer or a column chunk is not what was written.
+        """
+        if self._chunks is None:
+            raise Malformed("its footer is not what was written")
+        for chunk in self._chunks:
+            chunk.check(self._source)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+    def _checked(self, start: int, content: bytes, *, is_look: bool) -> bytes:
+        """Check the chunks that a part of the file touches; what of them lies outside of it is read for that.
+
+        But not for the look at the footer with which Arrow begins: what it sees of a chunk that is cut off it does not use.
+        """
+        assert self._chunks is not None
+        end = start + len(content)
+        for chunk in self._chunks[max(bisect_right(self._starts, start) - 1, 0) : bisect_left(self._starts, end)]:
+            first, last = max(chunk.start, start) - start, min(chunk.start + chunk.size, end) - start
+            if first >= last:
+                continue
+            whole: bytes | memoryview = memoryview(content)[first:last]
+            if last - first < chunk.size:
+                self._source.seek(chunk.start)
+                whole = b"" if is_look else self._source.read(chunk.size)
+            if digest_of(whole) != chunk.digest:
+                content = content[:first] + bytes(last - first) + content[last:]
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +202,8 @@ def seal(writer: pq.ParquetWriter, sink: pa.BufferOutputStream, *, groups: int) 
 
     Where the chunks lie is known once the footer is written. So it is written with a text of the right length, which gives way.
     """
-    columns = len(writer.schema.names)
-    length = len(base64.b64encode(bytes(groups * columns * _DIGEST)))
+    columns = sum(_leaves(field.type) for field in writer.schema)
+    length = len(base64.b64encode(bytes(groups * columns * DIGEST_BYTES)))
     filler = (_FILLER * (length // len(_FILLER) + 1))[:length]
     writer.add_key_value_metadata({_KEY: filler})
     writer.close()
@@ -106,13 +211,12 @@ def seal(writer: pq.ParquetWriter, sink: pa.BufferOutputStream, *, groups: int) 
     start = len(data) - _TAIL - int.from_bytes(data[len(data) - _TAIL : len(data) - 4], "little")
     footer = data[start:].to_pybytes()
     metadata = pq.read_metadata(pa.BufferReader(footer))
-    found = Footer(metadata, None, tuple(metadata.schema.names))
-    assert (found.groups, len(found.names)) == (groups, columns)
-    chunks = (found.chunk(group, name) for group in range(groups) for name in found.names)
-    digests = b"".join(_digest(data[chunk.start : chunk.start + chunk.size]) for chunk in chunks)
+    assert (metadata.num_row_groups, metadata.num_columns) == (groups, columns)
+    places = (_extent(metadata.row_group(group).column(index)) for group in range(groups) for index in range(columns))
+    digests = b"".join(digest_of(data[at : at + size]) for at, size in places)
     at = footer.rindex(filler.encode())  # key-values stand behind the bounds, which may be any text
     footer = footer[:at] + base64.b64encode(digests) + footer[at + length :]
-    return Sealed((data[:start], footer), _digest(footer).hex())
+    return Sealed((data[:start], footer), digest_of(footer).hex())
 
 
 def read_footer(source: BinaryIO | pa.NativeFile, *, digest: str | None, columns: Sequence[str]) -> Footer:
@@ -125,15 +229,26 @@ def read_footer(source: BinaryIO | pa.NativeFile, *, digest: str | None, columns
     Malformed
         The footer is not what was written, or none.
     """
+    return _parsed(_read_end(source), digest=digest, columns=columns)
+
+
+def _read_end(source: BinaryIO | pa.NativeFile) -> bytes:
+    """Return the end of a file, with at least the footer in it."""
     size = source.seek(0, os.SEEK_END)
-    source.seek(max(size - _TAIL, 0))
-    tail = source.read()
-    length = int.from_bytes(tail[:4], "little")
-    if tail[4:] != _MAGIC or length > size - _TAIL:
+    source.seek(max(size - _LOOK, 0))
+    end: bytes = source.read()
+    length = int.from_bytes(end[-_TAIL:-4], "little")
+    if end[-4:] != _MAGIC or length > size - _TAIL:
         raise Malformed("it does not end as a Parquet file does")
-    source.seek(size - _TAIL - length)
-    footer = source.read()
-    if digest is not None and _digest(footer).hex() != digest:
+    if length > len(end) - _TAIL:
+        source.seek(size - _TAIL - length)
+        end = source.read()
+    return end
+
+
+def _parsed(end: bytes, *, digest: str | None, columns: Sequence[str]) -> Footer:
+    footer = end[len(end) - _TAIL - int.from_bytes(end[-_TAIL:-4], "little") :]
+    if digest is not None and digest_of(footer).hex() != digest:
         raise Malformed("its footer is not what was written")
     try:
         metadata = pq.read_metadata(pa.BufferReader(footer))
@@ -146,5 +261,11 @@ def read_footer(source: BinaryIO | pa.NativeFile, *, digest: str | None, columns
     return Footer(metadata, digests, names)
 
 
-def _digest(data: Any) -> bytes:
-    return hashlib.sha256(data).digest()[:_DIGEST]
+def _leaves(kind: pa.DataType) -> int:
+    """Return how many columns of a Parquet file a type takes."""
+    return sum(_leaves(kind.field(index).type) for index in range(kind.num_fields)) or 1
+
+
+def _extent(column: Any) -> tuple[int, int]:
+    """Return where a column chunk begins and how long it is."""
+    return column.dictionary_page_offset or column.data_page_offset, column.total_compressed_size

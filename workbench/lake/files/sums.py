@@ -8,8 +8,6 @@ files that a version names must add up to the sums of both together. Each group 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ from deltalake import DeltaTable
 
 from workbench.errors import LakeDamaged
 from workbench.lake.files.format import CLUSTER, EXPORT, SUMMED_SINCE, TABLE, DataFile, data_files, format_of, signed
+from workbench.lake.files.integrity import check_value
 
 _MODULUS = 2**128
 _PARTS = {
@@ -130,5 +129,4 @@ def _names(writer: str) -> list[str]:
 
 
 def _check(values: Mapping[str, int]) -> int:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+    return int.from_bytes(check_value(values)[:8], "big", signed=True)
