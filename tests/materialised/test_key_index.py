@@ -26,11 +26,12 @@ from tests.replay.told import mixed
 from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.fold.entity_scope import EntityScope
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point, key_index
 from workbench.materialised.histories import list_materialised, materialise
-from workbench.materialised.key_index import narrowed, streams_about
+from workbench.materialised.key_index import streams_about
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.replay.rebuild import Rebuilt
 from workbench.timeline import Timeline
@@ -534,7 +535,8 @@ def test_an_entity_in_many_streams_is_looked_for_in_the_payloads(tmp_path: Path,
 def test_streams_whose_names_have_stars_are_looked_up_too(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(("user-*", "in", said("ann")), ("user-x", "in", said("ann")), ("user-y", "in", said("bob"))))
     agree(Person, lake.timeline, ["ann", "bob"])
-    assert narrowed(plan_of(Person), lake.timeline, "bob").selections == (Selection(streams=("user-y",)),)
+    scope = EntityScope.of(plan_of(Person), lake.timeline, key="bob", index=streams_about)
+    assert scope.timeline.selections == (Selection(streams=("user-y",)),)
 
 
 def test_a_key_at_a_place_that_no_path_can_name_is_looked_for_in_the_payloads(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 from workbench.errors import InvalidProjection, UsageError
+from workbench.fold.entity_scope import keyed_by_stream
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.untyped_state import merging_plan
-from workbench.fold.vectorised import extraction_layout
 from workbench.projection.declaration import Projection, plan_of
 from workbench.projection.plan import Plan
 from workbench.server_streams import ensure_not_system
@@ -43,13 +43,6 @@ def subject_of(source: Source, *timelines: Timeline) -> Subject:
         raise InvalidProjection(f"{given!r} is no projection: give a class that extends Projection, a Fold, or the name of a category.")
     ensure_not_system("category", subject.categories, subject.name)
     return subject
-
-
-def keyed_by_stream(subject: Subject) -> bool:
-    """Whether the name of its stream says which entity an event is about."""
-    if isinstance(subject, Fold):
-        return subject.key is None
-    return extraction_layout.keyed_by_stream(subject)
 
 
 def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:

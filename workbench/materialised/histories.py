@@ -33,7 +33,7 @@ from workbench.fold.results import history_schema, state_of_versions
 from workbench.lake.lake import Lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.fold_point import KeptState, Shelf, is_plain, may_be_kept
-from workbench.materialised.key_index import shelf_of
+from workbench.materialised.key_index import shelf_of, streams_about
 from workbench.materialised.snapshots import continued, kept_snapshot
 from workbench.materialised.stored_file import FilePart, Kind, Manifest, Materials, Moment, Unusable
 from workbench.projection.fields import storable
@@ -151,7 +151,7 @@ def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -
 def state_of(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
     """Return the state at the end of a timeline, as ``subject.folded`` gives it: from what is kept, or by a replay."""
     found = kept_answer(subject, timeline, key=key, errors=errors)
-    return replay(subject, timeline, key=key, errors=errors, counted=False).state if found is None else found.state
+    return replay(subject, timeline, key=key, index=streams_about, errors=errors, counted=False).state if found is None else found.state
 
 
 def history_of(
@@ -160,7 +160,7 @@ def history_of(
     """Return every version up to the end of a timeline in the same way; what had ended by the position ``since`` may be left out."""
     found = kept_versions(plan, timeline, key=key, since=since, errors=errors)
     if found is None:
-        found = replay(plan, timeline, key=key, history=True, errors=errors, counted=False).history
+        found = replay(plan, timeline, key=key, index=streams_about, history=True, errors=errors, counted=False).history
         assert found is not None
     return found
 
@@ -195,7 +195,7 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
     found = kept_answer(subject, before, key=key, errors=errors) if last >= 0 else None
     if found is None:
         return None
-    result = replay(subject, replace(timeline, after_position=last), key=key, initial=found.state, errors=errors)
+    result = replay(subject, replace(timeline, after_position=last), key=key, index=streams_about, initial=found.state, errors=errors)
     counts = None if found.counts is None else found.counts + result.counts
     failures = None if found.failures is None else pl.concat([found.failures, result.failures])
     return KeptState(result.state, counts, failures)
@@ -284,7 +284,7 @@ class _History:
         own = ("key", *(one.name for one in self.plan.fields), "revision", "event_count", "valid_from_position", "valid_from")
         state, result = state_of_versions(self._read(parts, key, where, columns=own), self.plan), None
         if self._tail is not None:
-            result = replay(self.plan, self._tail, key=key, initial=state, errors=self.errors)
+            result = replay(self.plan, self._tail, key=key, index=streams_about, initial=state, errors=self.errors)
             state = result.state
         return self.shelf.answer(self._moment, result, state=state, end=self.end, key=key)
 
@@ -300,7 +300,7 @@ class _History:
         else:
             ended = self._read([one for one in parts if not one.is_open], key, where)
             going_on = self._read([one for one in parts if one.is_open], key, None)
-            rest = replay(self.traced, self._tail, key=key, initial=going_on, history=True, errors=self.errors).history
+            rest = replay(self.traced, self._tail, key=key, index=streams_about, initial=going_on, history=True, errors=self.errors).history
             assert rest is not None
             found = pl.concat([ended, rest])
         ordered = found.sort("key", "valid_from_position", self.traced.fields[-1].name)

@@ -18,13 +18,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import LakeError, UsageError
-from workbench.events import Selection
-from workbench.fold.entity_scope import may_be_about
-from workbench.fold.event_by_event.function_fold import Fold
+from workbench.errors import LakeError
+from workbench.fold.entity_scope import mention_of, mentioned
 from workbench.fold.event_by_event.plan_fold import keyed
-from workbench.fold.resolve import Subject
-from workbench.fold.vectorised.extraction_layout import ExtractionLayout, key_roots, keyed_by_stream
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of
 from workbench.lake.files.file_writer import ROW_GROUP_ROWS
 from workbench.lake.files.format import DataFile
@@ -35,7 +32,6 @@ from workbench.materialised.fold_point import Shelf
 from workbench.materialised.stored_file import FilePart, Moment, Unusable
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
-from workbench.projection.fields import storable
 from workbench.projection.fingerprint import fingerprint
 from workbench.projection.rows import ROW
 from workbench.timeline import Timeline
@@ -57,31 +53,6 @@ _UNDECIDED = ""
 """What stands for the key of events that do not say it, as they cannot be lifted or read: they may be about any entity. No key is empty."""
 
 _SCHEMA = pl.Schema({"key": pl.String(), "stream": pl.String()})
-
-
-def narrowed(subject: Subject, timeline: Timeline, key: str) -> Timeline:
-    """Return a timeline with all events about an entity and, as far as it is known where these stand, few others; else the same.
-
-    Raises
-    ------
-    UsageError
-        The key is no text.
-    """
-    if isinstance(subject, Fold) or keyed_by_stream(subject) or any(selection.streams for selection in timeline.selections):
-        return timeline  # of a projection with such keys streams are chosen here alone, and were
-    given: object = key
-    if not isinstance(given, str):
-        raise UsageError(f"key={key!r} is no text, and keys are, those that are numbers in the events too: write key={str(key)!r}.")
-    # No key has half a surrogate pair, and no text that is looked for can have one.
-    streams = streams_about(subject, timeline, [key]) if storable(key) else set()
-    return timeline if streams is None else only(timeline, streams)
-
-
-def only(timeline: Timeline, streams: set[str]) -> Timeline:
-    """Return a timeline that looks at these streams alone, or at nothing."""
-    if not streams:
-        return replace(timeline, cutoff=None, upto_position=-1, after_position=None)
-    return replace(timeline, selections=(*timeline.selections, Selection(streams=tuple(sorted(streams)))))
 
 
 def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, searches: bool = False) -> set[str] | None:
@@ -107,7 +78,7 @@ def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, sea
     if timeline.edits:
         assert isinstance(timeline.log, Snapshot)
         put = timeline.log.added(timeline).filter(pl.col("category").is_in(plan.categories))
-        conditions = [may_be_about(plan, key) for key in keys]
+        conditions = [mentioned(plan, key) for key in keys]
         known = [condition for condition in conditions if condition is not None]
         found |= set((put.filter(pl.any_horizontal(known)) if len(known) == len(conditions) else put)["stream"])
     return found if len(found) <= _FEW else None
@@ -155,7 +126,7 @@ class _Index:
 
     def _saves(self, streams: set[str], recorded: Timeline) -> bool:
         """Whether to look up streams is quicker than to search the payloads of all for a text, as far as that would help."""
-        if len(streams) > _FEW or not key_roots(self.keys):
+        if len(streams) > _FEW or mention_of(self.keys, "") is None:
             return len(streams) <= _FEW
         read = 0
         for file in self._files(recorded):

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import InvalidProjection, LakeError, ReplayError, UsageError
-from workbench.fold.dispatch import events_of
+from workbench.fold.entity_scope import EntityScope
 from workbench.fold.event_by_event.function_fold import Fold, Folded, fold_function
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.results import FoldResult
@@ -104,7 +104,7 @@ def continued(
     shelf, moment, entities = started
     if key is not None:
         entities = {key: entities[key]} if key in entities else {}
-    events = events_of(subject, replace(timeline, after_position=moment.position), key=key).collect()
+    events = EntityScope(subject, replace(timeline, after_position=moment.position), key).events().collect()
     result, after = fold_function(subject, events, initial=entities, errors=errors)
     state = result.state if key is None else result.state.filter(pl.col("key") == key)
     with suppress(Unusable):
@@ -122,12 +122,12 @@ def kept_snapshot(shelf: Shelf, subject: Fold, timeline: Timeline, *, errors: On
     assert end is not None
     started = None if manifest is None else _latest(shelf, manifest, subject, end, errors=errors)
     if manifest is None or started is None:
-        result, entities = fold_function(subject, events_of(subject, timeline).collect(), errors=errors)
+        result, entities = fold_function(subject, EntityScope(subject, timeline).events().collect(), errors=errors)
         return _swap(shelf, subject, timeline, entities, before=None, result=result)
     before, entities = started
     if before.position == end and (before.is_asked_for or timeline.cutoff is None):
         return manifest
-    events = events_of(subject, replace(timeline, after_position=before.position)).collect()
+    events = EntityScope(subject, replace(timeline, after_position=before.position)).events().collect()
     result, entities = fold_function(subject, events, initial=entities, errors=errors)
     return _swap(shelf, subject, timeline, entities, before=before, result=result)
 

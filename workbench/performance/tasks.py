@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from workbench.analysis.distribution import distribution
 from workbench.fold import vectorised
-from workbench.fold.dispatch import events_of
+from workbench.fold.entity_scope import EntityScope
 from workbench.fold.event_by_event.function_fold import Fold, fold_function
 from workbench.fold.event_by_event.plan_fold import fold
 from workbench.fold.loading import load_projection
@@ -76,10 +76,10 @@ def rebuild(lake: str, projection: str, engine: str, position: str, type_: str) 
 def _rebuild(subject: Subject, timeline: Timeline, engine: str) -> dict[str, float]:
     whole = folded(timeline, subject, question="bench")
     if isinstance(subject, Fold):
-        fold_function(subject, events_of(subject, whole).collect(), errors="collect")
+        fold_function(subject, EntityScope(subject, whole).events().collect(), errors="collect")
         return {}
     if engine == "event by event" or not vectorised.supports(subject):
-        fold(subject, events_of(subject, whole).collect_batches(maintain_order=True), errors="collect")
+        fold(subject, EntityScope(subject, whole).events().collect_batches(maintain_order=True), errors="collect")
         return {}
     found = vectorised.state(subject, whole, errors="collect").timings
     return {name: value for name, value in asdict(found).items() if name in _STAGES}

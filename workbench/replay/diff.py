@@ -9,10 +9,11 @@ import polars as pl
 
 from workbench.errors import UsageError
 from workbench.fold import vectorised
+from workbench.fold.entity_scope import EntityScope, keyed_by_stream, only_streams
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError
-from workbench.fold.resolve import Source, Subject, folded_from_the_start, keyed_by_stream, subject_of
-from workbench.materialised.key_index import narrowed, only, streams_about
+from workbench.fold.resolve import Source, Subject, folded_from_the_start, subject_of
+from workbench.materialised.key_index import streams_about
 from workbench.projection.evaluation import keying
 from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
@@ -141,7 +142,7 @@ def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Tim
     if not streams:
         # Nothing differs, and nothing has to be read to know it.
         return replace(a, cutoff=None, upto_position=-1, edits=()), replace(b, cutoff=None, upto_position=-1, edits=())
-    return only(a, streams), only(b, streams)
+    return only_streams(a, streams), only_streams(b, streams)
 
 
 def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str], Timeline, Timeline] | None:
@@ -179,7 +180,7 @@ def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str]
     recorded = streams_about(subject, plain, sorted(keys), searches=len(keys) <= _FEW_SEARCHED) if keys else None
     if recorded is None or len(streams | recorded) > _FEW:
         return (sorted(keys), a, b) if len(keys) <= _FEW_SEARCHED else None
-    return sorted(keys), only(a, streams | recorded), only(b, streams | recorded)
+    return sorted(keys), only_streams(a, streams | recorded), only_streams(b, streams | recorded)
 
 
 def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:
@@ -238,7 +239,7 @@ def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnEr
     )
     if ended.height:
         # First: an event that ends an entity and begins it anew leaves it there.
-        about = timeline if key is None else narrowed(subject, timeline, key)
+        about = EntityScope.of(subject, timeline, key=key, index=streams_about).timeline
         steps = pl.concat([_endings(ended, subject, about), steps], how="diagonal")
     return _Side(steps.sort(_POINT, maintain_order=True), {name: rows.schema[name] for name in found.fields})
 

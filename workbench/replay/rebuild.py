@@ -10,13 +10,15 @@ import polars as pl
 
 from workbench.display import card
 from workbench.errors import UsageError
-from workbench.fold.dispatch import events_of, replay
+from workbench.fold.dispatch import replay
+from workbench.fold.entity_scope import EntityScope, keyed_by_stream
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError, fold
-from workbench.fold.resolve import Source, folded_from_the_start, keyed_by_stream, subject_of
+from workbench.fold.resolve import Source, folded_from_the_start, subject_of
 from workbench.fold.results import Counts, FoldResult
 from workbench.materialised.fold_point import KeptState
 from workbench.materialised.histories import kept_answer
+from workbench.materialised.key_index import streams_about
 from workbench.timeline import Provenance, Timeline
 
 
@@ -137,7 +139,7 @@ def rebuild(
     subject = subject_of(projection, timeline)
     whole = folded_from_the_start(timeline, subject, question="state")
     if revision is None:
-        replayed = partial(replay, subject, whole, key=key, errors=errors)
+        replayed = partial(replay, subject, whole, key=key, index=streams_about, errors=errors)
         found = kept_answer(subject, whole, key=key, errors=errors)
         if found is None:
             result = replayed()
@@ -145,7 +147,7 @@ def rebuild(
         return Rebuilt(found.state, replace(timeline, system=False), _Account(found.counts, found.failures, replayed))
     if key is None or isinstance(subject, Fold) or not keyed_by_stream(subject):
         raise UsageError("revision= counts the events of one stream: give key= too, of a projection whose key is the stream's name.")
-    events = events_of(subject, whole, key=key).collect()
+    events = EntityScope(subject, whole, key).events().collect()
     last = events["revision"].max()
     if not isinstance(last, int) or revision > last or revision < 0:
         has = f"its last is {last}" if isinstance(last, int) else "it has no events"

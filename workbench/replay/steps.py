@@ -10,13 +10,12 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError
-from workbench.fold.dispatch import events_of
-from workbench.fold.entity_scope import may_be_about
+from workbench.fold.entity_scope import EntityScope, keyed_by_stream, mentioned
 from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent, columns_of, keyed_events
 from workbench.fold.event_by_event.plan_fold import OnError, stepped
-from workbench.fold.resolve import Source, folded, keyed_by_stream, subject_of
+from workbench.fold.resolve import Source, folded, subject_of
 from workbench.fold.results import frame_of, polars_type
-from workbench.materialised.key_index import narrowed
+from workbench.materialised.key_index import streams_about
 from workbench.projection.plan import Plan
 from workbench.projection.rows import ROW, Row, event_in_words, rows_of
 from workbench.timeline import Timeline
@@ -104,12 +103,12 @@ def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline
 def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError) -> pl.DataFrame:
     """Fold the events of an entity, and return the rows that ``steps`` gives of one history."""
     subject = subject_of(projection, timeline)
-    whole = narrowed(subject, folded(timeline, subject, question="steps"), key)
-    events = events_of(subject, whole, key=key)
+    scope = EntityScope.of(subject, folded(timeline, subject, question="steps"), key=key, index=streams_about)
+    whole, events = scope.timeline, scope.events()
     if isinstance(subject, Fold):
         walk, fields = _of_fold(subject, events.collect(), key=key, errors=errors)
     else:
-        condition = may_be_about(subject, key)
+        condition = mentioned(subject, key)
         walk, fields = _of_plan(subject, events if condition is None else events.filter(condition), key=key, errors=errors)
     columns = [pl.Series(name, [row[ROW.index(name)] for row in walk.rows], dtype=dtype) for name, dtype in _EVENT.items()]
     there = pl.Series("there", [values is not None for values in walk.values], dtype=pl.Boolean)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from workbench.errors import ReplayError
-from workbench.fold.dispatch import events_of
+from workbench.fold.entity_scope import EntityScope
 from workbench.fold.event_by_event.function_fold import Fold, Folded, RecordedEvent, columns_of, fold_function, keyed_events
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.event_columns import WITNESSED, with_witness
@@ -87,7 +87,7 @@ def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, since: int | No
     if started is not None:
         _, moment, entities = started
         timeline = replace(timeline, after_position=moment.position)
-    keyed, _ = keyed_events(fold, events_of(fold, timeline, key=key).collect())
+    keyed, _ = keyed_events(fold, EntityScope(fold, timeline, key).events().collect())
     if key is not None:
         keyed = keyed.filter(pl.col("_key") == key)
         entities = {key: entities[key]} if key in entities else {}

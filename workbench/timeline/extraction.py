@@ -38,6 +38,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """Events that have one of some texts in one of some payloads."""
+
+    roots: tuple[Root, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction:
     """Which events are read, and what of them.
 
@@ -52,8 +60,8 @@ class Extraction:
         Whether the order of events of different streams does not matter, so that chunks may hold ranges of streams.
     among
         Only these streams, by name, where they may be many; None for all.
-    mention, within
-        At least those events in whose payloads, of these roots, a text stands, as it is or perhaps escaped; None for all.
+    mention
+        At least the events that have a text in their payloads; None for all.
     """
 
     categories: tuple[str, ...]
@@ -62,8 +70,7 @@ class Extraction:
     streams: tuple[str, ...] | None = None
     apart: bool = False
     among: pl.Series | None = None
-    mention: str | None = None
-    within: tuple[Root, ...] = ()
+    mention: Mention | None = None
 
 
 @dataclass(frozen=True, slots=True)

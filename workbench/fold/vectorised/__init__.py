@@ -158,9 +158,17 @@ def versions(
     return found
 
 
-def history(plan: Plan, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise", counted: bool = True) -> Replay:
-    """Fold a timeline into every version of every entity, or of one, and their state at its end. All of it is held in memory."""
-    found = versions(plan, timeline, key=key, errors=errors, counted=counted)
+def history(
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    initial: pl.DataFrame | None = None,
+    errors: OnError = "raise",
+    counted: bool = True,
+) -> Replay:
+    """Fold a timeline into ``versions``, and the state at its end. All of it is held in memory."""
+    found = versions(plan, timeline, key=key, initial=initial, errors=errors, counted=counted)
     batches = list(found)
     assert found.result is not None
     with found.timings.stage("write"):

@@ -16,12 +16,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from workbench.fold.entity_scope import keyed_by_stream
 from workbench.fold.event_by_event.plan_fold import OnError, fold
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
 from workbench.fold.vectorised.chunk_steps import ChunkVersions, Held, Ordered, Steps, base_of, in_order
 from workbench.fold.vectorised.column_expressions import Scope
 from workbench.fold.vectorised.entity_table import Carry, version_frame
-from workbench.fold.vectorised.extraction_layout import ExtractionLayout, keyed_by_stream
+from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.field_columns import Entities
 from workbench.fold.vectorised.first_edit_states import Marks
 from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of, streams_of

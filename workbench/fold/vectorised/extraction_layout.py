@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from workbench.fold.entity_scope import keyed_by_stream, mention_of, streams_named
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import columns, places
 from workbench.timeline.extraction import Extraction, PayloadPath, Root, Wanted
@@ -38,39 +39,20 @@ class ExtractionLayout:
             slots.append({path: (path.root, by_root[path.root].index(path)) for path in found})
         read = frozenset(columns(plan.types))
         own = {"revision", "recorded_at", *read}
-        streams = None
-        if key is not None and keyed_by_stream(plan):
-            streams = tuple(f"{category}-{key}" for category in plan.categories)
         if any(branch.key is None for handled in plan.types for branch in handled.branches):
             own |= {"stream"} if len(plan.categories) == 1 else {"stream", "category"}
-        roots = () if key is None else key_roots(plan)
         return cls(
             Extraction(
                 plan.categories,
                 tuple(wanted),
                 tuple(sorted(own)),
-                streams,
+                None if key is None else streams_named(plan, key),
                 apart=keyed_by_stream(plan) and len(plan.categories) == 1,
-                mention=key if roots else None,
-                within=roots,
+                mention=None if key is None else mention_of(plan, key),
             ),
             tuple(slots),
             read,
         )
-
-
-def keyed_by_stream(plan: ir.Plan) -> bool:
-    """Whether the name of its stream says which entity an event is about."""
-    return all(branch.key is None for handled in plan.types for branch in handled.branches)
-
-
-def key_roots(plan: ir.Plan) -> tuple[Root, ...]:
-    """Return the payloads in which keys stand, as they are or as whole numbers; nothing if a key may come from elsewhere."""
-    keys = {branch.key for handled in plan.types for branch in handled.branches}
-    paths = [key for key in keys if isinstance(key, ir.Path)]
-    if len(paths) < len(keys) or any(handled.lifts for handled in plan.types):
-        return ()
-    return tuple(sorted({path.root for path in paths}))
 
 
 def _decimal_places(handled: ir.HandledType, plan: ir.Plan) -> list[ir.Path]:

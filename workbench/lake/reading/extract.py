@@ -259,10 +259,10 @@ class Extractor:
         return f"SELECT {', '.join(columns)}, code FROM ({events})"
 
     def _mentioning(self) -> str:
-        asked = self.extraction
-        if asked.mention is None:
+        mention = self.extraction.mention
+        if mention is None:
             return ""
-        choices = [f"contains({root}, {quoted(text)})" for root in asked.within for text in (asked.mention, "\\")]
+        choices = [f"contains({root}, {quoted(text)})" for root in mention.roots for text in mention.texts]
         return f" AND ({' OR '.join(choices)})"
 
 
