@@ -13,8 +13,9 @@ from tests.stores import NEEDS, Server, Store, server_of
 
 register_profiles()
 
-# A shell starts what it runs in the background with SIGINT ignored, and commands would inherit that from us.
+# A shell starts what it runs in the background with SIGINT ignored, and nohup with SIGHUP; commands would inherit that from us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _SERVER = pytest.StashKey[Server]()
 
