@@ -1,7 +1,6 @@
 """The page that lists all runs of a directory: one file, offline, readable on a phone and on paper.
 
-It is written by whoever ends a run, who has no use for Plotly: so its colours stand in its own style sheet, and tests hold them to those
-of the reports.
+Whoever ends a run writes it, without Plotly. So its colours stand in a style sheet of its own, and tests hold them to those of the reports.
 """
 
 from __future__ import annotations
@@ -9,16 +8,15 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
 from workbench.reports.record import EXECUTED, PAGE, RECORD, Run, RunRecord
 
-_STYLE = Path(__file__).parent / "template" / "runs.css"
+_TEMPLATES = Path(__file__).parent / "template"
 _LONGEST = 400
-"""How many letters of a message are shown: errors may quote whole payloads."""
+"""How many letters of a message the page shows: errors may quote whole payloads."""
 _WORDS = {
     "succeeded": "Succeeded",
     "cell failed": "Failed: error in a cell",
@@ -32,62 +30,32 @@ _WORDS = {
 
 
 def render_index(runs: Sequence[Run]) -> str:
-    """Return the page of some runs, in the order in which they are given, under the months in which they were."""
-    style = _STYLE.read_text(encoding="utf-8")
-    allowed = b64encode(sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    readable = [(run, run.record) for run in runs if run.record is not None]
-    parts = []
-    for month, group in groupby(readable, key=lambda one: f"{one[1].started:%B %Y}"):
-        parts += [f"<h2>{month}</h2>", "<ol>", *(_item(run, record) for run, record in group), "</ol>"]
-    if lost := [run.directory.name for run in runs if run.record is None]:
-        parts += ["<h2>Cannot be read</h2>", "<ul>", *(f"<li>{_visible(name)}: its record is damaged.</li>" for name in lost), "</ul>"]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Reports</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>Reports</h1>
-<p class="summary">{_summary([record for _, record in readable])}</p>
-{chr(10).join(parts)}
-</main>
-</body>
-</html>
-"""
+    """Return the page of some runs, in their order, under the months in which they began."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  # a report that is not kept has no use for it
 
-
-def _summary(records: Sequence[RunRecord]) -> str:
-    if not records:
-        return "No run yet."
-    failed = sum(record.outcome != "succeeded" for record in records)
-    runs = f"{len(records):,} run{'s' if len(records) > 1 else ''}, the newest first"
-    return f"{runs}; {failed:,} failed." if failed else f"{runs}; none failed."
-
-
-def _item(run: Run, record: RunRecord) -> str:
-    here = f"./{quote(run.directory.name)}"
-    done = record.outcome == "succeeded"
-    title = _visible(record.title)
-    heading = f'<a href="{here}/{PAGE}">{title}</a>' if done else title
-    mark = "✓" if done else "✕"
-    said = record.message if len(record.message) <= _LONGEST else f"{record.message[:_LONGEST]}… (the record has all of it)"
-    message = "" if done else f'<p class="message">{_visible(said)}</p>'
-    links = [("Record", RECORD), *([("Notebook", EXECUTED)] if (run.directory / EXECUTED).exists() else [])]
-    listed = ", ".join(f'<a href="{here}/{file}" aria-label="{name} of {_visible(run.directory.name)}">{name}</a>' for name, file in links)
-    facts = "".join(f"<div><dt>{_visible(name)}</dt><dd>{_visible(value)}</dd></div>" for name, value in _facts(record))
-    return (
-        f'<li class="{"done" if done else "failed"}"><h3>{heading}</h3>'
-        f'<p class="outcome"><span aria-hidden="true">{mark}</span> {_WORDS[record.outcome]}</p>{message}'
-        f'<dl><div><dt>Run</dt><dd><time datetime="{record.started:%Y-%m-%dT%H:%M:%SZ}">{record.started:%Y-%m-%d %H:%M} UTC</time>, '
-        f"{_duration(record.seconds)}</dd></div>{facts}<div><dt>Files</dt><dd>{listed}</dd></div></dl></li>"
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"visible": _visible, "duration": _duration, "facts": _facts, "files": _files, "percent_encoded": quote}
+    style = (_TEMPLATES / "runs.css").read_text(encoding="utf-8")
+    readable = [run for run in runs if run.record is not None]
+    return environment.get_template("runs.html.j2").render(
+        style=style,
+        digest=b64encode(sha256(style.encode()).digest()).decode(),
+        readable=readable,
+        damaged=[run for run in runs if run.record is None],
+        failed=sum(run.record is not None and run.record.outcome != "succeeded" for run in readable),
+        months=[(month, list(group)) for month, group in groupby(readable, key=_month)],
+        words=_WORDS,
+        longest=_LONGEST,
+        PAGE=PAGE,
     )
+
+
+def _month(run: Run) -> str:
+    return "" if run.record is None else f"{run.record.started:%B %Y}"
+
+
+def _files(run: Run) -> list[tuple[str, str]]:
+    return [("Record", RECORD), *([("Notebook", EXECUTED)] if (run.directory / EXECUTED).exists() else [])]
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
@@ -107,5 +75,5 @@ def _duration(seconds: float) -> str:
 
 
 def _visible(text: str) -> str:
-    """Return text of the page in which everything can be seen: also what turns the direction of writing, or the line."""
-    return escape("".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text))
+    """Return text in which everything can be seen: also what turns the direction of writing, or the line."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
