@@ -30,6 +30,39 @@ from workbench.cli import (
     workflows,
 )
 
+_MODULES = (
+    bench,
+    check,
+    demo,
+    export,
+    lab,
+    look,
+    materialise,
+    metrics,
+    publish,
+    report,
+    schedule,
+    schemas,
+    series,
+    state,
+    steps,
+    store_commands,
+    upgrade,
+    usage,
+    whatif,
+    workflows,
+)
+GROUPS = {
+    "Copy": ("export", "upgrade", "publish"),
+    "Look": ("info", "sql", "distribution", "schemas"),
+    "State": ("state", "history", "first", "diff", "steps", "lineage", "series", "infer", "materialise"),
+    "What if": ("whatif",),
+    "Analyse": ("activity", "workflows", "trace", "drift", "lifespans", "usage", "ocel"),
+    "Report": ("lab", "report"),
+    "Operate": ("demo", "check", "bench", "schedule", "metrics", "db", "sample"),
+}
+"""The commands as ``--help`` lists them, by what one wants to do."""
+
 app = typer.Typer(
     name="workbench",
     help="Ask questions of the history that your systems keep in KurrentDB.",
@@ -38,6 +71,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+
+
+def _arrange(app: typer.Typer) -> None:
+    """Put each command into its group, and the groups in order."""
+    places = {
+        name: (group, number) for number, (group, name) in enumerate((group, name) for group, names in GROUPS.items() for name in names)
+    }
+    for command in app.registered_commands:
+        command.rich_help_panel = places[str(command.name)][0]
+    for commands in app.registered_groups:
+        commands.rich_help_panel = places[str(commands.name)][0]
+    app.registered_groups.sort(key=lambda commands: places[str(commands.name)][1])
+    app.registered_commands.sort(key=lambda command: places[str(command.name)][1])
 
 
 def _version(value: bool) -> None:
@@ -53,23 +99,6 @@ def options(
     """Ask questions of the history that your systems keep in KurrentDB."""
 
 
-bench.register(app)
-check.register(app)
-demo.register(app)
-export.register(app)
-lab.register(app)
-look.register(app)
-materialise.register(app)
-metrics.register(app)
-publish.register(app)
-report.register(app)
-schedule.register(app)
-schemas.register(app)
-series.register(app)
-state.register(app)
-steps.register(app)
-store_commands.register(app)
-upgrade.register(app)
-usage.register(app)
-whatif.register(app)
-workflows.register(app)
+for _module in _MODULES:
+    _module.register(app)
+_arrange(app)

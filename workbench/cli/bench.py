@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         keeps: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the measurement in the lake.")] = True,
         output: options.Output,
     ) -> None:
-        """Measure rebuilds of a projection on a lake's own data: speed, stages, memory, engines, and whether keeping states pays."""
+        """Measure rebuilds of a projection on a lake's own data: speed, stages, memory, engines, and whether snapshots would pay."""
         from workbench.lake import open_lake
         from workbench.performance import bench as measure
         from workbench.performance import trend

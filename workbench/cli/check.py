@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="[FILES]", help="Pipelines or scenarios. Without any: pipelines/*.yaml and pipelines/scenarios/*.yaml."),
         ] = None,
     ) -> None:
-        """Check pipelines and scenarios: every word, time, zone, notebook and parameter, with file, line and column.
+        """Check pipelines and scenarios: each word, time, zone, notebook and parameter; errors name file, line and column.
 
         Opens no lake and no source, and runs nothing. The exit status is 2 if anything is wrong.
         """

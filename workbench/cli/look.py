@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         json: options.Json = False,
     ) -> None:
-        """Say what a lake holds: events, streams, time span, and until when it is complete."""
+        """Show what a lake holds: events, streams, time span, and until when it is complete."""
         from workbench.cli.info import print_info
         from workbench.lake import open_lake
 

@@ -13,7 +13,7 @@ from workbench.cli.schedule import Schedule, stopped_by_signals
 
 
 def register(app: typer.Typer) -> None:
-    metrics = typer.Typer(help="Metrics: figures of jobs and lakes for Prometheus.", invoke_without_command=False, no_args_is_help=True)
+    metrics = typer.Typer(help="Provide figures of jobs and lakes to Prometheus.", invoke_without_command=False, no_args_is_help=True)
     app.add_typer(metrics, name="metrics")
 
     @options.command(metrics, example="workbench metrics write pipelines/nightly.yaml --to /var/lib/node_exporter/workbench.prom")

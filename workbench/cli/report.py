@@ -19,7 +19,7 @@ _DIFFERS = 3
 
 
 def register(app: typer.Typer) -> None:
-    report = typer.Typer(help="Reports: notebooks run over a lake.", no_args_is_help=True)
+    report = typer.Typer(help="Run notebooks over a lake as reports, list the runs, and verify them.", no_args_is_help=True)
     app.add_typer(report, name="report")
 
     @options.command(report, example="workbench report run event_types --lake data/demo --at 2026-03-01 --out march.html")
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Keep the new page, to look at what differs.")] = None,
         json: options.Json = False,
     ) -> None:
-        """Run a report again at the position that it recorded, and say whether its page is the same to the byte.
+        """Run a report again at the position that it recorded, and check that its page is the same to the byte.
 
         The exit status is 0 if it is, 1 if it cannot be said, 2 if the command was called wrongly, and 3 if the page differs.
         """

@@ -82,7 +82,7 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 
 def register(app: typer.Typer) -> None:
-    schedule = typer.Typer(help="Schedules: the jobs of pipelines at their times.", no_args_is_help=True)
+    schedule = typer.Typer(help="Run the jobs of pipelines at their times.", no_args_is_help=True)
     app.add_typer(schedule, name="schedule")
 
     @options.command(schedule, example="workbench schedule due pipelines/nightly.yaml", dated=True)
@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
 
     @options.command(schedule, example="workbench schedule next pipelines/nightly.yaml --rows 5", name="next")
     def next_(*, schedule: Schedule, now: Now = None, output: options.Output) -> None:
-        """Say which jobs come next, and when: in UTC, and in the zone of each."""
+        """Show which jobs come next, and when: in UTC, and in the zone of each."""
         import polars as pl
 
         from workbench.zones import zone
@@ -134,7 +134,7 @@ def register(app: typer.Typer) -> None:
         job: Annotated[str | None, typer.Option("--job", metavar="PIPELINE/JOB", help="Only of this job.")] = None,
         output: options.Output,
     ) -> None:
-        """Say what became of each job at each of its times, the latest first: one row for each attempt."""
+        """Show how each attempt of each job ended, the latest first."""
         output.check()
         scheduler, ledger = schedule.open()
         if job is not None and job not in scheduler.jobs:
@@ -150,7 +150,7 @@ def register(app: typer.Typer) -> None:
         time: Annotated[str, typer.Option("--time", metavar="TIME", help="For which of its times: its report is of then.")],
         schedule: Schedule,
     ) -> None:
-        """Run one job for one time now, whether it is due or not, also once more."""
+        """Run one job now, for one of its times, whether or not it is due or has run."""
         from workbench.events import parse_time
 
         scheduler, _ = schedule.open()
@@ -170,7 +170,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--metrics-host", metavar="HOST", help="At which address of this machine.")
         ] = "127.0.0.1",
     ) -> None:
-        """Run what is due whenever it is, until SIGTERM, which ends it behind the job that is running; Ctrl-C stops at once."""
+        """Run jobs when they are due, until stopped: SIGTERM waits for the running job, Ctrl-C does not."""
         from contextlib import ExitStack
 
         from workbench.metrics import serve_metrics

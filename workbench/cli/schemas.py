@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         output: options.Output,
     ) -> None:
-        """Say which fields payloads have, of which kinds, how often they are missing, and when that changed."""
+        """List the fields of payloads, their kinds, how often they are missing, and when that changed."""
         output.check()
         opened = history.open()
         timeline = history.timeline(opened)

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         after: After = None,
         output: options.Output,
     ) -> None:
-        """Measure the state of all entities at each step of time, in one pass over the history."""
+        """Measure the state of all entities at regular steps of time, in one pass over the history."""
         from workbench.analysis.series import series as ask
 
         output.check()

@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
         fields: Fields = None,
         output: options.Output,
     ) -> None:
-        """Rebuild the state of every entity as it was at a time: one row for each that was there."""
+        """Rebuild the state of every entity as of a time: one row for each entity that existed then."""
         from workbench.replay.rebuild import rebuild
 
         timeline = asked.chosen()
@@ -97,7 +97,7 @@ def register(app: typer.Typer) -> None:
 
     @options.command(app, example=f"workbench history {_USER} --key 1")
     def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
-        """Show every version of an entity, or of all: its state after each event, and from when to when it was that."""
+        """Show every version of one entity, or of all: its state after each event, and how long that state lasted."""
         from workbench.replay.history import history as ask
         from workbench.replay.history_export import write_history
 
@@ -137,7 +137,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         output: options.Output,
     ) -> None:
-        """Say which entities differ between two histories or two projections, in what, and at which event they part.
+        """Compare two histories or two projections: which entities differ, in what, and at which event they diverge.
 
         The exit status is 0, 1 (it failed), 2 (wrong use), and with --fail-on-difference 3 if anything differs.
         """
@@ -174,7 +174,7 @@ def register(app: typer.Typer) -> None:
         fields: Fields = None,
         output: options.Output,
     ) -> None:
-        """Find, for each entity, the first event after which a condition holds; the first row is the first over all."""
+        """Find the first event of each entity after which a condition holds, the earliest of all first."""
         from workbench.replay.first import first as ask
 
         timeline = asked.chosen(after=after)
@@ -192,7 +192,7 @@ def register(app: typer.Typer) -> None:
         after: After = None,
         output: options.Output,
     ) -> None:
-        """Name the events that gave a field of an entity its value."""
+        """Find the events that gave a field of an entity its value."""
         from workbench.replay.lineage import lineage as ask
 
         timeline = asked.timeline()
@@ -209,7 +209,7 @@ def register(app: typer.Typer) -> None:
         *,
         lake: options.Lake,
     ) -> None:
-        """Draft a projection from what a lake holds of a category: fields, types, and what creates and deletes."""
+        """Draft a projection of a category from its events: fields, types, and which events create and delete."""
         from workbench.lake import open_lake
         from workbench.payloads.infer import infer as draft
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         after: After = None,
         output: options.Output,
     ) -> None:
-        """Show step by step what each event of an entity did to it, also those that did nothing; with --scenario beside the what-if."""
+        """Show what each event of an entity did to it, also events without effect; with --scenario, side by side with the what-if."""
         from workbench.replay.steps import steps as ask
 
         opened = asked.open()

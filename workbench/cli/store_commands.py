@@ -35,7 +35,7 @@ def load_sample(connection: Connection, *, events: int, days: int, seed: int) ->
 
 
 def register(app: typer.Typer) -> None:
-    db = typer.Typer(help="The embedded event store: for development and demonstration.", no_args_is_help=True)
+    db = typer.Typer(help="Serve the embedded event store, for development and demonstration.", no_args_is_help=True)
     app.add_typer(db, name="db")
 
     @options.command(db, example="workbench db start --data data/store --port 2113")
@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
             while not stopping.is_set() and not store.wait(timeout=0.2):
                 pass
 
-    sample = typer.Typer(help="The sample system: auth, chat and community services with a saga.", no_args_is_help=True)
+    sample = typer.Typer(
+        help="Fill a store with the history of the sample system: auth, chat and community services with a saga.", no_args_is_help=True
+    )
     app.add_typer(sample, name="sample")
 
     @options.command(sample, example="workbench sample load --source 'esdb://127.0.0.1:2113?tls=false' --events 50000")
@@ -67,7 +69,7 @@ def register(app: typer.Typer) -> None:
         days: Annotated[int, typer.Option("--days", metavar="D", min=1, help="Over how many days they spread.")] = 90,
         seed: Annotated[int, typer.Option("--seed", metavar="S", help="The same seed gives the same history.")] = 1,
     ) -> None:
-        """Let the sample system live through a history, and append its events over gRPC."""
+        """Generate a history of the sample system, and append its events over gRPC."""
         from workbench.kurrent import connect
 
         with connect(source) as connection:

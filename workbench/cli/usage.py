@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         tz: Zone = "UTC",
         output: options.Output,
     ) -> None:
-        """Say when each type, category or stream came, and when it was last seen: what is new, and what has vanished."""
+        """Show when each type, category or stream first and last occurred: what is new, and what has vanished."""
         from workbench.analysis import lifespans as ask
 
         output.check()
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         by: ByWhat = "type",
         output: options.Output,
     ) -> None:
-        """Say how the mix of events has changed, and which types explain it: those that are new or vanished, that grew or shrank."""
+        """Compare the mix of events of two periods, and show which types explain the change."""
         from workbench.analysis import drift as ask
         from workbench.errors import UsageError
 
@@ -91,7 +91,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         output: options.Output,
     ) -> None:
-        """Say how the store is used: rates, streams and their lengths, snapshots, gaps, hidden streams, and its clock."""
+        """Summarise how the store is used: rates, lengths of streams, snapshots, gaps, hidden streams, and its clock."""
         from workbench.analysis import store_usage as ask
         from workbench.errors import UsageError
 
@@ -122,7 +122,7 @@ def register(app: typer.Typer) -> None:
         tz: Zone = "UTC",
         output: options.Output,
     ) -> None:
-        """Say who acts, when and how often, and who comes back."""
+        """Show who acts, when and how often, and who comes back."""
         from workbench.analysis import activity as ask
         from workbench.projection import event_path
 

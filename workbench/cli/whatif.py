@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         out: Out = None,
         guard_formulas: options.GuardFormulas = False,
     ) -> None:
-        """Say what would be otherwise: the events, the entities and fields that differ, measures before and after, where they part.
+        """Compare a what-if with what was recorded: events, entities and fields that differ, measures, and where they diverge.
 
         A scenario has a name, a question, edits, and projections with measures. Its edits are the methods of a timeline: drop, truncate,
         patch, replace, insert and retime, each with the words that the method has.

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         outcome: Annotated[Outcome | None, typer.Option("--outcome", help="Only the traces that came to this.")] = None,
         output: options.Output,
     ) -> None:
-        """Say which workflows were completed, compensated or failed, which are stuck, and how long they took."""
+        """Count workflows that completed, were compensated, failed or are stuck, and measure how long they took."""
         from workbench.analysis.workflows import workflows as ask
 
         output.check()
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
         history: options.History,
         output: options.Output,
     ) -> None:
-        """Show the events with one correlation id as a tree: what caused what, and how long it took."""
+        """Show the events with one correlation id as a tree of causes, with the time that each step took."""
         from workbench.analysis.traces import trace as ask
 
         output.check()
@@ -105,7 +105,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--payloads/--no-payloads", help="Make attributes of what the payloads hold, or leave them out.")
         ] = True,
     ) -> None:
-        """Write the events as an object-centric event log (OCEL 2.0), which pm4py and other tools for process mining open."""
+        """Write the events as an object-centric event log (OCEL 2.0), for pm4py and other process mining tools."""
         from workbench.analysis.ocel import export_ocel
 
         opened = history.open()
