@@ -43,6 +43,12 @@ def test_the_front_door_shows_the_names_of_its_stub_and_no_others() -> None:
     assert all(getattr(wb, name).__doc__ for name in wb.__all__ if name != "event")
 
 
+def test_no_room_takes_the_place_of_a_public_function_of_its_name() -> None:
+    """Importing a room sets it as an attribute of the package."""
+    rooms = {path.stem for path in Path(wb.__file__).parent.iterdir()}
+    assert {name for name in wb.__all__ if name in rooms and not inspect.ismodule(getattr(wb, name))} == set()
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="distribution"):
         getattr(wb, "distributon")  # noqa: B009  # which the stub does not know

@@ -33,7 +33,7 @@ from .projection import event as event
 from .projection import event_path as event_path
 from .projection import on as on
 from .projection import upcast as upcast
-from .publish import publish as publish
+from .publication import publish as publish
 from .replay.diff import diff as diff
 from .replay.first import first as first
 from .replay.history import history as history

@@ -12,7 +12,7 @@ from workbench.cli.lines import say
 from workbench.cli.look import say_where
 from workbench.errors import UsageError
 
-# As in `workbench.publish`, which would bring Polars to every start of the command.
+# As in `workbench.publication`, which would bring Polars to every start of the command.
 Format = Literal["parquet", "duckdb", "csv", "arrow"]
 
 
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         """Publish one typed table for each event type, and states beside them, for other tools. Run it again, and it adds what is new."""
         from workbench.cli.state import user_code
         from workbench.fold.loading import load_projection
-        from workbench.publish import publish as write
+        from workbench.publication import publish as write
 
         if states_only and (types or not projections):
             raise UsageError("--states-only goes with --projection, and without --types.")

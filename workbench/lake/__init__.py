@@ -3,7 +3,7 @@
 Batches of events come in through `LakeWriter`, each committed together with its checkpoint.
 Timelines, queries and replays are answered by `Lake`, which `open_lake` opens; every answer is about one version of the lake.
 `files` writes and checks the files, `reading` executes timelines over them, `forks` applies the edits of what-ifs.
-DuckDB and deltalake are used here and in `workbench.publish` only.
+DuckDB and deltalake are used here and in `workbench.publication` only.
 Begin reading with `lake`, then `reading.snapshot`.
 """
 

@@ -12,8 +12,8 @@ from typing import Protocol
 from workbench.durable_files import put_in_place, staged_alone, sync
 from workbench.errors import LakeBusy, LakeError, UsageError
 from workbench.lake.files.location import translated
-from workbench.publish.catalogue import File, Format, Notes, PublishedTable
-from workbench.publish.typed_tables import DatabaseFile, FileFormat, Press, Staged
+from workbench.publication.catalogue import File, Format, Notes, PublishedTable
+from workbench.publication.typed_tables import DatabaseFile, FileFormat, Press, Staged
 
 MANIFEST = "manifest.json"
 _SUFFIXES: dict[FileFormat, str] = {"parquet": ".parquet", "csv": ".csv", "arrow": ".arrow"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from workbench.lake.json_paths import is_reachable
 from workbench.payloads.shapes import Known, Path
-from workbench.publish.typed_tables import TypedColumn
+from workbench.publication.typed_tables import TypedColumn
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
 """The event's own columns, which stand first."""

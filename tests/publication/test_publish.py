@@ -25,9 +25,9 @@ from tests.materialised.test_materialised_killed import room_for
 from workbench.errors import LakeBusy, LakeDamaged, LakeMismatch, StorageFull, UsageError
 from workbench.lake import open_lake
 from workbench.payloads.shapes import MOST_KEYS
-from workbench.publish import publish
-from workbench.publish.catalogue import Notes, PublishedTable
-from workbench.publish.target import MANIFEST, DirectoryTarget, staging
+from workbench.publication import publish
+from workbench.publication.catalogue import Notes, PublishedTable
+from workbench.publication.target import MANIFEST, DirectoryTarget, staging
 
 KEYS = ["a", "A", "b c", "order", "position", "payload", "n", "a_b", "é", "", 'q"', "x*", "2"]
 SCALARS = st.one_of(

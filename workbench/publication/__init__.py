@@ -6,6 +6,6 @@ A publication changes as a whole or not at all, and says up to which event it is
 Begin reading with `publishing`.
 """
 
-from workbench.publish.publishing import Published, publish
+from workbench.publication.publishing import Published, publish
 
 __all__ = ["Published", "publish"]

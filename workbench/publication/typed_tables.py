@@ -31,8 +31,8 @@ from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.reading.event_filter import EventFilter, identifier, quoted
 from workbench.lake.reading.query import query_error
 from workbench.lake.reading.snapshot import Snapshot
-from workbench.publish.exact_texts import FUNCTION as EXACT_TEXT
-from workbench.publish.exact_texts import exact_columns, exact_text
+from workbench.publication.exact_texts import FUNCTION as EXACT_TEXT
+from workbench.publication.exact_texts import exact_columns, exact_text
 from workbench.timeline import Timeline
 
 FileFormat = Literal["parquet", "csv", "arrow"]

@@ -10,7 +10,7 @@ import msgspec
 
 from workbench.errors import LakeDamaged
 from workbench.payloads.shapes import Known
-from workbench.publish.typed_tables import TableLayout
+from workbench.publication.typed_tables import TableLayout
 
 VERSION = 1
 """Raised when an older workbench could misread what a newer one publishes."""

@@ -16,10 +16,10 @@ from workbench.lake.lake import Lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.stored_file import Moment, moment_at
 from workbench.payloads.shapes import ELEMENT, Known, places, shapes
-from workbench.publish.catalogue import Format, Notes, PublishedTable, TableKind, by_source, noted
-from workbench.publish.table_columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
-from workbench.publish.target import TableChange, Target, staging, target_of
-from workbench.publish.typed_tables import Press, Staged, TableLayout, long_places
+from workbench.publication.catalogue import Format, Notes, PublishedTable, TableKind, by_source, noted
+from workbench.publication.table_columns import EVENT_COLUMNS, columns_of, is_whole, table_name, unused
+from workbench.publication.target import TableChange, Target, staging, target_of
+from workbench.publication.typed_tables import Press, Staged, TableLayout, long_places
 from workbench.replay.state import state
 from workbench.timeline import Timeline
 
