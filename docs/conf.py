@@ -25,7 +25,7 @@ myst_heading_anchors = 4
 default_role = "code"  # `name` in a docstring is code; it need not be a public name
 nitpicky = True
 # Types of other libraries have no page here, and intersphinx would fetch their inventories from the network.
-nitpick_ignore_regex = [("py:(class|obj|data|exc)", r".*"), ("py:(mod|func|meth|attr)", r"(?!workbench\.\w+$).*")]
+nitpick_ignore_regex = [("py:(class|obj|data|exc|mod)", r".*"), ("py:(func|meth|attr)", r"(?!workbench\.\w+$).*")]
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

@@ -62,7 +62,7 @@ def test_the_distribution_is_the_event_workbench_of_this_version_under_apache_2(
 
 
 def test_no_document_installs_what_is_called_workbench_on_the_package_index() -> None:
-    documents = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.rglob("workbench/**/*.py"), *ROOT.glob("notebooks/*.ipynb")]
+    documents = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.rglob("workbench/**/*.py"), *ROOT.glob("notebooks/*.ipynb")]
     assert len(documents) > 100
     for document in documents:
         assert not re.search(r"pip install (-\S+ )*['\"]?workbench\b", document.read_text(encoding="utf-8")), document

@@ -1,8 +1,10 @@
 """Python: one page for each room that has public names, in the order in which data flows."""
 
+import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import workbench
@@ -21,7 +23,6 @@ TITLES = {
     "analysis": "Analysis",
     "performance": "Measure rebuilds",
     "tables": "Tables for notebooks",
-    "publish": "Publish tables",
     "publication": "Publish tables",
     "reports": "Reports",
     "jobs": "Jobs",
@@ -30,17 +31,18 @@ TITLES = {
 }
 """Titles of rooms, in the order of the pages. A room without one comes last, under its own name."""
 
-MODULES = ("charts", "errors", "embedded")
-"""Public modules whose names are documented under the module's."""
+MODULES = ("embedded", "events", "jobs", "kurrent", "performance")
+"""Modules that the package does not show at its front door, but whose ``__all__`` is public."""
 
 
 def pages() -> Mapping[str, str]:
     """Return the pages by file name."""
     rooms: dict[str, list[str]] = {}
+    room_of = _rooms()
     for name in workbench.__all__:
         value = getattr(workbench, name)
         if not isinstance(value, ModuleType):
-            rooms.setdefault(_room(name), []).append(f"workbench.{name}")
+            rooms.setdefault(room_of[name], []).append(f"workbench.{name}")
     order = [room for room in TITLES if room in rooms] + sorted(rooms.keys() - TITLES.keys())
     modules = sorted({*MODULES, *(name for name in workbench.__all__ if isinstance(getattr(workbench, name), ModuleType))})
     written = {f"{room}.rst": _page(TITLES.get(room, room.capitalize()), rooms[room]) for room in order}
@@ -48,14 +50,19 @@ def pages() -> Mapping[str, str]:
     return {"index.rst": _index([*order, *(f"wb_{name}" for name in modules)]), **written}
 
 
-def _room(name: str) -> str:
-    """Return the room in which a public name is defined."""
-    return workbench._HOMES[name].partition(":")[0].split(".")[1]
+def _rooms() -> Mapping[str, str]:
+    """Return for each public name the room in which it is defined, as the stub of the package says."""
+    stub = ast.parse(Path(workbench.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    found = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.level and node.module]
+    return {alias.name: node.module.split(".")[0] for node in found for alias in node.names if node.module}
 
 
 def _index(files: Iterable[str]) -> str:
     heading = _heading("Python", "=")
-    text = "Every public name of ``import workbench as wb``, by the room that defines it. What is not here is private and may change."
+    text = (
+        "Every name of ``import workbench as wb``, by the room that defines it. The pages that begin with ``workbench.`` have the other\n"
+        "names of public modules. What is not here is private and may change."
+    )
     toctree = "\n".join([".. toctree::", "   :maxdepth: 2", "", *(f"   {file}" for file in files)])
     return f"{heading}\n{text}\n\n{toctree}\n"
 

@@ -146,9 +146,9 @@ def test_the_pipeline_that_comes_along_copies_and_then_reports() -> None:
     assert report.as_of(datetime(2026, 3, 1, 0, 15, tzinfo=UTC)) == datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_the_pipeline_of_the_readme_is_the_one_that_comes_along() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"```yaml\n{(ROOT / 'pipelines' / 'nightly.yaml').read_text(encoding='utf-8')}```" in readme
+def test_the_pipeline_of_the_guide_is_the_one_that_comes_along() -> None:
+    guide = (ROOT / "docs" / "guide" / "jobs.md").read_text(encoding="utf-8")
+    assert f"```yaml\n{(ROOT / 'pipelines' / 'nightly.yaml').read_text(encoding='utf-8')}```" in guide
 
 
 HEAD = "schedule: 15 0 * * *\nsource: esdb://db.example\nlake: data/x\n"

@@ -98,9 +98,9 @@ def test_a_scenario_knows_every_edit_of_a_timeline_and_every_word_of_each() -> N
         assert list(words_of(name)) == list(inspect.signature(getattr(Timeline, name)).parameters)[1:]
 
 
-def test_the_scenario_of_the_readme_is_the_one_that_comes_along(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    [shown] = [text for text in re.findall(r"^```yaml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL) if "edits:" in text]
+def test_the_scenario_of_the_guide_is_the_one_that_comes_along(tmp_path: Path) -> None:
+    guide = (Path(__file__).parent.parent.parent / "docs" / "guide" / "what_if.md").read_text(encoding="utf-8")
+    [shown] = [text for text in re.findall(r"^```yaml\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL) if "edits:" in text]
     assert Scenario.load(written(tmp_path, shown)) == Scenario.load("no-deletions")
 
 

@@ -20,7 +20,7 @@ def performance(found: Measurement | Sequence[Measurement], *, question: str | N
     Parameters
     ----------
     found
-        What :func:`workbench.bench` measured, or :func:`workbench.measurements` of one projection.
+        What :func:`workbench.performance.bench` measured, or :func:`workbench.performance.measurements` of one projection.
     question
         The title.
     caption

@@ -9,7 +9,7 @@ from workbench.zones import moments
 
 
 def rates(report: StoreReport, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw the rates that :func:`workbench.store` found: events of each period above, new streams of each period below.
+    """Draw the rates that :func:`workbench.store_usage` found: events of each period above, new streams of each period below.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def rates(report: StoreReport, *, question: str | None = None, caption: str | No
 
 
 def stream_lengths(report: StoreReport, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw how long the streams are that :func:`workbench.store` counted: bins of length that double, and how many streams are in each.
+    """Draw the lengths of the streams that :func:`workbench.store_usage` counted: bins that double, and the streams in each.
 
     Parameters
     ----------

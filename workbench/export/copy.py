@@ -60,7 +60,7 @@ def export_log(
     Parameters
     ----------
     source
-        An open connection, from :func:`workbench.connect`; or an address, which is opened and closed here.
+        An open connection, from :func:`workbench.kurrent.connect`; or an address, which is opened and closed here.
     lake
         A directory, or the URL of an object store (with ``storage_options``).
     selection

@@ -10,7 +10,7 @@ from workbench.kurrent import Batch, EventPosition, NodeState, PointReader, Read
 
 
 class Source(Protocol):
-    """What an export needs of a connection; :func:`workbench.connect` gives one, and :class:`workbench.kurrent.Connection` documents it."""
+    """What an export needs of a connection, such as the one that :func:`workbench.kurrent.connect` returns."""
 
     @property
     def address(self) -> str: ...
