@@ -15,34 +15,57 @@ from workbench.timeline import Timeline
 def first(
     projection: Source, timeline: Timeline, where: str | pl.Expr, *, key: str | None = None, errors: OnError = "raise"
 ) -> pl.DataFrame:
-    """Return, for each entity, the first event after which a condition holds: in log order, so that the first row is the first over all.
+    """Return, for each entity, the first event after which a condition holds.
+
+    Materialised histories are read as by `history`.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` leaves out earlier events but changes no state: if the condition held before, the
+        entity's first event after the bound is returned.
     where
-        A condition on the columns of ``history``, as SQL (see ``workbench.conditions``): ``"logins > 100 and plan = 'pro'"``; or as an
-        expression of Polars: ``pl.col("logins") > 100``. A condition that is unknown does not hold.
+        A condition on the columns of `history`: SQL such as ``"logins > 100 and plan = 'pro'"`` (see ``workbench.conditions``), or a
+        Polars expression such as ``pl.col("logins") > 100``. A condition that is null does not hold.
+    key
+        Only this entity.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
 
     Returns
     -------
     polars.DataFrame
-        ``key``, the fields after the event, and of the event ``position``, ``revision``, ``recorded_at``, ``event_type``, ``event_id`` and
-        ``event_stream``. ``timeline.after(...)`` bounds the events, and no state: where the condition held before, the
-        first event after counts. What is materialised is used as by ``history``.
+        One row for each entity for which the condition ever held, in log order, so that the first row is the first over all: ``key``, the
+        fields after the event, and the event's ``position``, ``revision``, ``recorded_at``, ``event_type``, ``event_id`` and
+        ``event_stream``.
 
     Raises
     ------
     InvalidCondition
-        The text is outside the language, or names a column that is not there.
+        The SQL is not in the language of conditions, or names a column that does not exist.
     UsageError
-        The expression is no condition, or names a column that is not there; or as ``rebuild`` does.
+        The expression is not a condition, or names a column that does not exist; or the timeline selects a part of the events, which would
+        change the states.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
 
     Examples
     --------
     >>> from workbench.sample.projections import User
-    >>> timeline = wb.open("data/demo").timeline
-    >>> first(User, timeline, "logins > 5 and city is not null")["logins"].min()
-    6
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.first(User, now, "logins > 5 and city is not null").select("key", "logins", "city", "recorded_at").head(3)
+    shape: (3, 4)
+    ┌─────┬────────┬────────┬────────────────────────────────┐
+    │ key ┆ logins ┆ city   ┆ recorded_at                    │
+    │ --- ┆ ---    ┆ ---    ┆ ---                            │
+    │ str ┆ i64    ┆ str    ┆ datetime[μs, UTC]              │
+    ╞═════╪════════╪════════╪════════════════════════════════╡
+    │ 1   ┆ 6      ┆ London ┆ 2026-01-01 10:45:07.730812 UTC │
+    │ 4   ┆ 6      ┆ Łódź   ┆ 2026-01-01 13:35:02.557667 UTC │
+    │ 3   ┆ 6      ┆ İzmir  ┆ 2026-01-02 15:14:38.911734 UTC │
+    └─────┴────────┴────────┴────────────────────────────────┘
     """
     subject = subject_of(projection, timeline)
     found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.after_position, errors=errors)

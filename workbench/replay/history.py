@@ -13,18 +13,52 @@ from workbench.timeline import Timeline
 
 
 def history(projection: Source, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
-    """Return every version of every entity, or of one: sorted by key, versions in log order.
+    """Return every version of every entity.
 
-    One row for each event that was applied to an entity and left it there: ``key``, the fields after it, the event's ``event_type`` and
-    ``revision``, ``event_count`` as in a state, and how long the version was valid: from ``valid_from_position`` and ``valid_from``,
-    inclusively, to ``valid_to_position`` and ``valid_to``, exclusively, which are null while it is. ``timeline.after(...)`` bounds the
-    rows, and no state: entities are folded from their first event. A materialised history is read instead; a ``Fold`` has snapshots,
-    which help where ``after`` leaves out what lies before one. The columns of a fold are those of the states that stand there, or follow.
+    A version is the state of an entity after one event. A materialised history is read instead of folded.
+
+    Parameters
+    ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` bounds the rows that are returned, not the fold: an entity is always folded from its
+        first event.
+    key
+        Only this entity.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each event that was applied to an entity and did not end it, sorted by ``key``, then in log order: the key, the fields
+        after the event, ``event_type`` and ``revision`` of the event, and ``event_count``, the number of events applied since the entity
+        began. The version is valid from ``valid_from_position`` and ``valid_from``, inclusive, to ``valid_to_position`` and ``valid_to``,
+        exclusive; both are null while it is valid. For a `Fold`, the columns are those of the states that it returned.
 
     Raises
     ------
-    UsageError, ValueDoesNotFit
-        As ``rebuild`` does.
+    UsageError
+        The timeline selects a part of the events, which would change the states, or the lake has no such category.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import Room
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.history(Room, now, key="1").select("name", "messages", "event_type", "valid_from").head(3)
+    shape: (3, 4)
+    ┌───────┬──────────┬────────────────────┬────────────────────────────────┐
+    │ name  ┆ messages ┆ event_type         ┆ valid_from                     │
+    │ ---   ┆ ---      ┆ ---                ┆ ---                            │
+    │ str   ┆ i64      ┆ str                ┆ datetime[μs, UTC]              │
+    ╞═══════╪══════════╪════════════════════╪════════════════════════════════╡
+    │ Lobby ┆ 0        ┆ chat.room_created  ┆ 2026-01-01 00:00:45.731224 UTC │
+    │ Lobby ┆ 0        ┆ chat.member_joined ┆ 2026-01-01 00:00:45.731224 UTC │
+    │ Lobby ┆ 1        ┆ chat.message_sent  ┆ 2026-01-01 00:00:48.731224 UTC │
+    └───────┴──────────┴────────────────────┴────────────────────────────────┘
     """
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="history")

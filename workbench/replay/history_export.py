@@ -32,30 +32,48 @@ _LOOK, _FEW = 20_000, 500
 def write_history(
     projection: Source, timeline: Timeline, file: str | Path, *, fields: Sequence[str] | None = None, errors: OnError = "raise"
 ) -> int:
-    """Write every version of every entity to a Parquet file, and return how many there are.
+    """Write every version of every entity to a Parquet file.
 
-    The file has the columns of ``history``. The versions of an entity are in log order; entities are in no order. Memory is bounded by a
-    part of the log and one version of every entity, but for a ``Fold`` and for upcasters that are Python functions, whose history is held
-    whole. The file is built aside and moved into place when it is whole: whatever stood there stays until then, and after every failure.
+    The file has the columns of `history`. The versions of an entity are in log order; the entities are in no particular order. Memory is
+    bounded by a part of the log and the current version of every entity. The exceptions are a `Fold` and upcasters that are Python
+    functions: their histories are held in memory as a whole. The file is written under another name and renamed when it is complete: until
+    then, and after a failure, an older file stays as it was.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` bounds the rows that are written, not the fold.
+    file
+        The file to write or replace. Its directory must exist.
     fields
-        Of the columns only ``key``, these, ``event_type``, ``valid_from_position`` and ``valid_from``.
+        Write only ``key``, these fields, ``event_type``, ``valid_from_position`` and ``valid_from``. By default, all columns.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
+
+    Returns
+    -------
+    int
+        The number of versions in the file.
 
     Raises
     ------
     UsageError
-        A field is not there, the file cannot be made, or as ``rebuild`` does.
+        There is no such field, the path cannot be a file, or the timeline selects a part of the events, which would change the states.
     ValueDoesNotFit
-        As ``rebuild`` does.
+        A value does not fit its field, or a stream's name has no key.
+    WorkbenchError
+        The file cannot be written.
 
     Examples
     --------
     >>> from workbench.sample.projections import User
     >>> now = wb.open("data/demo").timeline
-    >>> wb.write_history(User, now, "data/users.parquet")
+    >>> wb.write_history(User, now, "data/users.parquet", fields=["name", "plan"])
     8139
+    >>> pl.read_parquet("data/users.parquet").columns
+    ['key', 'name', 'plan', 'event_type', 'valid_from_position', 'valid_from']
     """
     target = Path(file)
     if target.is_dir() or not target.parent.is_dir():

@@ -19,24 +19,52 @@ _EXTREMES = frozenset({"max", "min"})
 
 
 def lineage(projection: Source, timeline: Timeline, *, key: str, field: str, errors: OnError = "raise") -> pl.DataFrame:
-    """Return the events that gave a field of one entity the value that it has at the end of a timeline, in log order.
+    """Return the events that gave a field of one entity its value at the end of a timeline.
 
-    They are those of the entity's present life that had a say in it: the last event that ``set`` the field, or replaced its value by a
-    greater or lesser one (``max``, ``min``), and every later one that added to it, subtracted, included, excluded or appended. If none
-    set it, they are all that wrote to it, onto the value with which it begins. An element that ``append`` has since let go of counts
-    too. Of a ``Fold``, which does not say what it does, they are all events after which the field was another.
+    Only the entity's present life counts. The value stems from the last event that replaced it, by ``set``, ``max`` or ``min``, and from
+    every later event that changed it, by ``add``, ``subtract``, ``include``, ``exclude`` or ``append``. If no event replaced it, all
+    events that changed the initial value are returned. An event whose element ``append`` has dropped since is included. A `Fold` does not
+    declare what it does: its lineage is every event after which the field had another value.
+
+    Parameters
+    ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` bounds the rows that are returned, not the fold.
+    key
+        The entity.
+    field
+        The field of the projection.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
 
     Returns
     -------
     polars.DataFrame
-        Of each event ``position``, ``stream``, ``revision``, ``recorded_at``, ``event_type`` and ``event_id``, and the field ``before`` and
-        ``after`` it; ``before`` is null where the entity begins. No rows if the entity is not there. ``timeline.after(...)`` bounds the
-        rows.
+        One row for each event, in log order: ``position``, ``stream``, ``revision``, ``recorded_at``, ``event_type``, ``event_id``, and the
+        field's value ``before`` and ``after`` the event. ``before`` is null where the entity begins. Empty if the entity does not exist.
 
     Raises
     ------
     UsageError
-        There is no such field; or as ``rebuild`` does.
+        The projection has no such field; or the timeline selects a part of the events, which would change the state.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.lineage(User, now, key="3", field="email").select("revision", "event_type", "before", "after")
+    shape: (1, 4)
+    ┌──────────┬──────────────┬──────────────────────────┬─────────────────────────────┐
+    │ revision ┆ event_type   ┆ before                   ┆ after                       │
+    │ ---      ┆ ---          ┆ ---                      ┆ ---                         │
+    │ i64      ┆ str          ┆ str                      ┆ str                         │
+    ╞══════════╪══════════════╪══════════════════════════╪═════════════════════════════╡
+    │ 15       ┆ user.updated ┆ zeljko.van.3@example.org ┆ zeljko.van.3824@example.org │
+    └──────────┴──────────────┴──────────────────────────┴─────────────────────────────┘
     """
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="lineage")

@@ -113,28 +113,44 @@ class Rebuilt:
 def rebuild(
     projection: Source, timeline: Timeline, *, key: str | None = None, revision: int | None = None, errors: OnError = "raise"
 ) -> Rebuilt:
-    """Fold a timeline's events into state, and say what became of each event. Reads what is materialised of it.
+    """Fold a timeline's events into state, and count what became of each event.
+
+    States that were materialised are read; only the events after them are folded.
 
     Parameters
     ----------
     projection
-        A class that extends ``Projection``, a ``Fold``, or the name of a category, whose payloads are then merged: the last event to name
-        a top-level key wins, and null makes it null.
+        A class that extends `Projection`, a `Fold`, or the name of a category. The payloads of a category are merged: the last event to
+        name a top-level key wins, and null makes it null.
+    timeline
+        The history to fold, from its first event to its cutoff, inclusive.
     key
-        Only this entity. The counts are then of the events that had to be looked at.
+        Only this entity. Only the events that had to be looked at are counted.
     revision
-        Only the events of its stream up to this revision, inclusively; with ``key``.
+        Only events of the entity's stream up to this revision, inclusive. Needs ``key``.
     errors
-        ``"collect"`` gives events with a value that does not fit, none of which has any effect, as ``failures`` instead of stopping at the
-        first.
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out and returns them as
+        ``failures``.
+
+    Returns
+    -------
+    Rebuilt
+        ``state`` is the frame of `state`. ``counts`` and ``failures`` say what became of the events.
 
     Raises
     ------
     UsageError
-        The timeline looks at a part of the events that would change what the state is, the lake has no such category, or the stream has
-        no such revision.
+        The timeline selects a part of the events, which would change the state; the lake has no such category; or the stream has no
+        such revision.
     ValueDoesNotFit
-        A value does not fit its field, or a stream has no key.
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> found = wb.rebuild(User, wb.open("data/demo").timeline)
+    >>> found.state.height, found.counts.applied, found.counts.orphans
+    (535, 8227, 0)
     """
     subject = subject_of(projection, timeline)
     whole = folded_from_the_start(timeline, subject, question="state")

@@ -63,36 +63,64 @@ class _Walk:
 
 
 def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline | None = None, errors: OnError = "raise") -> pl.DataFrame:
-    """Fold the events of one entity one by one, and return what each did: one row for each, in log order.
+    """Fold the events of one entity one at a time, and return what each event did.
 
-    All events of the entity are there, also those that did nothing. Where the key stands in the events, those are that say so, of types
-    that are handled; the index of keys finds them. Nothing else that is kept is read.
+    Events without an effect are returned too. If the key is in the events and not in the name of the stream, these are the events that
+    name the entity and whose type has a handler. Materialised states are not read.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` bounds the rows that are returned, not the fold.
+    key
+        The entity.
     against
-        Another history, such as a what-if: the same events stand in one row, where they have the same id and place.
+        Another history to compare with, such as a what-if. An event that has the same id and position in both histories is one row.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` gives such an event the outcome ``failed``.
 
     Returns
     -------
     polars.DataFrame
-        Of each event ``position``, ``prepare_position``, ``recorded_at``, ``stream``, ``revision``, ``event_type`` (as recorded),
-        ``event_id``, and in a what-if its ``origin``; then:
+        One row for each event, in log order. The event: ``position``, ``prepare_position``, ``recorded_at``, ``stream``, ``revision``,
+        ``event_type`` as recorded, ``event_id``, and in a what-if ``origin``. What it did:
 
-        ``outcome``: ``began``, ``changed``, ``unchanged`` (applied, and no field is another), ``ended``; and of events without an effect
-        ``orphan``, ``unmatched``, ``unhandled`` or ``failed``. An event that ends an entity and begins it anew ``began`` it.
-        ``changed_fields``; ``before`` and ``after``: the fields as structs, null where the entity is not there, which counts as null in
-        each. ``microseconds``: how long the event-by-event engine took to decode and fold it. ``why`` an event had no effect.
+        - ``outcome``: ``began``, ``changed``, ``unchanged`` (applied, but no field changed) or ``ended``; or, for an event without effect,
+          ``orphan``, ``unmatched``, ``unhandled`` or ``failed``. An event that ends an entity and begins it anew ``began`` it.
+        - ``changed_fields``; ``before`` and ``after``: the fields as structs, null where the entity does not exist.
+        - ``microseconds``: the time that it took to decode and fold the event.
+        - ``why``: the reason why the event had no effect, else null.
 
-        With ``against`` the same six and the type once more, named ``against_outcome`` and so on; ``side``, in which of the two the
-        event stands: ``both``, ``timeline`` or ``against``, where on the other side the outcome is ``not there`` and the state stays as
-        it was; ``differs``, whether the two states differ after it; and ``diverged``, true of the first event of all after which they do.
-        ``timeline.after(...)`` bounds the rows, and no state.
+        With ``against``, the type and these six columns again with the prefix ``against_``, then:
+
+        - ``side``: the history that has the event, ``both``, ``timeline`` or ``against``. On the other side the outcome is ``not there``,
+          and the state stays as it was.
+        - ``differs``: whether the two states differ after the event.
+        - ``diverged``: true for the first event after which they differ.
 
     Raises
     ------
-    UsageError, ValueDoesNotFit
-        As ``rebuild`` does.
+    UsageError
+        The timeline selects a part of the events, which would change the state, or the lake has no such category.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.steps(User, now, key="4").select("revision", "event_type", "outcome", "changed_fields").slice(1, 2)
+    shape: (2, 4)
+    ┌──────────┬────────────────┬─────────┬──────────────────────────┐
+    │ revision ┆ event_type     ┆ outcome ┆ changed_fields           │
+    │ ---      ┆ ---            ┆ ---     ┆ ---                      │
+    │ i64      ┆ str            ┆ str     ┆ list[str]                │
+    ╞══════════╪════════════════╪═════════╪══════════════════════════╡
+    │ 1        ┆ user.logged_in ┆ changed ┆ ["logins", "last_login"] │
+    │ 2        ┆ user.logged_in ┆ changed ┆ ["logins", "last_login"] │
+    └──────────┴────────────────┴─────────┴──────────────────────────┘
     """
     walked = _walked(projection, timeline, key=key, errors=errors)
     if against is None:
