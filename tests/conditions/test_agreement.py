@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from tests.conditions.texts import ABSENT, Asked, Instant, Name, Read, combined, comparisons, missing, payload_of
+from tests.conditions.texts import ABSENT, Asked, Instant, Name, Read, combined, comparisons, decoded, inside, missing, payload_of
 from tests.replay.asking import engine, lake_of
 from tests.strategies import OLD_TYPES, TYPES, UNHANDLED, Recorded, frame, histories
-from workbench import Projection, event, on
+from workbench import Json, Projection, event, on
 from workbench.lake.forks.payload_conditions import holding
 from workbench.projection.event_conditions import where
 from workbench.scenarios.measures import Measure, measured
@@ -125,4 +125,31 @@ def test_a_condition_on_a_state_is_what_the_language_says(condition: Asked, hist
     assert dict(found.select("key", "position").iter_rows()) == expected
     measure = Measure.parse(f"count(*) filter (where {condition.text})")
     counted = measured(measure, states, fields=["name", "size", "ratio", "active", "seen"])
+    assert counted == sum(condition.truth(row) is True for row in states.iter_rows(named=True))
+
+
+class Noted(Projection, category="thing"):
+    extra: Json
+    handlers = tuple(on(type_).create("extra") for type_ in TYPES)
+
+
+INSIDE: list[Name] = [
+    ("extra", lambda row: decoded(row["extra"]) if row["extra"] is not None else None, KINDS),
+    ("extra.name", lambda row: inside(row["extra"], "name"), KINDS),
+    ("extra[0]", lambda row: inside(row["extra"], 0), KINDS),
+]
+ON_JSON = combined(st.one_of(comparisons(INSIDE), missing(INSIDE[1:], exists=True), missing(INSIDE[:1], exists=False)))
+
+
+@law
+@given(ON_JSON, histories(max_size=20), st.booleans())
+def test_a_field_of_json_is_compared_as_a_payload_is(condition: Asked, history: list[Recorded], columns: bool) -> None:
+    with lake_of(history) as timeline, engine(columns=columns):
+        versions = wb.history(Noted, timeline, errors="collect")
+        found = wb.first(Noted, timeline, where=condition.text, errors="collect")
+        states = wb.state(Noted, timeline, errors="collect")
+    rows = [row for row in versions.iter_rows(named=True) if condition.truth(row) is True]
+    assert dict(found.select("key", "position").iter_rows()) == {row["key"]: row["valid_from_position"] for row in reversed(rows)}
+    measure = Measure.parse(f"count(*) filter (where {condition.text})")
+    counted = measured(measure, states, fields=["extra"], json=["extra"])
     assert counted == sum(condition.truth(row) is True for row in states.iter_rows(named=True))

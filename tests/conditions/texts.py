@@ -10,7 +10,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.strategies import Recorded
 from workbench.projection.values import instant_of
 
 ABSENT = object()
@@ -55,17 +54,18 @@ def decoded(text: str | None) -> Any:
 
 def payload_of(root: str, *steps: str | int) -> Read:
     """Return a function that reads what stands in a payload."""
+    return lambda one: inside(getattr(one, root), *steps)
 
-    def read(one: Recorded) -> Any:
-        value = decoded(getattr(one, root))
-        for step in steps:
-            fits = isinstance(value, dict) if isinstance(step, str) else isinstance(value, list)
-            if not fits or (step not in value if isinstance(step, str) else step >= len(value)):
-                return ABSENT
-            value = value[step]
-        return value
 
-    return read
+def inside(text: str | None, *steps: str | int) -> Any:
+    """Return what stands at a place of JSON text."""
+    value = decoded(text)
+    for step in steps:
+        fits = isinstance(value, dict) if isinstance(step, str) else isinstance(value, list)
+        if not fits or (step not in value if isinstance(step, str) else step >= len(value)):
+            return ABSENT
+        value = value[step]
+    return value
 
 
 def compared(value: Any, sign: str, constant: Any) -> bool | None:

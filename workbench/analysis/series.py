@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,6 +24,7 @@ from workbench.fold.results import PROVENANCE, history_schema, state_schema
 from workbench.materialised.histories import history_of, kept_versions
 from workbench.projection.plan import Plan
 from workbench.replay.state import state
+from workbench.replay.state_conditions import json_fields
 from workbench.replay.versions import versions as versions_of
 from workbench.scenarios.measures import Measure, expression
 from workbench.timeline import Timeline
@@ -122,7 +123,7 @@ def series(
     # What the store hides depends on the moment that is asked of, and with it every version: so it does of few forks, too.
     if whole.visible_only or steps.part(moved):
         columns = state(projection, whole, errors=errors).schema
-        asked = _Measures.of(given, columns)
+        asked = _Measures.of(given, columns, json=json_fields(subject))
         nobody = pl.DataFrame(schema=columns)  # the states of a fold have the columns of those that are there
         states = (state(projection, whole.upto(moment, stale=True), errors=errors) for moment in steps.moments())
         answers = [asked.of_state(pl.concat([nobody, one], how="diagonal_relaxed")) for one in states]
@@ -130,12 +131,12 @@ def series(
         found = versions_of(subject, whole, errors=errors)
         rows = found.history
         columns = rows.rename(_OF_A_STATE).drop("event_type", "valid_to_position", "valid_to").schema
-        asked = _Measures.of(given, columns)
+        asked = _Measures.of(given, columns, json=json_fields(subject))
         late = sequences(found, projection, whole, moved, errors=errors)
         answers = list(_walk(_standing(rows, steps, columns=asked.columns_read(columns), late=late), steps, asked))
     else:
         columns = state_schema(subject)
-        asked = _Measures.of(given, columns)
+        asked = _Measures.of(given, columns, json=json_fields(subject))
         read = asked.columns_read(columns)
         kept = [_standing(pl.DataFrame(schema=history_schema(subject)), steps, columns=read)]
         kept += [_standing(batch, steps, columns=read) for batch in _versions(subject, whole, errors=errors)]
@@ -169,12 +170,15 @@ class _Measures:
     """The names of those that were given as texts."""
 
     @classmethod
-    def of(cls, given: Mapping[str, pl.Expr | Measure], schema: pl.Schema) -> Self:
+    def of(cls, given: Mapping[str, pl.Expr | Measure], schema: pl.Schema, *, json: Collection[str]) -> Self:
         """Make sure that each can be asked of states with these columns, and gives one value."""
         fields = [name for name in schema if name != "key" and name not in PROVENANCE]
         written = {name: one for name, one in given.items() if isinstance(one, Measure)}
         asked = cls(
-            tuple(expression(one, schema, fields=fields).alias(name) if isinstance(one, Measure) else one for name, one in given.items()),
+            tuple(
+                expression(one, schema, fields=fields, json=json).alias(name) if isinstance(one, Measure) else one
+                for name, one in given.items()
+            ),
             tuple(written),
         )
         nobody = pl.DataFrame(schema=schema)

@@ -23,7 +23,8 @@ The language is the part of SQL that has a meaning for one event or one state::
   what is absent.
 - **Unknown.** A comparison is unknown, as in SQL, where the value is null, absent, or of another kind than the constant: a text compared
   with a number, say. ``and``, ``or`` and ``not`` follow Kleene's logic, and a condition holds only if it is true. Where a name has one
-  kind, as a field or ``type`` has, a constant of another kind is an error.
+  kind, as a field or ``type`` has, a constant of another kind is an error. A field that holds JSON is compared as a payload is, and a path
+  may go on into it.
 - **Time.** ``recorded_at`` and instants of a state are compared as instants; the constant may be a plain text. ``timestamp '…'`` compares
   a text of a payload as an instant.
 

@@ -7,7 +7,7 @@ import polars as pl
 from workbench.errors import UsageError
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.resolve import Source, folded, subject_of
-from workbench.replay.state_conditions import StateConditions
+from workbench.replay.state_conditions import StateConditions, json_fields
 from workbench.replay.versions import beginning_after, versions
 from workbench.timeline import Timeline
 
@@ -69,9 +69,9 @@ def first(
     """
     subject = subject_of(projection, timeline)
     found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.after_position, errors=errors)
-    rows = _holding(
-        beginning_after(found.rows, timeline), where, known=[name for name in found.rows.columns if name not in found.witness.values()]
-    )
+    known = [name for name in found.rows.columns if name not in found.witness.values()]
+    conditions = StateConditions(found.rows.schema, known, json=json_fields(subject), what="version")
+    rows = _holding(beginning_after(found.rows, timeline), where, conditions)
     named = {
         "position": pl.col("valid_from_position"),
         "revision": pl.col("revision"),
@@ -87,8 +87,9 @@ def first(
     )
 
 
-def _holding(rows: pl.DataFrame, where: str | pl.Expr, *, known: list[str]) -> pl.DataFrame:
-    condition: object = _parsed(where, rows.schema, known) if isinstance(where, str) else where
+def _holding(rows: pl.DataFrame, where: str | pl.Expr, conditions: StateConditions) -> pl.DataFrame:
+    known = conditions.names
+    condition: object = _parsed(where, conditions) if isinstance(where, str) else where
     if not isinstance(condition, pl.Expr):
         raise UsageError(f"{where!r} is not a condition: write one like 'logins > 100'.")
     unknown = [name for name in condition.meta.root_names() if name not in known]
@@ -105,7 +106,7 @@ def _holding(rows: pl.DataFrame, where: str | pl.Expr, *, known: list[str]) -> p
     return rows.filter(holds)
 
 
-def _parsed(where: str, schema: pl.Schema, known: list[str]) -> pl.Expr:
+def _parsed(where: str, conditions: StateConditions) -> pl.Expr:
     from workbench.conditions.parser import parse_condition  # noqa: PLC0415  # sqlglot takes long to import
 
-    return parse_condition(where, StateConditions(schema, known, what="version"))
+    return parse_condition(where, conditions)

@@ -12,8 +12,15 @@ import polars as pl
 from workbench.conditions.builder import Comparator, Constant, Path
 from workbench.errors import UsageError
 from workbench.events import parse_time
+from workbench.fold.resolve import Subject
+from workbench.projection import plan
+from workbench.projection.evaluation import asking
+from workbench.projection.payloads import ABSENT, decoder
 
 _COMPARE = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+_decode = decoder((), whole=True, decimals=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +31,49 @@ class StateConditions:
     ----------
     names
         The columns that a condition may name.
+    json
+        Those of them that hold JSON text; a condition may go on into it, and compares what stands there as in a payload.
     what
         What a row of the frame is, for errors: a state, or a version.
     """
 
     schema: pl.Schema
     names: Collection[str]
+    json: Collection[str] = ()
     what: str = "state"
 
     def check(self, path: Path) -> None:
-        if column_of(path) not in self.names:
-            raise UsageError(f"it names {column_of(path)}, which no {self.what} has; it has {', '.join(self.names) or 'no fields'}")
+        self._resolved(path)
+
+    def column_of(self, path: Path) -> str:
+        """Return the column that a path names as a whole."""
+        name, steps = self._resolved(path)
+        if steps:
+            raise UsageError(f"{name} is one field, and a measure is of fields")
+        return name
 
     def compare(self, path: Path, comparator: Comparator, constant: Constant) -> pl.Expr:
-        found: pl.Expr = _COMPARE[comparator](pl.col(column_of(path)), self._comparable(path, constant))
+        name, steps = self._resolved(path)
+        if self._is_json(name):
+            return _decided(name, plan.Comparison(plan.Path("data", steps), comparator, constant))
+        found: pl.Expr = _COMPARE[comparator](pl.col(name), self._comparable(name, constant))
         return found
 
     def one_of(self, path: Path, constants: Sequence[Constant]) -> pl.Expr:
         return pl.any_horizontal(self.compare(path, "==", constant) for constant in constants)
 
     def is_null(self, path: Path) -> pl.Expr:
-        return pl.col(column_of(path)).is_null()
+        name, steps = self._resolved(path)
+        if not steps:
+            return pl.col(name).is_null()
+        place = plan.Path("data", steps)
+        return _decided(name, plan.AnyOf((plan.IsNull(place), plan.Not(plan.Exists(place))))).fill_null(value=True)
 
     def exists(self, path: Path) -> pl.Expr:
-        raise UsageError(f"a {self.what} has every field, so that exists() tells nothing: write {column_of(path)} is not null")
+        name, steps = self._resolved(path)
+        if not steps:
+            raise UsageError(f"a {self.what} has every field, so that exists() tells nothing: write {name} is not null")
+        return _decided(name, plan.Exists(plan.Path("data", steps))).fill_null(value=False)
 
     def all_of(self, conditions: Sequence[pl.Expr]) -> pl.Expr:
         return pl.all_horizontal(conditions)
@@ -58,9 +84,20 @@ class StateConditions:
     def negation(self, condition: pl.Expr) -> pl.Expr:
         return ~condition
 
-    def _comparable(self, path: Path, constant: Constant) -> Constant:
+    def _resolved(self, path: Path) -> tuple[str, Path]:
+        """Return the column that a path begins with, and the steps that go on into its JSON. A column's name may hold dots."""
+        for length in range(len(path), 0, -1):
+            name = ".".join(map(str, path[:length]))
+            if name in self.names and (length == len(path) or name in self.json):
+                return name, path[length:]
+        named = ".".join(map(str, path))
+        raise UsageError(f"it names {named}, which no {self.what} has; it has {', '.join(self.names) or 'no fields'}")
+
+    def _is_json(self, name: str) -> bool:
+        return name in self.json and self.schema[name] == pl.String
+
+    def _comparable(self, name: str, constant: Constant) -> Constant:
         """Return what a field is compared with: beside a time, a text is an instant."""
-        name = column_of(path)
         dtype = self.schema[name]
         if dtype.is_temporal() and isinstance(constant, str):
             return parse_time(constant)
@@ -70,6 +107,16 @@ class StateConditions:
         return constant
 
 
-def column_of(path: Path) -> str:
-    """Return the name of the column that a path stands for; of merged payloads, a name may hold dots."""
-    return ".".join(map(str, path))
+def json_fields(subject: Subject) -> frozenset[str]:
+    """Return the fields of a projection that hold JSON text; those of a fold are not known beforehand."""
+    return frozenset(one.name for one in subject.fields if one.kind.name == "json") if isinstance(subject, plan.Plan) else frozenset()
+
+
+def _decided(column: str, condition: plan.Condition) -> pl.Expr:
+    """Return what a condition on a payload is of JSON text in a column; unknown where the column is null."""
+    ask = asking(condition)
+
+    def decide(text: str) -> bool | None:
+        return ask((), _decode(text), ABSENT)
+
+    return pl.col(column).map_elements(decide, return_dtype=pl.Boolean)

@@ -16,10 +16,11 @@ from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.loading import load_projection
-from workbench.fold.resolve import Source
+from workbench.fold.resolve import Source, subject_of
 from workbench.fold.results import PROVENANCE
 from workbench.replay.diff import diff
 from workbench.replay.state import state
+from workbench.replay.state_conditions import json_fields
 from workbench.scenarios.measures import measured
 from workbench.scenarios.scenario import Scenario, Watched
 from workbench.timeline import Timeline, ensure_timelines
@@ -184,7 +185,9 @@ def _consequence(watched: Watched, source: Source, timeline: Timeline, fork: Tim
     after = pl.concat([before.join(differing, on="key", how="anti"), there], how="diagonal_relaxed")
     fields = [name for name in after.columns if name != "key"]
     sides = [side.with_columns(pl.lit(None).alias(name) for name in fields if name not in side.columns) for side in (before, after)]
+    json = json_fields(subject_of(source, timeline, fork))
     measures = tuple(
-        Measured(name, measure.text, *(measured(measure, side, fields=fields) for side in sides)) for name, measure in watched.measures
+        Measured(name, measure.text, *(measured(measure, side, fields=fields, json=json) for side in sides))
+        for name, measure in watched.measures
     )
     return Consequence(watched.name, differing, before.height, after.height, measures)

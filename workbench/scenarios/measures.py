@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from workbench.conditions.parser import AnyNames, parse_measure
 from workbench.errors import UsageError
-from workbench.replay.state_conditions import StateConditions, column_of
+from workbench.replay.state_conditions import StateConditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,15 @@ class Measure:
         return cls(text)
 
 
-def measured(measure: Measure, states: pl.DataFrame, *, fields: Sequence[str]) -> Any:
+def measured(measure: Measure, states: pl.DataFrame, *, fields: Sequence[str], json: Collection[str] = ()) -> Any:
     """Return the value of a measure.
 
     Parameters
     ----------
     states
         One row for each entity, with these fields.
+    json
+        The fields that hold JSON text.
 
     Raises
     ------
@@ -46,12 +48,12 @@ def measured(measure: Measure, states: pl.DataFrame, *, fields: Sequence[str]) -
         There is no such field, or it cannot be measured or compared so.
     """
     try:
-        return states.select(expression(measure, states.schema, fields=fields)).item()
+        return states.select(expression(measure, states.schema, fields=fields, json=json)).item()
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"The measure {measure.text!r} cannot be asked: {str(error).partition(chr(10))[0]}.") from error
 
 
-def expression(measure: Measure, schema: pl.Schema, *, fields: Sequence[str]) -> pl.Expr:
+def expression(measure: Measure, schema: pl.Schema, *, fields: Sequence[str], json: Collection[str] = ()) -> pl.Expr:
     """Return a measure as an aggregation of states with these columns.
 
     Sums of integers are of 128 bits, since those of 64 would wrap around.
@@ -61,10 +63,11 @@ def expression(measure: Measure, schema: pl.Schema, *, fields: Sequence[str]) ->
     UsageError
         As ``measured`` does.
     """
-    found = parse_measure(measure.text, StateConditions(schema, fields))
+    conditions = StateConditions(schema, fields, json)
+    found = parse_measure(measure.text, conditions)
     if found.field is None:
         return pl.len() if found.where is None else found.where.sum()
-    name = column_of(found.field)
+    name = conditions.column_of(found.field)
     dtype, values = schema[name], pl.col(name)
     if dtype == pl.Null:  # a fold's field that no state has
         dtype = pl.Int64()
