@@ -104,8 +104,20 @@ def card(title: str, values: Mapping[str, object], *, place: str = "", notes: It
 
 
 def facts(values: Mapping[str, object]) -> Facts:
-    """Return key figures in the order given: whole numbers are grouped by thousands, instants are cut to the minute.
+    """Return key figures as a small table for people.
 
+    Parameters
+    ----------
+    values
+        Names and values, in the order to show. Whole numbers are grouped by thousands, instants are cut to the minute.
+
+    Returns
+    -------
+    Facts
+        A table that a notebook shows as HTML and ``print`` as text.
+
+    Examples
+    --------
     >>> print(facts({"Events": 1234567, "Most frequent": "user.logged_in"}))
     Events: 1,234,567
     Most frequent: user.logged_in

@@ -125,23 +125,30 @@ def _number(column: TableColumn) -> str:
 
 
 def table(frame: pl.DataFrame, *, caption: str = "", bars: str | None = None, rows: int = 200, total: int | None = None) -> Table:
-    """Return a frame as a table for people.
+    """Return a frame as a table for people: labels in words, numbers grouped, shares as per cent.
 
     Parameters
     ----------
     frame
-        The first column names the rows. Columns called ``share`` or ending with ``_share`` are fractions and shown as per cent;
-        those ending with ``_bytes`` are shown with a unit; other numbers are grouped by thousands, except positions. A text of
-        more than 200 letters is shortened in its middle.
+        The rows; the first column names them. Columns called ``share`` or ending with ``_share`` are fractions and shown as per cent;
+        columns ending with ``_bytes`` get a unit; other numbers except positions are grouped by thousands. Text longer than 200
+        characters is shortened in the middle.
     caption
         What the table shows, in a few words.
     bars
-        The name of a column whose cells get a bar; the greatest value's is as wide as the column.
+        The name of a column whose cells get a bar. The bar of the greatest value is as wide as the column.
     rows
-        How many rows to show; a note under the table says how many more there are, or that there are none.
+        How many rows to show. A note below the table counts the rest.
     total
-        How many rows there are in all, where the frame itself holds only the first of them.
+        How many rows there are in all, if the frame holds only the first of them.
 
+    Returns
+    -------
+    Table
+        A table that a notebook shows as HTML and ``print`` as text.
+
+    Examples
+    --------
     >>> print(table(pl.DataFrame({"type": ["a", "b"], "count": [12000, 3], "share": [0.99975, 0.00025]})))
     Type   Count    Share
     a     12,000  99.98 %

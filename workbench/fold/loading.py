@@ -20,16 +20,33 @@ _OURS = "__workbench_projections__"
 
 
 def load_projection(text: str) -> Source:
-    """Return what a text names: ``FILE.py:NAME``, ``MODULE:NAME``, or a category. Runs the file or module that it names.
+    """Return the projection or fold that a text names, as the command line does for ``--projection``.
 
-    A file is run anew each time, unless the program has imported it as a module: that one is taken as it is, so that its classes stay the
-    same; reload it after an edit. Files and modules find what stands beside them: the file's directory, or the current one, is put
-    into Python's path.
+    The file or module is run. A file is run anew each time unless the program has imported it as a module: then that module is used, so
+    that its classes stay the same; reload it after an edit. The directory of the file, or the current one, is added to Python's path.
+
+    Parameters
+    ----------
+    text
+        ``FILE.py:NAME``, ``MODULE:NAME``, or the name of a category.
+
+    Returns
+    -------
+    type[Projection] or Fold or str
+        The projection or fold; the text itself if it names a category. Questions take each of these.
 
     Raises
     ------
     InvalidProjection
         There is no such file or module, it fails, or it has no projection or fold of that name.
+
+    Examples
+    --------
+    >>> User = wb.load_projection("workbench.sample.projections:User")
+    >>> wb.state(User, wb.open("data/demo").timeline).height
+    535
+    >>> wb.load_projection("user")
+    'user'
     """
     place, colon, name = text.rpartition(":")
     if not colon:

@@ -19,9 +19,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """How many decimal digits a ``Decimal`` field has, and how many of them behind the point.
+    """The number of decimal digits of a ``Decimal`` field, given in its annotation.
 
-    ``balance: Annotated[Decimal, Digits(18, scale=2)]``. A plain ``Decimal`` has 38, of which 9 behind the point.
+    Parameters
+    ----------
+    precision
+        All digits, 1 to 38.
+    scale
+        The digits after the decimal point, at most ``precision``. A plain ``Decimal`` is ``Digits(38, scale=9)``.
+
+    Raises
+    ------
+    InvalidProjection
+        The numbers are out of range.
+
+    Examples
+    --------
+    >>> from typing import Annotated
+    >>> class Account(wb.Projection, category="account"):
+    ...     balance: Annotated[Decimal, Digits(18, scale=2)] = Decimal(0)
+    ...     handlers = [wb.on("account.paid").add(balance=wb.event.data["amount"])]
     """
 
     precision: int = 38

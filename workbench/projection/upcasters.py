@@ -31,10 +31,21 @@ _TARGETS: dict[type, Literal["number", "text", "boolean"]] = {int: "number", flo
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Upcast:
-    """How events of one type are lifted; made by ``upcast`` and refined by its methods, each of which returns a new upcaster.
+    """How the events of one type are changed before handlers see them. `upcast` makes one; each method returns a new one.
 
-    Edits happen in the order in which they are written, and change top-level names of the payload. A payload that is no object
-    counts as an empty one.
+    Edits apply in the order in which they are written and change keys at the payload's top level. A payload that is not an object counts as
+    an empty one.
+
+    Attributes
+    ----------
+    type
+        The event type, as recorded.
+    when
+        The condition that must hold; None if there is none.
+    edits
+        The edits, in order.
+    target
+        The type that the events get; None if they keep theirs.
     """
 
     type: str
@@ -43,7 +54,28 @@ class Upcast:
     target: str | None = None
 
     def rename(self, /, **names: str) -> Self:
-        """Rename top-level names, ``rename(old="new")``. Where the old one is absent, nothing happens."""
+        """Rename keys of the payload. A key that is absent is left alone.
+
+        Parameters
+        ----------
+        **names
+            The old name as the keyword, the new one as the value.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            A new name is not text, or is the old one.
+
+        Examples
+        --------
+        >>> wb.upcast("user.created").rename(fullName="name", e_mail="email")
+        upcast('user.created')
+        """
         for old, new in names.items():
             self._name(new)
             if old == new:
@@ -51,7 +83,28 @@ class Upcast:
         return self._with("rename", *(plan.Move((old,), new) for old, new in names.items()))
 
     def move(self, /, **sources: Value) -> Self:
-        """Move what stands at a place of the payload to a top-level name: ``move(city=event.data["address"]["city"])``."""
+        """Move values from inside the payload to its top level.
+
+        Parameters
+        ----------
+        **sources
+            The name at the top level as the keyword, a path in ``event.data`` as the value.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            A source is not a path in ``event.data``, is an element of an array, or is the target itself.
+
+        Examples
+        --------
+        >>> wb.upcast("user.created").move(city=wb.event.data["address"]["city"])
+        upcast('user.created')
+        """
         moves = []
         for name, source in sources.items():
             path = getattr(source, "value", None)
@@ -65,16 +118,57 @@ class Upcast:
         return self._with("move", *moves)
 
     def default(self, /, **constants: bool | int | float | str | None) -> Self:
-        """Give top-level names that are absent a constant. Null is not absent."""
+        """Give keys that are absent a constant. A key whose value is null is not absent.
+
+        Parameters
+        ----------
+        **constants
+            For each key None, a boolean, a number or text.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            A constant is of another kind.
+
+        Examples
+        --------
+        >>> wb.upcast("user.created").default(plan="free")
+        upcast('user.created')
+        """
         for name, constant in constants.items():
             if not _is_scalar(constant):
                 raise InvalidProjection(f"{self}.default({name}={constant!r}) cannot be: it takes None, a boolean, a number or text.")
         return self._with("default", *(plan.Default(name, plan.Scalar(constant)) for name, constant in constants.items()))
 
     def retype(self, /, **types: Scalars) -> Self:
-        """Retype top-level names where that loses nothing: numbers written as text, text written as numbers, booleans written as either.
+        """Convert values where nothing is lost. A value that cannot be converted stays as it is.
 
-        ``int`` and ``float`` both make numbers. A value that cannot be retyped stays as it is.
+        Parameters
+        ----------
+        **types
+            For each key the type to convert to. ``int`` and ``float``: text that is a JSON number becomes the number, ``true`` and
+            ``false`` become 1 and 0. ``str``: integers and booleans become text. ``bool``: the texts ``true`` and ``false``, and the
+            integers 1 and 0, become booleans.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            A type is none of these.
+
+        Examples
+        --------
+        >>> wb.upcast("user.paid").retype(amount=float)
+        upcast('user.paid')
         """
         for name, to in types.items():
             if to not in _TARGETS:
@@ -82,7 +176,32 @@ class Upcast:
         return self._with("retype", *(plan.Retype(name, _TARGETS[to]) for name, to in types.items()))
 
     def split(self, name: str, *, into: tuple[str, ...], by: str = " ") -> Self:
-        """Split a top-level text at the first separators into as many names as there are; what is no text stays as it is."""
+        """Split a text at its first separators into several keys. A value that is not text stays as it is.
+
+        Parameters
+        ----------
+        name
+            The key whose text is split.
+        into
+            The keys of the parts, in order; the last one gets the rest of the text.
+        by
+            The separator.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            The separator is empty, or ``into`` does not name at least two other keys, each once.
+
+        Examples
+        --------
+        >>> wb.upcast("user.created").split("name", into=("first_name", "last_name"))
+        upcast('user.created')
+        """
         if not by or len(into) < 2 or len(set(into)) != len(into) or name in into:
             raise InvalidProjection(f"{self}.split({name!r}) cannot be: it takes a separator, and two or more other names that differ.")
         for target in into:
@@ -90,9 +209,33 @@ class Upcast:
         return self._with("split", plan.Split(name, tuple(into), by))
 
     def apply(self, function: Callable[[Any, Any], Any], *, version: str | int | None = None) -> Self:
-        """Lift by a function ``(data, metadata) -> data`` over decoded payloads; None stands for a payload that is not there.
+        """Change payloads by a Python function.
 
-        It should be pure. Without ``version=`` nothing that it takes part in is kept. It makes the projection run event by event.
+        The projection is then folded event by event, which is slower, and is materialised only if the function has a ``version``.
+
+        Parameters
+        ----------
+        function
+            ``(data, metadata) -> data`` over decoded JSON. None stands for a payload that is absent. It must be pure.
+        version
+            A name or number that you change whenever the function changes.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            ``function`` cannot be called.
+
+        Examples
+        --------
+        >>> def in_cents(data, metadata):
+        ...     return {**data, "cents": round(100 * data["amount"])}
+        >>> wb.upcast("user.paid").apply(in_cents, version=1)
+        upcast('user.paid')
         """
         given: object = function
         if not callable(given):
@@ -100,7 +243,28 @@ class Upcast:
         return self._with("apply", plan.Apply(function, version))
 
     def to(self, type: str) -> Self:  # noqa: A002  # the field's own word
-        """Make events of another type of them."""
+        """Give the events another type, under which handlers see them.
+
+        Parameters
+        ----------
+        type
+            The event type.
+
+        Returns
+        -------
+        Upcast
+            The upcaster with the edit.
+
+        Raises
+        ------
+        InvalidProjection
+            ``type`` is not the name of an event type, or was given before.
+
+        Examples
+        --------
+        >>> wb.upcast("chat.room_created").rename(title="name").to("chat.room_opened")
+        upcast('chat.room_created')
+        """
         if not type or not storable(type) or self.target is not None:
             raise InvalidProjection(f"{self}.to({type!r}) cannot be: it takes the name of an event type, once.")
         return replace(self, target=type)
@@ -130,7 +294,51 @@ def _is_scalar(constant: object) -> bool:
 
 
 def upcast(type: str, *, when: Where | str | None = None) -> Upcast:  # noqa: A002  # the field's own word
-    """Return an upcaster of the events of one type, which does nothing yet; with ``when``, of those for which the condition holds."""
+    """Return an upcaster of the events of one type. Its methods say how it changes their payloads.
+
+    Upcasters run before handlers. Selections, edits and ``timeline.events()`` show events as they were recorded.
+
+    Parameters
+    ----------
+    type
+        The event type as recorded, spelled exactly.
+    when
+        Change only events for which this condition holds: SQL such as ``"metadata.schemaVersion = 1"`` (see ``workbench.conditions``), or
+        an expression such as ``event.metadata["schemaVersion"] == 1``. By default, all events of the type.
+
+    Returns
+    -------
+    Upcast
+        An upcaster that changes nothing yet.
+
+    Raises
+    ------
+    InvalidProjection
+        ``type`` is not the name of an event type, or ``when`` is not a condition.
+    InvalidCondition
+        The SQL is not in the language of conditions, or names what no event has.
+
+    Examples
+    --------
+    >>> class Member(wb.Projection, category="user"):
+    ...     name: str | None
+    ...     city: str | None
+    ...     upcasters = [
+    ...         upcast("user.created", when="metadata.schemaVersion = 1").rename(fullName="name"),
+    ...         upcast("user.created", when="metadata.schemaVersion >= 2").move(city=wb.event.data["address"]["city"]),
+    ...     ]
+    ...     handlers = [wb.on("user.created").create("name", "city")]
+    >>> wb.state(Member, wb.open("data/demo").timeline).select("key", "name", "city").head(2)
+    shape: (2, 3)
+    ┌─────┬──────────────┬─────────┐
+    │ key ┆ name         ┆ city    │
+    │ --- ┆ ---          ┆ ---     │
+    │ str ┆ str          ┆ str     │
+    ╞═════╪══════════════╪═════════╡
+    │ 1   ┆ Ada Lovelace ┆ London  │
+    │ 10  ┆ Inês Tamm    ┆ القاهرة │
+    └─────┴──────────────┴─────────┘
+    """
     if not type or not storable(type):
         raise InvalidProjection(f"upcast({type!r}) cannot be: it takes the name of an event type.")
     condition: object = where(when) if isinstance(when, str) else when

@@ -112,22 +112,46 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fold:
-    """Logic that cannot be declared: a function that takes an entity's state and an event, and returns the state after it.
+    """A Python function that folds events into state, for logic that a `Projection` cannot declare.
 
     Parameters
     ----------
     function
-        ``(state, event) -> state``. None is the state of an entity that is not there; a function that returns it ends the entity.
-        A dict's keys, or a dataclass's fields, become the columns of the result; any other state becomes the one column ``state``.
-        With several processes it must stand in a module that can be imported.
+        ``(state, event) -> state``. At an entity's first event the state is ``initial``. To return None ends the entity, or does not begin
+        it. The keys of a dict, or the fields of a dataclass, become the columns of the result; any other state becomes the one column
+        ``state``. To fold in several processes, the function must be in a module that can be imported.
     category
-        The category whose events are folded, or several (with ``key=``).
+        The category whose events are folded, or several (with ``key``).
     key
-        Where an event says which entity it is about; without it, the stream's name behind the category's ``-``.
+        Where an event says which entity it is about, such as ``event.data["userId"]``. By default, the part of the stream's name after the
+        category's ``-``.
     initial
-        The state before an entity's first event, copied for each; or a function without parameters that makes it.
+        The state before an entity's first event, copied for each entity; or a function without parameters that returns it.
     version
-        The author's name for what the function does at present. Without one nothing of the fold is kept.
+        A name or number that you change whenever the function changes. Without it, snapshots of the fold cannot be kept.
+
+    Raises
+    ------
+    InvalidProjection
+        ``function`` cannot be called, there is no category, or there are several and no key.
+
+    Examples
+    --------
+    >>> def longest(state, event):
+    ...     if event.type != "chat.message_sent":
+    ...         return state
+    ...     return {"longest": max(state["longest"], len(event.data["text"]))}
+    >>> Longest = Fold(longest, category="room", initial={"longest": 0}, version=1)
+    >>> wb.state(Longest, wb.open("data/demo").timeline).select("key", "longest").head(2)
+    shape: (2, 2)
+    ┌─────┬─────────┐
+    │ key ┆ longest │
+    │ --- ┆ ---     │
+    │ str ┆ i64     │
+    ╞═════╪═════════╡
+    │ 1   ┆ 218     │
+    │ 10  ┆ 160     │
+    └─────┴─────────┘
     """
 
     function: Callable[[Any, RecordedEvent], Any] = field(kw_only=False)
