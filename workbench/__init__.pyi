@@ -17,6 +17,8 @@ from .analysis import series as series
 from .analysis import store_usage as store_usage
 from .analysis import trace as trace
 from .analysis import workflows as workflows
+from .display import facts as facts
+from .display.tables import table as table
 from .export import export_log as export_log
 from .fold.event_by_event.function_fold import Fold as Fold
 from .fold.loading import load_projection as load_projection
@@ -44,8 +46,6 @@ from .replay.state import state as state
 from .replay.steps import steps as steps
 from .scenarios import Scenario as Scenario
 from .scenarios import whatif as whatif
-from .tables import facts as facts
-from .tables import table as table
 from .timeline import Timeline as Timeline
 
 __version__: str

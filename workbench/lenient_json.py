@@ -34,10 +34,10 @@ def read_value(text: str, *, deepest: int) -> object:
     ValueError
         There is none, or it has more than ``deepest`` arrays and objects in each other.
     """
-    return _Reader(text, deepest).value(0)
+    return _JsonReader(text, deepest).value(0)
 
 
-class _Reader:
+class _JsonReader:
     def __init__(self, text: str, deepest: int) -> None:
         self._text = text
         self._deepest = deepest

@@ -15,11 +15,11 @@ from workbench.analysis.periods import Every
 from workbench.analysis.schemas import schemas
 from workbench.analysis.series import series
 from workbench.cli.output import show
+from workbench.display.tables import table
 from workbench.errors import UsageError
 from workbench.jobs import CronTimes
 from workbench.lake import open_lake
 from workbench.projection import event
-from workbench.tables import table
 from workbench.timeline import Timeline
 from workbench.zones import begin, clock
 

@@ -20,9 +20,9 @@ from workbench.analysis.distribution import distribution
 from workbench.analysis.periods import Every
 from workbench.charts import PALETTES, Chart, template
 from workbench.charts import distribution as distribution_chart
+from workbench.display.tables import Table, distinct_labels, facts, in_bytes, percent, table
 from workbench.errors import UsageError
 from workbench.lake import open_lake
-from workbench.tables import Table, distinct_labels, facts, in_bytes, percent, table
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.network import ipv6
-from workbench.kurrent.frames import CallFailed, Exchange
 from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.http2_frames import CallFailed, Exchange
 from workbench.kurrent.wire import Messages
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9

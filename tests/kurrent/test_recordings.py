@@ -20,8 +20,8 @@ import pytest
 from workbench.errors import AccessDenied, InvalidPosition, ReadInterrupted, StreamDeleted
 from workbench.kurrent import wire
 from workbench.kurrent.errors import translate_rpc_error
-from workbench.kurrent.frames import CallFailed, Exchange
 from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.http2_frames import CallFailed, Exchange
 from workbench.kurrent.reader import events_of
 
 HERE = Path(__file__).parent / "wire"

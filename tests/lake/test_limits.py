@@ -18,7 +18,7 @@ from tests.lake.histories import lake_of, row
 from workbench.cli.app import app
 from workbench.errors import LakeError, StorageFull, UsageError
 from workbench.lake import open_lake
-from workbench.lake.database import Database, Limits
+from workbench.lake.database import Database, QueryLimits
 
 LOG = [row(10 * number, f"user-{number % 3}", revision=number // 3) for number in range(1, 21)]
 EXPLODES = "select range, repeat(md5(range::varchar), 8) as long from range(1000000000) order by long"
@@ -110,7 +110,7 @@ def test_the_folder_of_a_process_that_was_killed_is_swept_and_that_of_a_living_o
         other.kill()
         other.wait()
     assert theirs.is_dir()
-    database = Database(Limits())
+    database = Database(QueryLimits())
     database.cursor()
     assert not theirs.exists()
     assert len(list(temporary.iterdir())) == 2
@@ -127,7 +127,7 @@ def test_a_folder_that_another_process_sweeps_before_it_is_opened_is_made_again(
             folder.rmdir()
 
     monkeypatch.setattr(Path, "mkdir", swept_at_once)
-    database = Database(Limits())
+    database = Database(QueryLimits())
     database.cursor()
     assert len(made) == 2
     assert list(temporary.iterdir()) == [made[1]]

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from workbench.charts import distribution as distribution_chart
+from workbench.display.tables import facts, table
 from workbench.reports.page import render
-from workbench.tables import facts, table
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)><b>bold</b>&amp;"
 FRAME = pl.DataFrame({"type": [HOSTILE, "</script><script>alert(2)</script>"], "count": [3, 1], "share": [0.75, 0.25]})

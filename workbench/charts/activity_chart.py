@@ -6,7 +6,7 @@ import polars as pl
 
 from workbench.analysis.activity import Activity
 from workbench.charts.figure import PERIODS, Chart, finish, period_name
-from workbench.tables import table
+from workbench.display.tables import table
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _COHORTS = 26

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.charts.figure import HOVER, LABEL, NO_PERIOD, OTHER, PERIODS, SERIES, Chart, finish, period_name, period_ticks, plain
+from workbench.display.tables import Table, TableColumn, distinct_labels, percent, table
 from workbench.errors import UsageError
-from workbench.tables import Table, TableColumn, distinct_labels, percent, table
 from workbench.zones import moments
 
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from workbench.analysis.drift import Drift
 from workbench.charts.figure import HOVER, LABEL, PALETTES, Chart, finish, plain
+from workbench.display.tables import distinct_labels, percent, table
 from workbench.errors import UsageError
-from workbench.tables import distinct_labels, percent, table
 
 _MOST = 50
 

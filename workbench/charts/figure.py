@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from workbench.tables import Table, offset_where_ambiguous, prose
+from workbench.display.tables import Table, offset_where_ambiguous, prose
 
 PLOTLY_CONFIG: Mapping[str, Any] = {
     "displaylogo": False,

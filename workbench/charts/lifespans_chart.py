@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.charts.figure import HOVER, LABEL, PALETTES, PERIODS, Chart, finish, plain
+from workbench.display.tables import distinct_labels, table
 from workbench.errors import UsageError
-from workbench.tables import distinct_labels, table
 from workbench.zones import clock
 
 _MOST = 60

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from workbench.charts.figure import PALETTES, Chart, finish, plain
+from workbench.display.tables import table
 from workbench.errors import UsageError
 from workbench.performance.result import Measurement, trend
-from workbench.tables import table
 
 _STAGES = ("read", "decode", "order", "fold", "write")
 

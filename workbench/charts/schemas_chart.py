@@ -6,8 +6,8 @@ import polars as pl
 
 from workbench.analysis.schemas import Schemas
 from workbench.charts.figure import HOVER, LABEL, NO_PERIOD, PALETTES, PERIODS, Chart, finish, period_name, period_ticks, plain
+from workbench.display.tables import distinct_labels, percent, table
 from workbench.errors import UsageError
-from workbench.tables import distinct_labels, percent, table
 from workbench.zones import clock, moments
 
 _MOST = 40

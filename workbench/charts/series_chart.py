@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from workbench.charts.figure import Chart, finish, plain
+from workbench.display.tables import table
 from workbench.errors import UsageError
-from workbench.tables import table
 from workbench.zones import clock
 
 _HEIGHT, _ALONE, _GAP = 130, 240, 46

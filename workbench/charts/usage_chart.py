@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.analysis.store_usage import StoreReport
 from workbench.charts.figure import PERIODS, Chart, finish, period_name, period_ticks, plain
-from workbench.tables import table
+from workbench.display.tables import table
 from workbench.zones import moments
 
 

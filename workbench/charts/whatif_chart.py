@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.charts.figure import LABEL, Chart, finish, plain
+from workbench.display.tables import distinct_labels, one_line, shorten, table
 from workbench.scenarios import WhatIf
-from workbench.tables import distinct_labels, one_line, shorten, table
 
 _ROW = 40
 _MOST_FIELDS = 6

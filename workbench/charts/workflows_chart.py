@@ -12,8 +12,8 @@ from workbench.analysis.traces import Trace
 from workbench.analysis.workflows import Workflows
 from workbench.charts.figure import HOVER, LABEL, OTHER, PALETTES, SERIES, Chart, finish, plain
 from workbench.display import spelled
+from workbench.display.tables import distinct_labels, percent, shorten, table
 from workbench.errors import UsageError
-from workbench.tables import distinct_labels, percent, shorten, table
 
 _ONWARD, _BACKWARD = PALETTES["light"]["series"][:2]
 """Of arcs, which are many and yet of two colours: these stand out on dark ground too."""

@@ -129,7 +129,7 @@ class _Call:
             if not correlation.int:
                 raise invalid_argument("The correlation id is empty.", in_batch=_EMPTY_CORRELATION)
             return self._append(batch, request.correlation_id)
-        except _Refused as refused:
+        except _BatchRefused as refused:
             status = refused.status
         except Failure as failure:
             status = _as_status(failure)
@@ -144,7 +144,7 @@ class _Call:
         self._node.admit(self._context, stream, WRITE)
         seconds = min(_requested_timeout(options, self._node.now()), _WRITE_TIMEOUT)
         if seconds <= 0:
-            raise _Refused(_TIMEOUT)
+            raise _BatchRefused(_TIMEOUT)
         if correlation not in self._open:
             expected = expected_revision(options, "expected_stream_position", "stream_position")
             self._open[correlation] = _Batch(stream, expected, seconds)
@@ -166,7 +166,7 @@ class _Call:
             raise
         if batch.size > MAX_APPEND_SIZE:
             self._drop(correlation)
-            raise _Refused(_TOO_LARGE)
+            raise _BatchRefused(_TOO_LARGE)
 
     def _expect_more(self, correlation: UUID, batch: _Batch) -> None:
         if batch.timer is None:
@@ -187,10 +187,12 @@ class _Call:
         try:
             done = self._node.log.append(batch.stream, batch.events, expected=batch.expected)
         except WrongRevision as error:
-            raise _Refused(_status(code_pb2.ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error))) from None
+            raise _BatchRefused(_status(code_pb2.ALREADY_EXISTS, "WrongExpectedVersion", _wrong_version(error))) from None
         except Tombstoned:
             identifier = shared_pb2.StreamIdentifier(stream_name=batch.stream.encode())
-            raise _Refused(_status(code_pb2.NOT_FOUND, "StreamDeleted", shared_pb2.StreamDeleted(stream_identifier=identifier))) from None
+            raise _BatchRefused(
+                _status(code_pb2.NOT_FOUND, "StreamDeleted", shared_pb2.StreamDeleted(stream_identifier=identifier))
+            ) from None
         self._node.settle()
         reply = _reply(correlation, batch.stream)
         success = reply.success
@@ -206,7 +208,7 @@ class _Call:
         return done.count, reply
 
 
-class _Refused(Exception):
+class _BatchRefused(Exception):
     """Raised to answer one append of a call with an error, while the call goes on."""
 
     def __init__(self, status: status_pb2.Status) -> None:

@@ -21,7 +21,7 @@ from workbench.embedded import records
 from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
 from workbench.embedded.committed import CommittedIds
 from workbench.embedded.layout import CHUNK, LOG_HEADER, RECORD_OVERHEAD, place, size_of_record
-from workbench.embedded.metadata import Limits, read_object
+from workbench.embedded.metadata import ReadLimits, read_object
 from workbench.embedded.records import MAX_REVISION, NewEvent, Record
 from workbench.embedded.storage import Storage
 
@@ -37,7 +37,7 @@ class _Staged(NamedTuple):
 
     record: Record
     id: UUID
-    limits: Limits | None
+    limits: ReadLimits | None
     """What it hides, if it is the metadata of a stream."""
 
     end: int
@@ -45,8 +45,8 @@ class _Staged(NamedTuple):
 
 
 # A stream of metadata keeps its last event only (KurrentDB: the metadata of a metastream is $maxCount 1).
-_METASTREAM_LIMITS = Limits(max_count=1)
-_NO_LIMITS = Limits()
+_METASTREAM_LIMITS = ReadLimits(max_count=1)
+_NO_LIMITS = ReadLimits()
 
 
 class Stream:
@@ -57,7 +57,7 @@ class Stream:
     def __init__(self, name: str) -> None:
         self.name = name
         self.numbers = array("q")
-        self.limits: list[tuple[int, Limits]] = []
+        self.limits: list[tuple[int, ReadLimits]] = []
         self.deleted_at: int | None = None
 
 
@@ -123,7 +123,7 @@ class Log:
             if stream.name.startswith("$$"):
                 (frame,) = self._storage.frames_at(stream.numbers[-1:])
                 payload = records.decode(frame)
-                self._note_limits(stream, Limits.parse(payload.data, is_json=payload.is_json), stream.numbers[-1])
+                self._note_limits(stream, ReadLimits.parse(payload.data, is_json=payload.is_json), stream.numbers[-1])
         self.end = max(self.end, self._storage.end)
         if self.published:
             self.end = max(self.end, self._end_of(self.published - 1))
@@ -331,7 +331,7 @@ class Log:
     def _staged(self, stream: str, event: NewEvent, *, revision: int, commit: int, prepare: int, end: int) -> _Staged:
         created = self._now() if event.created is None else event.created
         frame = records.encode(event, stream=stream, revision=revision, prepare=prepare, commit=commit, created=created)
-        limits = Limits.parse(event.data, is_json=event.is_json) if stream.startswith("$$") else None
+        limits = ReadLimits.parse(event.data, is_json=event.is_json) if stream.startswith("$$") else None
         return _Staged(Record(commit, prepare, stream, revision, event.type, created, frame), event.id, limits, end)
 
     def _stage(self, staged: Sequence[_Staged]) -> None:
@@ -360,7 +360,7 @@ class Log:
         self.stream_of.append(stream)
         self.type_of.append(type_name)
 
-    def _note_limits(self, metastream: Stream, limits: Limits, number: int) -> None:
+    def _note_limits(self, metastream: Stream, limits: ReadLimits, number: int) -> None:
         name = metastream.name[2:]
         stream = self._streams.get(name)
         if stream is None:
@@ -421,7 +421,7 @@ class Log:
         number = known.numbers[-1]
         return self.type_of[number], records.decode(self.frames_at([number])[0]).data
 
-    def limits(self, stream: str, *, head: int | None = None) -> Limits:
+    def limits(self, stream: str, *, head: int | None = None) -> ReadLimits:
         """Return what hides events of a stream, as its metadata says at a head, or with what is staged."""
         if stream.startswith("$$"):
             return _METASTREAM_LIMITS

@@ -18,7 +18,7 @@ _ROLES = {"$r", "$w", "$d", "$mr", "$mw"}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReadLimits:
     """What the metadata of a stream hides from its readers."""
 
     truncate_before: int = 0
@@ -31,7 +31,7 @@ class Limits:
         return self.truncate_before == MAX_REVISION
 
     @classmethod
-    def parse(cls, data: bytes, *, is_json: bool = True) -> Limits:
+    def parse(cls, data: bytes, *, is_json: bool = True) -> ReadLimits:
         """Read the metadata of a stream as the server does (KurrentDB, ``StreamMetadata.TryFromJsonBytes``).
 
         Where one of the fields that the server knows is of another type than it must be, ``null`` included, or does not fit into 64

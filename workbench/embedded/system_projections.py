@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from workbench.embedded import records
 from workbench.embedded.appends import NO_STREAM, Tombstoned
 from workbench.embedded.log import Log
-from workbench.embedded.metadata import Limits, read_object
+from workbench.embedded.metadata import ReadLimits, read_object
 from workbench.embedded.records import NewEvent
 from workbench.trace_ids import id_text
 
@@ -64,7 +64,7 @@ class _Event:
     def deleted_stream(self) -> str | None:
         """The stream that this event deletes, or None if it deletes none."""
         if self.place_stream.startswith("$$"):
-            deletes = self.type == _METADATA and Limits.parse(self.data).deleted
+            deletes = self.type == _METADATA and ReadLimits.parse(self.data).deleted
             return self.place_stream[2:] if deletes else None
         return self.place_stream if self.type == "$streamDeleted" else None
 

@@ -110,7 +110,7 @@ def load_pipeline(file: str | Path) -> Pipeline:
     UsageError
         It is no pipeline: the message names file, line and column, and the words that are known there.
     """
-    reader = _Reader(Path(file))
+    reader = _PipelineReader(Path(file))
     pipeline = reader.read()
     if reader.errors:
         raise reader.errors[0]
@@ -120,12 +120,12 @@ def load_pipeline(file: str | Path) -> Pipeline:
 
 def check_pipeline(file: str | Path) -> tuple[Pipeline | None, tuple[UsageError, ...]]:
     """Read a pipeline, and return it with what is wrong in it: of each job and of what stands above them the first error."""
-    reader = _Reader(Path(file))
+    reader = _PipelineReader(Path(file))
     pipeline = reader.read()
     return (None if reader.errors else pipeline), tuple(reader.errors)
 
 
-class _Reader:
+class _PipelineReader:
     """One file, and what was found wrong in it so far."""
 
     def __init__(self, file: Path) -> None:

@@ -168,7 +168,7 @@ class EventMagics(Magics):
 
     def show_as(self, frame: pl.DataFrame, ours: Callable[[Any], str], theirs: Callable[[pl.DataFrame], str]) -> str:
         """Return an answer of ours as a table, and every other frame as it shows itself."""
-        from workbench.tables import table  # noqa: PLC0415  # brings Polars along
+        from workbench.display.tables import table  # noqa: PLC0415  # brings Polars along
 
         return ours(table(frame)) if self._answers.get(id(frame)) is frame else theirs(frame)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from workbench.display import NOTHING, STYLE, card, prose
+from workbench.display.tables import Table, TableColumn, table
 from workbench.jupyter.film import Film
-from workbench.tables import Table, TableColumn, table
 
 _EVENTS = 40
 """How many events are listed at most, those around the one that is shown."""

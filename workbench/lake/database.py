@@ -30,7 +30,7 @@ _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueryLimits:
     """How much memory queries of one opened lake take, and how much they write into temporary files when that is full.
 
     Sizes are texts such as ``"8GB"``. Without ``memory`` it is DuckDB's own limit: 80 % of what the machine or its container has. Without
@@ -42,7 +42,7 @@ class Limits:
     spill: str | None = None
 
     @classmethod
-    def of(cls, *, memory: str | None = None, spill: str | None = None) -> Limits:
+    def of(cls, *, memory: str | None = None, spill: str | None = None) -> QueryLimits:
         """Return the limits that were given, or else those of the environment: WORKBENCH_MEMORY and WORKBENCH_SPILL.
 
         Raises
@@ -50,7 +50,7 @@ class Limits:
         UsageError
             One is no size.
 
-        >>> Limits.of(memory="2GB").memory
+        >>> QueryLimits.of(memory="2GB").memory
         '2GB'
         """
         found = {
@@ -87,7 +87,7 @@ class Database:
     Its configuration is locked: no query can change it. Its time zone is UTC.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: QueryLimits) -> None:
         self._limits = limits
         self._opening = Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None

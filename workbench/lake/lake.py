@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.display import card, in_bytes
 from workbench.errors import UsageError
 from workbench.events import CategoryRule, format_time
-from workbench.lake.database import Limits
+from workbench.lake.database import QueryLimits
 from workbench.lake.duckdb_file import write_duckdb
 from workbench.lake.files.location import Location, diagnosis, translated
 from workbench.lake.info import LakeInfo, read_info
@@ -59,7 +59,7 @@ def open_lake(
     """
     if category not in ("first", "last"):
         raise UsageError(f"category={category!r} is unknown: it is 'first' or 'last'.")
-    limits = Limits.of(memory=memory, spill=spill)
+    limits = QueryLimits.of(memory=memory, spill=spill)
     place = Location.of(path, storage_options=storage_options)
     return Lake(Snapshot.newest(place, rule=category, queries=Queries(place, rule=category, limits=limits)))
 

@@ -22,10 +22,10 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from workbench.charts import CAPTION, PALETTES, PLOTLY_CONFIG, template
+from workbench.display.tables import STYLE, Table
 from workbench.errors import ReportError
 from workbench.reports.notebook_files import title_of
 from workbench.reports.references import with_images, with_links
-from workbench.tables import STYLE, Table
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"

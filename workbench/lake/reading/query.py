@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
-from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, Limits, literal_path
+from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, QueryLimits, literal_path
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import Location, diagnosis, translated, translation
@@ -40,10 +40,10 @@ _DUCKDB_TYPES = {
 class Queries:
     """Runs SQL over files of one lake. The database opens at the first question and holds no data."""
 
-    def __init__(self, place: Location, *, rule: CategoryRule, limits: Limits | None = None) -> None:
+    def __init__(self, place: Location, *, rule: CategoryRule, limits: QueryLimits | None = None) -> None:
         self._place = place
         self._rule = rule
-        self._database = Database(limits or Limits())
+        self._database = Database(limits or QueryLimits())
         self.checks = Checks(place)
         """Checks what is about to be read, which DuckDB itself does not."""
 
