@@ -102,12 +102,15 @@ def test_what_is_materialised_answers_as_before_until_it_is_removed_and_after(pl
     assert before == answers()
 
 
-def test_the_index_that_questions_for_one_entity_make_is_listed_and_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_of_keys_is_made_with_a_history_and_listed_and_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     first = run("state", "--key", "Ann", *asked(place, "Named"), "--json")
-    [row] = listed(place)
+    assert listed(place) == []
+    assert run("materialise", *asked(place, "Named")).exit_code == 0
+    [history, row] = sorted(listed(place), key=lambda one: str(one["kind"]))
+    assert history["kind"] == "history"
     assert (row["projection"], row["kind"], row["position"], row["rows"]) == ("Named", "keys", 50, 2)
-    assert listed(place, *asked(place, "Named")) == [row]
+    assert len(listed(place, *asked(place, "Named"))) == 2
     assert first.stdout == run("state", "--key", "Ann", *asked(place, "Named"), "--json").stdout
     assert listed(place, *asked(place, "User")) == []
     assert run("materialise", "--remove", *asked(place, "Named")).exit_code == 0

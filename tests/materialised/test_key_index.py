@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -23,15 +24,21 @@ from tests.lake.s3 import object_store
 from tests.laws import at_least
 from tests.materialised.test_materialised import UNTIL, bits, write
 from tests.replay.told import mixed
+from tests.stores import NewEvent, Store
 from tests.strategies import Recorded, frame, histories, projections
-from workbench.errors import UsageError, ValueDoesNotFit, WorkbenchError
-from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.errors import LakeError, UsageError, ValueDoesNotFit, WorkbenchError
+from workbench.events import EVENT_SCHEMA, Checkpoint, Selection
+from workbench.events import Store as StoreOf
+from workbench.export import export_log
 from workbench.fold.entity_scope import EntityScope
 from workbench.lake import Lake, LakeWriter, open_lake
+from workbench.lake.files.location import Location
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point, key_index
+from workbench.materialised.fold_point import Shelf
 from workbench.materialised.histories import list_materialised, materialise
-from workbench.materialised.key_index import streams_about
+from workbench.materialised.key_index import keep_up, streams_about, write_index
+from workbench.materialised.stored_plan import read, written
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.replay.rebuild import Rebuilt
 from workbench.timeline import Timeline
@@ -77,6 +84,19 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an index be worth it however few events there are."""
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
     monkeypatch.setattr(key_index, "_EVENTS_OF_A_STREAM", 0.01)
+
+
+def make(projection: type[Projection], lake: Lake) -> None:
+    """Make the index of keys, and not the history that ``materialise`` keeps beside it, which would be read instead."""
+    shelf = Shelf.of(plan_of(projection), lake.timeline)
+    assert shelf is not None
+    with shelf.materials.writing(wait=True):
+        write_index(plan_of(projection), lake.timeline)
+
+
+def bring_up_to_date(path: Path) -> None:
+    """Do what an export does at its end."""
+    keep_up(Location.of(path))
 
 
 @contextmanager
@@ -179,12 +199,14 @@ def test_every_question_for_every_entity_is_answered_as_without_it_at_every_posi
     with TemporaryDirectory() as folder:
         path = Path(folder) / "lake"
         lake = write(path, table.head(cut))
+        make(projection, lake)
         state = wb.history(projection, lake.timeline, errors="collect")
         agree(projection, lake.timeline, ["1", data.draw(st.sampled_from(["", *state["key"].unique().sort()]))])
         assert kinds(lake) == ["keys"]
         if cut < len(events):
             with mock.patch.object(fold_point, "WORTH_KEEPING", worth):
                 lake = write(path, table.tail(-cut))
+                bring_up_to_date(path)
                 found = wb.history(projection, lake.timeline, errors="collect")["key"].unique().sort().to_list()
                 key = data.draw(st.sampled_from([*found, "1"]))
                 position = data.draw(st.sampled_from(events)).position
@@ -201,6 +223,7 @@ def test_every_question_for_every_entity_is_answered_as_without_it_at_every_posi
 
 def test_the_streams_are_those_that_have_events_about_the_entity_and_nothing_else_is_read(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
+    make(Person, lake)
     plan = plan_of(Person)
     assert streams_about(plan, lake.timeline, ["ann"]) == {"user-a", "user-b", "user-d"}
     assert streams_about(plan, lake.timeline, ["bob"]) == {"user-b", "user-c", "user-f"}
@@ -220,20 +243,54 @@ def test_the_streams_are_those_that_have_events_about_the_entity_and_nothing_els
     assert {timeline.selections for timeline in looked_at} == {(Selection(streams=("user-a", "user-b", "user-d")),)}
 
 
-def test_it_is_made_by_a_question_for_one_entity_that_would_look_through_many_events_and_by_no_other(
+def test_no_question_makes_it_and_materialise_does_where_many_events_would_be_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
-    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 11)
-    wb.state(Person, lake.timeline, key="ann")
-    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 10)
+    fork = lake.timeline.drop(stream="user-b")
+    for key in ("ann", "bob"):
+        answers(Person, lake.timeline, key)
+        answers(Person, lake.timeline, key, fork=fork)
     wb.state(Person, lake.timeline)
-    wb.diff(Person, lake.timeline.upto(position=30), lake.timeline)
-    assert kinds(lake) == []
-    wb.steps(Person, lake.timeline, key="ann")
-    [made] = list_materialised(lake)
-    assert (made.name, made.kind, made.positions, made.rows) == ("Person", "keys", (100,), 7)
+    wb.diff(Person, lake.timeline, fork)
+    bring_up_to_date(tmp_path)
+    assert not (tmp_path / "materialised").exists()
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 11)
+    materialise(Person, lake)
+    assert kinds(lake) == ["history"]
+    monkeypatch.setattr(fold_point, "WORTH_KEEPING", 10)
+    materialise(Person, lake)
+    [made] = [one for one in list_materialised(lake) if one.kind == "keys"]
+    assert (made.name, made.positions, made.rows) == ("Person", (100,), 7)
     assert "Keys and streams" in made._repr_html_()
+
+
+def test_an_export_brings_it_up_to_date(store: Store, tmp_path: Path) -> None:
+    def append(stream: str, *keys: str) -> None:
+        store.append(stream, [NewEvent(uuid4(), "in", json.dumps(said(key)).encode()) for key in keys])
+
+    append("user-a", "ann", "bob")
+    export_log(store.uri, tmp_path / "lake")
+    materialise(Seen, open_lake(tmp_path / "lake"))
+    append("user-b", "ann")
+    export_log(store.uri, tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
+    [made] = [one for one in list_materialised(lake, Seen) if one.kind == "keys"]
+    assert made.positions == (lake.timeline.position,)
+    assert streams_about(plan_of(Seen), lake.timeline, ["ann"]) == {"user-a", "user-b"}
+
+
+@settings(deadline=None, max_examples=30)
+@given(projections(keys=st.sampled_from(KEYS)))
+def test_its_plan_is_read_as_it_was_written_and_nothing_else_is(projection: type[Projection]) -> None:
+    plan = key_index._keys_alone(plan_of(projection))
+    text = written(plan)
+    if text is None:
+        assert plan.python_only
+    else:
+        assert read(text) == plan
+    for other in ("", "{}", "[]", "{", '{"Path": ["data", []]}', '{"dataclass": [1]}', '{"Plan": [1]}', '{"Callable": []}'):
+        assert read(other) is None
 
 
 def test_projections_with_the_same_keys_share_it_and_others_do_not(tmp_path: Path) -> None:
@@ -246,11 +303,12 @@ def test_projections_with_the_same_keys_share_it_and_others_do_not(tmp_path: Pat
         handlers = Person.handlers[2:]
 
     lake = write(tmp_path, mixed(*EVENTS))
-    wb.state(Person, lake.timeline, key="ann")
+    make(Person, lake)
     [made] = list_materialised(lake)
     assert wb.state(Same, lake.timeline, key="bob")["seen"].to_list() == [4]
     assert list_materialised(lake) == [made] == list_materialised(lake, Same)
-    wb.state(Other, lake.timeline, key="ann")
+    make(Other, lake)
+    agree(Other, lake.timeline, ["ann"])
     assert len(list_materialised(lake)) == 2
     assert [one.name for one in list_materialised(lake, Other)] == ["Other"]
     for one in list_materialised(lake, Person):
@@ -263,17 +321,16 @@ def test_a_history_that_is_materialised_is_read_instead(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
     materialise(Person, lake)
     assert wb.state(Person, lake.timeline, key="ann")["logins"].to_list() == [2]
-    assert kinds(lake) == ["history"]
-    wb.steps(Person, lake.timeline, key="ann")
-    assert kinds(lake, Person) == ["history", "keys"] or kinds(lake, Person) == ["keys", "history"]
+    assert sorted(kinds(lake, Person)) == ["history", "keys"]
     agree(Person, lake.timeline, ["ann", "bob"], fork=lake.timeline.drop(stream="user-b"))
 
 
 def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = mixed(*EVENTS, *(("user-g", "in", said("ann")), ("user-h", "in", said("new"))) * 2)
-    wb.state(Person, write(tmp_path, events.head(6)).timeline, key="ann")
+    make(Person, write(tmp_path, events.head(6)))
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 5)
     lake = write(tmp_path, events.slice(6, 4))
+    bring_up_to_date(tmp_path)
     agree(Person, lake.timeline, ["ann", "cy"])
     assert list_materialised(lake)[0].positions == (60,)
     lake = write(tmp_path, events.tail(-10))
@@ -288,7 +345,8 @@ def test_what_came_after_is_looked_through_and_added_once_it_is_much(tmp_path: P
 
     monkeypatch.setattr(key_index, "streams_by_key", looking)
     wb.state(Person, lake.timeline, key="ann")
-    assert looked_at == [60]
+    bring_up_to_date(tmp_path)
+    assert looked_at == [60, 60]
     assert list_materialised(lake)[0].positions == (140,)
     agree(Person, lake.timeline, ["ann", "new"])
 
@@ -300,6 +358,7 @@ def test_files_are_few_however_often_it_is_brought_up_to_date(tmp_path: Path, mo
     sizes = []
     for start in range(0, 60, 3):
         lake = write(tmp_path, events.slice(start, 3))
+        make(Person, lake) if start == 0 else bring_up_to_date(tmp_path)
         assert streams_about(plan_of(Person), lake.timeline, ["u7"]) == {
             stream for stream, _, at in told[: start + 3] if at["userId"] == "u7"
         }
@@ -332,13 +391,15 @@ def test_a_python_function_that_makes_keys_is_asked_once_for_each_event_and_what
 
     told = [("user-a", "in", said("ANN")), ("user-b", "in", said("ann")), ("user-c", "in", said("Bob")), ("user-d", "in", said("Cy"))]
     fine = write(tmp_path / "fine", mixed(*told))
+    make(Lowered, fine)
     agree(Lowered, fine.timeline, ["ann", "bob", "ANN"])
     NAMED.clear()
     assert wb.state(Lowered, fine.timeline, key="bob")["logins"].to_list() == [1]
     assert [said("Bob")] == NAMED
-    wb.state(Unversioned, fine.timeline, key="bob")
+    make(Unversioned, fine)
     assert len(list_materialised(fine)) == 1
     spoilt = write(tmp_path / "spoilt", mixed(*told, ("user-e", "in", said("Bob", refused=True)), ("user-b", "in", said("Bob"))))
+    make(Lowered, spoilt)
     agree(Lowered, spoilt.timeline, ["ann", "bob", "nobody"])
     assert kinds(spoilt) == ["keys"]
     plan = plan_of(Lowered)
@@ -350,6 +411,7 @@ def test_a_python_function_that_makes_keys_is_asked_once_for_each_event_and_what
 
 def test_a_what_if_adds_the_streams_in_which_edits_put_events_about_the_entity(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
+    make(Person, lake)
     now = lake.timeline
     forks = [
         now.insert(stream="user-new", type="in", at=50, data=said("ann")),
@@ -376,6 +438,7 @@ def test_a_what_if_adds_the_streams_in_which_edits_put_events_about_the_entity(t
 
 def test_what_the_store_hides_is_not_there_with_it_either(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(*EVENTS, ("$$user-a", "$metadata", {"$maxCount": 1}), ("user-a", "in", said("ann"))))
+    make(Person, lake)
     assert wb.state(Person, lake.timeline.visible(), key="ann").height == 0
     assert kinds(lake) == ["keys"]
     agree(Person, lake.timeline.visible(), ["ann", "bob"])
@@ -385,9 +448,9 @@ def test_compaction_keeps_it_and_another_log_or_a_transaction_that_goes_on_ends_
     events = mixed(*EVENTS)
     for start in range(0, 10, 2):
         lake = write(tmp_path / "a", events.slice(start, 2))
-    wb.state(Person, lake.timeline, key="ann")
+    make(Person, lake)
     [made] = list_materialised(lake)
-    with LakeWriter.open(tmp_path / "a", store=Store("esdb://store.example"), selection=Selection()) as writer:
+    with LakeWriter.open(tmp_path / "a", store=StoreOf("esdb://store.example"), selection=Selection()) as writer:
         assert writer.cluster().files_added
     lake = open_lake(tmp_path / "a")
     agree(Person, lake.timeline, ["ann", "bob"])
@@ -395,9 +458,12 @@ def test_compaction_keeps_it_and_another_log_or_a_transaction_that_goes_on_ends_
     other = write(tmp_path / "b", mixed(*(("user-z", kind, data) for _, kind, data in EVENTS)))
     (tmp_path / "a" / "materialised").rename(tmp_path / "b" / "materialised")
     assert kinds(other) == []
+    make(Person, other)
     assert streams_about(plan_of(Person), other.timeline, ["ann"]) == {"user-z"}
     same = events.tail(1).with_columns(stream=pl.lit("user-y"), data=pl.lit(json.dumps(said("ann"))), prepare_position=pl.lit(101))
     grown = write(tmp_path / "b", same.with_columns(type=pl.lit("in")))
+    assert streams_about(plan_of(Person), grown.timeline, ["ann"]) is None
+    make(Person, grown)
     assert streams_about(plan_of(Person), grown.timeline, ["ann"]) == {"user-y", "user-z"}
     agree(Person, grown.timeline, ["ann", "bob"])
 
@@ -406,13 +472,14 @@ def test_a_reader_that_opened_the_lake_before_is_answered_as_it_was(tmp_path: Pa
     events = mixed(*EVENTS)
     older = write(tmp_path, events.head(4))
     lake = write(tmp_path, events.tail(-4))
-    wb.state(Person, lake.timeline, key="ann")
+    make(Person, lake)
     agree(Person, older.timeline, ["ann", "bob"])
     assert list_materialised(older)[0].positions == (100,)
 
 
 def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(*EVENTS))
+    make(Person, lake)
     plan = plan_of(Person)
     expected = {"user-a", "user-b", "user-d"}
     assert streams_about(plan, lake.timeline, ["ann"]) == expected
@@ -424,11 +491,14 @@ def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> Non
             whole = file.read_bytes()
             spoilt = whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :] if at < len(whole) else b""
             file.write_bytes(spoilt)
+            assert streams_about(plan, lake.timeline, ["ann"]) in (None, expected), (file.name, at)
+            make(Person, lake)
             assert streams_about(plan, lake.timeline, ["ann"]) == expected, (file.name, at)
             assert streams_about(plan, lake.timeline, ["bob"]) == {"user-b", "user-c", "user-f"}
     for part in _named(lake) - {"manifest.json"}:
         (folder / part).unlink()
-    assert streams_about(plan, lake.timeline, ["ann"]) == expected
+    assert streams_about(plan, lake.timeline, ["ann"]) is None
+    make(Person, lake)
     assert streams_about(plan, lake.timeline, ["ann"]) == expected
 
 
@@ -440,10 +510,11 @@ def _named(lake: Lake) -> set[str]:
 def test_a_part_that_is_damaged_does_not_stand_in_the_way_of_what_comes_after(tmp_path: Path) -> None:
     events = mixed(*EVENTS)
     lake = write(tmp_path, events.head(3))
-    wb.state(Person, lake.timeline, key="ann")
+    make(Person, lake)
     for part in _named(lake) - {"manifest.json"}:
         (tmp_path / "materialised" / list_materialised(lake)[0].folder / part).write_bytes(b"PAR1")
     lake = write(tmp_path, events.tail(-3))
+    bring_up_to_date(tmp_path)
     assert streams_about(plan_of(Person), lake.timeline, ["ann"]) == {"user-a", "user-b", "user-d"}
     assert list_materialised(lake)[0].positions == (100,)
 
@@ -469,21 +540,27 @@ def test_without_the_right_the_room_or_the_quiet_to_write_the_payloads_are_searc
     for owner, name, refusal in ((os, "open", denied), (Path, "replace", full)):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, refusal)
+            with pytest.raises(LakeError):
+                make(Person, lake)
             ask()
         assert kinds(lake) == []
     [left] = [entry for entry in (tmp_path / "materialised").iterdir() if entry.is_dir()]
     assert list(left.iterdir()) == []
-    wb.state(Person, lake.timeline, key="ann")
+    make(Person, lake)
     [made] = list_materialised(lake)
     lake = write(tmp_path, events.tail(-7))
     with made._materials.writing(wait=True):
+        bring_up_to_date(tmp_path)
         ask()
     assert list_materialised(lake) == [made]
     for owner, name, refusal in ((os, "open", denied), (Path, "replace", full)):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, refusal)
+            bring_up_to_date(tmp_path)
             ask()
         assert list_materialised(lake) == [made]
+    bring_up_to_date(tmp_path)
+    assert list_materialised(lake)[0].positions == (100,)
 
 
 def test_a_lake_in_an_object_store_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,7 +568,7 @@ def test_a_lake_in_an_object_store_keeps_none(monkeypatch: pytest.MonkeyPatch) -
         for name, value in store.options.items():
             monkeypatch.setenv(name, value)
         told = mixed(*EVENTS).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EVENT_SCHEMA)
-        with LakeWriter.open("s3://bucket/lake", store=Store("esdb://store.example"), selection=Selection()) as writer:
+        with LakeWriter.open("s3://bucket/lake", store=StoreOf("esdb://store.example"), selection=Selection()) as writer:
             writer.append(told, Checkpoint(100, 100, "00000000-0000-0000-0000-000000000100", UNTIL))
         lake = open_lake("s3://bucket/lake")
         assert wb.state(Person, lake.timeline, key="ann")["logins"].to_list() == [2]
@@ -506,15 +583,18 @@ def test_where_keys_have_nearly_as_many_streams_as_events_none_is_kept_and_that_
     monkeypatch.setattr(key_index, "_EVENTS_OF_A_STREAM", 2)
     plan = plan_of(Person)
     lake = write(tmp_path, mixed(*EVENTS))
+    make(Person, lake)
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     agree(Person, lake.timeline, ["ann", "bob"], fork=lake.timeline.drop(stream="user-b"))
     [made] = list_materialised(lake)
     assert (made.kind, made.rows, made.positions) == ("keys", 0, (100,))
     more = mixed(*EVENTS, *(("user-a", "in", said("ann")),) * 20)
     lake = write(tmp_path, more.slice(10, 5))
+    bring_up_to_date(tmp_path)
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     assert list_materialised(lake) == [made]
     lake = write(tmp_path, more.tail(-15))
+    bring_up_to_date(tmp_path)
     assert streams_about(plan, lake.timeline, ["ann"]) == {"user-a", "user-b", "user-d"}
     agree(Person, lake.timeline, ["ann", "bob"])
 
@@ -522,6 +602,7 @@ def test_where_keys_have_nearly_as_many_streams_as_events_none_is_kept_and_that_
 def test_an_entity_in_many_streams_is_looked_for_in_the_payloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_index, "_FEW", 2)
     lake = write(tmp_path, mixed(*EVENTS))
+    make(Person, lake)
     plan = plan_of(Person)
     assert streams_about(plan, lake.timeline, ["ann"]) is None
     assert streams_about(plan, lake.timeline, ["cy"]) == {"user-e"}
@@ -534,6 +615,7 @@ def test_an_entity_in_many_streams_is_looked_for_in_the_payloads(tmp_path: Path,
 
 def test_streams_whose_names_have_stars_are_looked_up_too(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(("user-*", "in", said("ann")), ("user-x", "in", said("ann")), ("user-y", "in", said("bob"))))
+    make(Person, lake)
     agree(Person, lake.timeline, ["ann", "bob"])
     scope = EntityScope.of(plan_of(Person), lake.timeline, key="bob", index=streams_about)
     assert scope.timeline.selections == (Selection(streams=("user-y",)),)
@@ -545,6 +627,7 @@ def test_a_key_at_a_place_that_no_path_can_name_is_looked_for_in_the_payloads(tm
         handlers = (on("in").add(logins=1),)
 
     lake = write(tmp_path, mixed(("user-a", "in", {"user*": "ann"}), ("user-b", "in", {"user*": "bob", "userx": "ann"})))
+    make(Starred, lake)
     agree(Starred, lake.timeline, ["ann", "bob"], fork=lake.timeline.patch(stream="user-b", set={"user*": "ann"}))
     assert kinds(lake) == []
 
@@ -557,6 +640,8 @@ def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_key_with_half_a_surrogate_pair_is_none(tmp_path: Path) -> None:
     lake = write(tmp_path, mixed(("user-a", "in", '{"userId": "\\ud800"}'), ("user-b", "in", said("ann"))))
+    make(Seen, lake)
+    make(Person, lake)
     rebuilt = wb.rebuild(Seen, lake.timeline)
     assert (rebuilt.state["key"].to_list(), rebuilt.counts.keyless) == (["ann"], 1)
     agree(Person, lake.timeline, ["\ud800", "ann"])
@@ -567,6 +652,7 @@ def test_a_key_with_half_a_surrogate_pair_is_none(tmp_path: Path) -> None:
 def test_an_event_that_cannot_be_read_may_be_about_any_entity(tmp_path: Path) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     lake = write(tmp_path, mixed(("user-a", "in", f'{{"userId":"ann","half":"\\ud800","deep":{deep}}}'), ("user-b", "in", said("bob"))))
+    make(Person, lake)
     agree(Person, lake.timeline, ["ann", "bob", "nobody"])
     assert kinds(lake) == ["keys"]
     with pytest.raises(ValueDoesNotFit, match="nested too deeply; in event 0 of stream 'user-a'"):

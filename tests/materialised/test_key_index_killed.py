@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.materialised.test_key_index import bring_up_to_date, make
 from tests.materialised.test_materialised import bits, write
 from tests.materialised.test_materialised_killed import files, last_number, room_for
 from tests.replay.processes import killed, side_by_side
 from tests.strategies import Recorded, frame
+from workbench.errors import LakeError
 from workbench.lake import Lake, open_lake
 from workbench.materialised import fold_point, key_index
 from workbench.materialised.histories import list_materialised
@@ -64,13 +66,14 @@ def agree(lake: Lake) -> None:
 
 
 def ask_on(path: str, ready: Any, rounds: int) -> None:
-    """Export and ask in turns, removing what is kept now and then."""
+    """Export, make the index and ask in turns, removing what is kept now and then."""
     place, ready_at = Path(path), rounds
     with always():
         while rounds:
             lake = write(place, events(last_number(place) + 1, 100), first=_FIRST)
             for one in list_materialised(lake) if rounds % 3 == 0 else []:
                 one.remove()
+            make(Group, lake)
             agree(lake)
             if rounds == ready_at:
                 ready.set()
@@ -81,6 +84,7 @@ def look_on(path: str, rounds: int) -> None:
     """Ask beside whoever else does."""
     with always():
         for number in range(rounds):
+            make(Group, open_lake(path))
             agree(open_lake(path))
             for one in list_materialised(open_lake(path)) if number % 3 == 2 else []:
                 one.remove()
@@ -95,8 +99,9 @@ def test_whoever_is_killed_while_writing_it_leaves_answers_as_they_were_and_the_
         with always():
             agree(open_lake(path))
             for count in (1, 1):  # what the killed one left lies there until the next two manifests: one is for readers of the old
-                agree(write(path, events(last_number(path) + 1, count), first=_FIRST))
-            lake = open_lake(path)
+                lake = write(path, events(last_number(path) + 1, count), first=_FIRST)
+                make(Group, lake)
+                agree(lake)
             assert streams_about(plan_of(Group), lake.timeline, ["0"]) == {f"user-{number}" for number in range(8)}
         [made] = list_materialised(lake)
         assert made.positions == (10 * last_number(path),)
@@ -113,19 +118,24 @@ def test_several_processes_ask_and_remove_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 500])
-def test_a_full_disk_is_not_met_by_who_asks(tmp_path: Path, size: int) -> None:
+def test_a_full_disk_is_met_by_who_makes_it_and_not_by_who_asks_or_exports(tmp_path: Path, size: int) -> None:
     path = tmp_path / "lake"
     lake = write(path, events(1, 1000), first=_FIRST)
     with always():
         with room_for(size):
+            with pytest.raises(LakeError):
+                make(Group, lake)
             agree(lake)
         assert files(path) == set()
+        make(Group, lake)
         agree(lake)
         before = files(path)
         assert before
         lake = write(path, events(1001, 300), first=_FIRST)
         with room_for(size):
+            bring_up_to_date(path)
             agree(lake)
         assert before == files(path)
+        bring_up_to_date(path)
         agree(lake)
         assert list_materialised(lake)[0].positions == (13_000,)

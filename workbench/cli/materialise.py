@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Keep the history of a projection, or a snapshot of a fold, in the lake, so that questions about it need no replay.
 
-        It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once. An
-        index of keys, which questions for one entity keep by themselves, is listed and removed too.
+        It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once. Where a
+        projection has its key in the events of a large lake, an index of keys is made too, which exports bring up to date.
         """
         from workbench.fold.loading import load_projection
         from workbench.lake import open_lake

@@ -24,6 +24,8 @@ from workbench.export.selecting import check_selection, chosen
 from workbench.export.source import Source
 from workbench.kurrent import Batch, EventPosition, connect
 from workbench.lake import LakeWriter
+from workbench.lake.files.location import Location
+from workbench.materialised.key_index import keep_up
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
 """A commit holds at most about this much; it bounds the memory, and what a crash can lose of the work done."""
@@ -53,6 +55,8 @@ def export_log(
 
     The log's last event is taken first and is where this export ends: a busy log is not chased. Run again, it copies what came
     since. It may be killed at any moment: what was committed is whole, and the next export goes on behind it.
+
+    Indexes of keys that ``materialise`` made are brought up to date where 100,000 events or more came since.
 
     Where the connection breaks, or the server is restarted, what came is committed, and the export goes on by itself: it waits 1, 2, 5,
     15 and 40 seconds, connects anew, and makes sure again that the log is the same. Each commit begins the waits anew.
@@ -135,7 +139,7 @@ def export_log(
         clustered = writer.cluster() if cluster else None
         if clustered is not None and clustered.epochs:
             writer.vacuum()  # what was replaced a day ago; readers of today's files are not disturbed
-        return ExportSummary(
+        summary = ExportSummary(
             source=source.address,
             lake=str(lake),
             events_read=run.copy.read,
@@ -154,6 +158,8 @@ def export_log(
             cluster=clustered,
             cluster_seconds=time.perf_counter() - began - seconds,
         )
+    keep_up(Location.of(lake, storage_options=storage_options))
+    return summary
 
 
 def _untold(_: Wait) -> None:

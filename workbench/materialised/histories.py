@@ -5,8 +5,8 @@ what came after, and bring them up to date when that has become much. The state 
 history from the last one before ``after``. They stand for one lake, one meaning of a projection with its upcasters, and one version of the
 engines; whatever else is asked is replayed, as if they were not there. Answers are the same bit for bit.
 
-Indexes of keys (``workbench.materialised.key_index``), which questions for one entity make by themselves, are kept beside them; they are
-listed and removed here too.
+Where a projection's key stands in the events of a large lake, ``materialise`` also makes an index of keys
+(``workbench.materialised.key_index``), by which questions for one entity find its events. Exports bring it up to date.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from workbench.fold.results import history_schema, state_of_versions
 from workbench.lake.lake import Lake
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.fold_point import KeptState, Shelf, is_plain, may_be_kept
-from workbench.materialised.key_index import shelf_of, streams_about
+from workbench.materialised.key_index import shelf_of, streams_about, write_index
 from workbench.materialised.snapshots import continued, kept_snapshot
 from workbench.materialised.stored_file import FilePart, Kind, Manifest, Materials, Moment, Unusable
 from workbench.projection.fields import storable
@@ -55,7 +55,7 @@ class Materialised:
         Of the projection or fold.
     kind
         ``"history"``: every version of every entity; ``"snapshots"``: the states of a fold at some moments; ``"keys"``: an index of the
-        streams in which events with a key stand, which the first question for one entity makes where it saves looking through many.
+        streams in which events with a key stand.
     positions
         Up to which events of the log: one position of a history or an index, of snapshots each.
     rows, bytes
@@ -92,6 +92,10 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
     From then on questions about the same projection read it. One that is there already is brought up to date, and made anew where it was
     damaged. Waits for another process that is writing.
 
+    Where a projection's key stands in the events, and the lake holds 100,000 events or more, an index of keys is kept beside the history:
+    which streams have events about which entity. ``steps`` and the ``diff`` of a what-if use it. Exports bring it up to date; remove the
+    history, and it serves all questions for one entity.
+
     Parameters
     ----------
     lake
@@ -126,6 +130,7 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
             manifest = kept_snapshot(shelf, subject, whole, errors=errors)
         else:
             manifest = _kept_history(shelf, subject, whole, errors=errors, checks=True)
+            write_index(subject, whole)
     return _described(manifest, shelf.materials)
 
 

@@ -1,10 +1,10 @@
-"""Where in a log the events about an entity stand, if its key stands in the events: an index of keys, which is kept in the lake.
+"""Says in which streams the events about an entity stand, where its key stands in the events: an index that is kept in the lake.
 
-For what decides the keys of a projection, and nothing else of it, the index says which streams hold events with which key. So a question
-for one entity reads these streams alone, wherever their events lie, and not the payloads of all. The first question that would look through
-many events makes it; whatever came after it is looked through by each question, until that is much again, and then added. Like a
-materialised history it is bound to the lake, and as good as absent where it is damaged; without the right or the room to write nothing is
-kept. It may name too many streams, as edits and cutoffs take events away, but never too few.
+For what decides the keys of a projection, and nothing else of it, the index holds which streams have events with which key. A question for
+one entity then reads these streams alone, and not the payloads of all events. ``materialise`` makes the index, and exports bring it up to
+date; questions never write. A question searches the events that came after the index, or all of them where there is no index. The index
+is bound to the lake, and a damaged one counts as absent. It may name too many streams, as edits and cutoffs take events away, but never
+too few.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -19,17 +20,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import LakeError
+from workbench.events import CategoryRule
 from workbench.fold.entity_scope import mention_of, mentioned
 from workbench.fold.event_by_event.plan_fold import keyed
 from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of
 from workbench.lake.files.file_writer import ROW_GROUP_ROWS
 from workbench.lake.files.format import DataFile
+from workbench.lake.files.location import Location
 from workbench.lake.json_paths import is_reachable
+from workbench.lake.reading.query import Queries
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point as shelves
 from workbench.materialised.fold_point import Shelf
-from workbench.materialised.stored_file import FilePart, Moment, Unusable
+from workbench.materialised.stored_file import FOLDER, FilePart, Materials, Moment, Unusable
+from workbench.materialised.stored_plan import read, written
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
 from workbench.projection.fingerprint import fingerprint
@@ -58,8 +63,6 @@ _SCHEMA = pl.Schema({"key": pl.String(), "stream": pl.String()})
 def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, searches: bool = False) -> set[str] | None:
     """Return streams among which are all those with events about some entities; None where that is not known, or they are not few.
 
-    May write the index, or bring it up to date.
-
     Parameters
     ----------
     timeline
@@ -82,6 +85,33 @@ def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, sea
         known = [condition for condition in conditions if condition is not None]
         found |= set((put.filter(pl.any_horizontal(known)) if len(known) == len(conditions) else put)["stream"])
     return found if len(found) <= _FEW else None
+
+
+def write_index(plan: ir.Plan, timeline: Timeline) -> None:
+    """Make the index of a plan's keys in a timeline's lake, or bring it up to date, where it saves searching many events.
+
+    Needs the right to write.
+    """
+    index = _Index.of(plan, timeline)
+    if index is not None:
+        index.bring_up_to_date(checks=True)
+
+
+def keep_up(place: Location) -> None:
+    """Bring the indexes of a lake up to date that lack many events, as far as there are the right, the room and the quiet to write."""
+    if place.directory is None or not (place.directory / FOLDER).is_dir():
+        return
+    with suppress(LakeError, OSError):
+        for rule in get_args(CategoryRule):
+            snapshot = Snapshot.newest(place, rule=rule, queries=Queries(place, rule=rule))
+            materials = Materials.of(snapshot)
+            assert materials is not None
+            for manifest in materials.all():
+                plan = read(manifest.plan)
+                index = None if plan is None else _Index.of(replace(plan, name=manifest.name), Timeline(log=snapshot))
+                if index is not None and index.shelf.key == manifest.key and index.is_far_behind:
+                    with materials.writing(wait=False):
+                        index.bring_up_to_date(checks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +139,7 @@ class _Index:
         if end is None or self._looked_through(recorded) < shelves.WORTH_KEEPING:
             return None
         moment = self._there()
-        if self._is_behind(moment, recorded):
-            moment = self._brought_up_to_date(anew=False) or moment
         found = self._read(moment, keys)
-        if found is None and moment is not None and moment.parts:  # damaged
-            moment = self._brought_up_to_date(anew=True)
-            found = self._read(moment, keys)
         if moment is None or found is None:
             return None
         rest = _since(moment, recorded)
@@ -134,11 +159,13 @@ class _Index:
             read += min(file.rows, here * ROW_GROUP_ROWS)
         return read * len(streams) <= _LIKE_A_SEARCH * self._looked_through(recorded)
 
-    def _is_behind(self, moment: Moment | None, recorded: Timeline) -> bool:
-        """Whether to write the index, or what came after it, is better than to look that through."""
-        if moment is not None and not moment.parts:  # it did not pay
-            return sum(file.rows for file in self.snapshot.files) >= 2 * moment.events
-        return moment is None or self._looked_through(_since(moment, recorded)) >= shelves.WORTH_KEEPING
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether so many events came after the index, or after it was found not to pay, that it should be written."""
+        moment, rows = self._there(), sum(file.rows for file in self.snapshot.files)
+        if moment is not None and not moment.parts:
+            return rows >= 2 * moment.events
+        return rows - (0 if moment is None else moment.events) >= shelves.WORTH_KEEPING
 
     def _looked_through(self, timeline: Timeline) -> int:
         """Return about how many events a search for keys in a part of what was recorded looks at."""
@@ -165,26 +192,37 @@ class _Index:
             return set(self.shelf.materials.read_rows(self.shelf.key, parts, columns=["stream"], schema=_SCHEMA, where=where)["stream"])
         return None
 
-    def _brought_up_to_date(self, *, anew: bool) -> Moment | None:
-        """Write the index, or what it lacks, as far as there are the right, the room and the quiet to write."""
-        with suppress(LakeError, OSError), self.shelf.materials.writing(wait=False):
-            last = self.snapshot.last_position()
-            assert last is not None
-            before = None if anew else self._there()  # another process may have written meanwhile
-            if before is not None and before.position >= last:
-                return before
-            with suppress(Unusable):
-                return self._write(last, before=before if before is not None and before.parts else None)
-            return self._write(last, before=None)
-        return None
+    def bring_up_to_date(self, *, checks: bool) -> None:
+        """Write the index, or what it lacks; needs the right to write.
 
-    def _write(self, last: int, *, before: Moment | None) -> Moment:
+        Parameters
+        ----------
+        checks
+            Whether to read all files of the index, and to make it anew if one is damaged.
+        """
+        before, last = self._there(), self.snapshot.last_position()
+        if last is None or ((before is None or not before.parts) and not self.is_far_behind):
+            return
+        if before is not None and before.parts:
+            with suppress(Unusable):
+                if checks:
+                    self._check(before)
+                if before.position < last:
+                    self._write(last, before=before)
+                return
+        self._write(last, before=None)
+
+    def _check(self, moment: Moment) -> None:
+        assert self.shelf.key is not None
+        self.shelf.materials.check(self.shelf.key, moment.files)
+
+    def _write(self, last: int, *, before: Moment | None) -> None:
         """Write the index up to the end of the log; one that would not pay is kept without files, so that nobody tries at once again."""
         materials, key, moment = self.shelf.materials, self.shelf.key, self.shelf.moment_at(last)
         assert key is not None
         assert moment is not None
         kept = sorted(() if before is None else before.parts, key=lambda part: part.rows)
-        written: list[FilePart] = []
+        added: list[FilePart] = []
         pays = True
         try:
             since = Timeline(log=self.snapshot, after_position=None if before is None else before.position)
@@ -194,16 +232,15 @@ class _Index:
                 while kept and kept[0].rows <= min(2 * rows.height, _ROWS):
                     more = materials.read_rows(key, [kept.pop(0)], columns=_SCHEMA.names(), schema=_SCHEMA)
                     rows = pl.concat([rows, more]).unique()
-                written.append(materials.write_keys(key, rows.sort("key")))
-                pays = sum(part.rows for part in (*kept, *written)) * _EVENTS_OF_A_STREAM <= moment.events
+                added.append(materials.write_keys(key, rows.sort("key")))
+                pays = sum(part.rows for part in (*kept, *added)) * _EVENTS_OF_A_STREAM <= moment.events
                 if not pays:
                     break
-            moment = replace(moment, parts=(*kept, *written) if pays else ())
-            materials.swap(key, name=self.name, kind="keys", moments=(moment,))
+            moment = replace(moment, parts=(*kept, *added) if pays else ())
+            materials.swap(key, name=self.name, kind="keys", moments=(moment,), plan=written(self.keys) or "")
         except BaseException:
-            materials.discard(key, written)
+            materials.discard(key, added)
             raise
-        return moment
 
 
 def _gathered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

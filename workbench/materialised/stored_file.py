@@ -136,6 +136,8 @@ class Manifest:
     made_at: datetime
     moments: tuple[Moment, ...]
     format: int = FORMAT
+    plan: str = ""
+    """Of an index of keys its plan, as ``stored_plan`` writes it, where that can be written."""
 
     @property
     def files(self) -> tuple[FilePart, ...]:
@@ -197,10 +199,10 @@ class Materials:
         finally:
             lock.release()
 
-    def swap(self, key: str, *, name: str, kind: Kind, moments: tuple[Moment, ...]) -> Manifest:
+    def swap(self, key: str, *, name: str, kind: Kind, moments: tuple[Moment, ...], plan: str = "") -> Manifest:
         """Make a manifest, whose files are written, the one that counts. Needs the right to write."""
         folder, before = self.root / key, self.find(key)
-        manifest = Manifest(key, name, kind, self.table, datetime.now(UTC), moments)
+        manifest = Manifest(key, name, kind, self.table, datetime.now(UTC), moments, plan=plan)
         body = msgspec.json.encode(manifest)
         aside = folder / f".{MANIFEST}.{secrets.token_hex(6)}"
         with translated(self.path):
