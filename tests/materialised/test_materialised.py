@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -23,7 +25,7 @@ from tests.strategies import Recorded, frame, histories, projections
 from workbench.errors import InvalidProjection, UsageError, ValueDoesNotFit
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.fold.dispatch import replay
-from workbench.fold.event_by_event.function_fold import Fold, RecordedEvent
+from workbench.fold.event_by_event.function_fold import Fold, Folded, RecordedEvent
 from workbench.fold.event_by_event.plan_fold import fold
 from workbench.fold.event_columns import with_witness
 from workbench.fold.results import history_schema
@@ -31,6 +33,7 @@ from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.materialised import fold_point
 from workbench.materialised import histories as kept
 from workbench.materialised.histories import kept_answer, kept_versions, list_materialised, materialise
+from workbench.materialised.snapshots import decoded, encoded
 from workbench.materialised.stored_file import Unusable
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.timeline import Timeline
@@ -483,7 +486,7 @@ def _folded(fold: Fold, timelines: Sequence[Timeline], *, key: str | None) -> No
 
 def test_a_fold_goes_on_from_its_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = log(*EVENTS)
-    fold = Fold(seen, category="user", version=1)
+    fold = Fold(seen, category="user", version=1, state=Seen)
     lake = write(tmp_path, events.head(5))
     materialise(fold, lake.timeline.upto(position=20))
     found = materialise(fold, lake)
@@ -521,7 +524,7 @@ def test_a_snapshot_before_the_rows_that_are_asked_for_saves_the_events_before_i
     lake = write(
         tmp_path, pl.concat([log(*EVENTS), log(("in", {}), ("in", {}), stream="user-2").with_columns(pl.col("^.*position$") + 75)])
     )
-    fold = Fold(seen, category="user", version=1)
+    fold = Fold(seen, category="user", version=1, state=Seen)
     bounded = [lake.timeline.after(position=position) for position in (10, 20, 30, 40, 50, 60, 85, 90, 95)]
 
     def ask(fold: Fold) -> list[tuple[Any, Any]]:
@@ -562,6 +565,40 @@ class _Mischief:
 def test_a_snapshot_holds_values_and_runs_nothing(tmp_path: Path) -> None:
     lake = write(tmp_path, log(*EVENTS))
     fold = Fold(lambda state, happened: {"x": _Mischief()}, category="user", version=1)
-    with pytest.raises(InvalidProjection, match=r"its states hold os\.getenv, which is not kept"):
+    with pytest.raises(InvalidProjection, match=r"its states cannot be kept \(Encoding objects of type .*_Mischief.* unsupported"):
         materialise(fold, lake)
     assert list_materialised(lake) == []
+
+
+class Held(NamedTuple):
+    """A state of a user's class that holds what JSON has not."""
+
+    seats: frozenset[int]
+    price: Decimal
+    since: datetime
+
+
+HELD = Held(frozenset({1, 2}), Decimal("1.10"), datetime(2026, 3, 1, tzinfo=UTC))
+
+
+def _through_a_snapshot(state: Any, of: Any = None) -> Any:
+    fold = Fold(lambda _, happened: state, category="user", version=1, state=of)
+    found = decoded(encoded({"1": Folded(state, 1, 2, None, 3)}, fold), fold)
+    assert found is not None
+    return found["1"].state
+
+
+def test_a_state_comes_back_as_it_was() -> None:
+    plain = {"a": [True, None, "x", 2**63 - 1, float("inf")], "b": {"c": datetime(2026, 3, 1, tzinfo=UTC)}}
+    assert _through_a_snapshot(plain) == plain
+    assert repr(_through_a_snapshot({"a": float("nan")})) == "{'a': nan}"
+    assert _through_a_snapshot({"a": {3}}, dict[str, set[int]]) == {"a": {3}}
+    found = _through_a_snapshot(HELD, Held)
+    assert found == HELD
+    assert type(found) is Held
+
+
+@pytest.mark.parametrize("state", [HELD, Seen(["in"]), {"a": {3}}, {"a": (1, 2)}, {"a": Decimal("1.10")}, {"a": 2**70}, OrderedDict(a=1)])
+def test_a_state_that_would_come_back_as_another_is_refused_with_what_to_do(state: Any) -> None:
+    with pytest.raises(InvalidProjection, match=r"its states cannot be kept .*name their type once, as in Fold\(…, state=Cart\)"):
+        _through_a_snapshot(state)

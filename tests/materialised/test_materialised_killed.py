@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
-from tests.materialised.test_materialised import User, bits, seen, write
+from tests.materialised.test_materialised import Seen, User, bits, seen, write
 from tests.replay.processes import killed, side_by_side
 from tests.strategies import Recorded, frame
 from workbench.errors import StorageFull
@@ -25,7 +25,7 @@ from workbench.materialised import histories as kept
 from workbench.materialised.histories import kept_answer, list_materialised, materialise
 from workbench.projection import plan_of
 
-FOLD = Fold(seen, category="user", version=1)
+FOLD = Fold(seen, category="user", version=1, state=Seen)
 
 
 def events(first: int, count: int) -> pl.DataFrame:
@@ -158,7 +158,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("size", [0, 700, 7000])
+@pytest.mark.parametrize("size", [0, 700, 4000])
 def test_a_full_disk_is_said_by_who_asked_to_keep_and_not_met_by_who_did_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:

@@ -1,20 +1,16 @@
 """Snapshots of a ``Fold``: its entities as bytes, from which later replays go on.
 
-The bytes are a pickle, of which only plain values and the function's own dataclasses, named tuples and enumerations are let back in:
-who can write into a lake must not be able to run code in the processes that read it.
+The bytes are MessagePack, read as the fold's type of state: whoever can write into a lake cannot run code in the processes that read it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
-import io
-import pickle
-import sys
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import polars as pl
 
 from workbench.errors import InvalidProjection, LakeError, ReplayError, UsageError
@@ -26,34 +22,6 @@ from workbench.materialised.fold_point import KeptState, Shelf, may_be_kept
 from workbench.materialised.stored_file import Manifest, Moment, Unusable
 from workbench.timeline import Timeline
 
-_PLAIN = {
-    "builtins": {"bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"},
-    "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
-    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
-    "decimal": {"Decimal"},
-    "fractions": {"Fraction"},
-    "uuid": {"UUID"},
-}
-
-
-class _Refused(Exception):
-    """Raised when a snapshot names a class that is not let in."""
-
-
-class _Loader(pickle.Unpickler):
-    def __init__(self, content: bytes, fold: Fold) -> None:
-        super().__init__(io.BytesIO(content))
-        module = sys.modules.get(getattr(fold.function, "__module__", None) or "")
-        known = [one for one in vars(module).values() if isinstance(one, type)] if module is not None else []
-        self._own = {(one.__module__, one.__qualname__): one for one in known if _is_record(one)}
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        if name in _PLAIN.get(module, ()):
-            return super().find_class(module, name)
-        if (module, name) in self._own:
-            return self._own[module, name]
-        raise _Refused(f"{module}.{name}")
-
 
 def encoded(entities: dict[str, Folded], fold: Fold) -> bytes:
     """Return a fold's entities as bytes.
@@ -61,29 +29,50 @@ def encoded(entities: dict[str, Folded], fold: Fold) -> bytes:
     Raises
     ------
     InvalidProjection
-        A state is made of something that cannot be kept.
+        A state would not come back as it was.
     """
     rows = [(key, one.state, one.position, one.revision, one.recorded_at, one.event_count) for key, one in entities.items()]
+    what = "make them of dicts, lists, texts, numbers and instants, or name their type once, as in Fold(…, state=Cart)"
     try:
-        content = pickle.dumps(rows, protocol=5)
-        _Loader(content, fold).load()
-    except _Refused as error:
-        raise InvalidProjection(
-            f"{fold.name}: its states hold {error}, which is not kept; make them of dicts, lists, sets, texts, numbers, instants, and of "
-            "dataclasses, named tuples and enumerations that stand in the function's module."
-        ) from None
-    except Exception as error:  # what a class of the user does when it is pickled
-        raise InvalidProjection(f"{fold.name}: its states cannot be kept: {type(error).__name__}: {error}.") from error
+        content = msgspec.msgpack.encode(rows)
+        back = _rows(content, fold)
+    except Exception as error:  # what msgspec refuses, or a class of the user
+        raise InvalidProjection(f"{fold.name}: its states cannot be kept ({error}): {what}.") from error
+    for (_, state, *_), (_, read, *_) in zip(rows, back, strict=True):
+        if not _is_same(state, read):
+            raise InvalidProjection(f"{fold.name}: its states cannot be kept ({state!r} would come back as {read!r}): {what}.")
     return content
 
 
 def decoded(content: bytes, fold: Fold) -> dict[str, Folded] | None:
     """Return the entities again; None if the bytes are not what ``encoded`` gave for this fold."""
     try:
-        rows = _Loader(content, fold).load()
-        return {key: Folded(*rest) for key, *rest in rows}
-    except Exception:  # noqa: BLE001  # a pickle can fail in any way, and then there is no snapshot
+        return {key: Folded(*rest) for key, *rest in _rows(content, fold)}
+    except Exception:  # noqa: BLE001  # the class of a state may raise anything, and then there is no snapshot
         return None
+
+
+def _rows(content: bytes, fold: Fold) -> list[tuple[str, Any, int, int, int | None, int]]:
+    state = Any if fold.state is None else fold.state
+    return cast(
+        "list[tuple[str, Any, int, int, int | None, int]]",
+        msgspec.msgpack.decode(content, type=list[tuple[str, state, int, int, int | None, int]]),  # type: ignore[valid-type]  # a user's
+    )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two states are equal, and of the same types throughout."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return _is_same(list(one), list(other)) and _is_same(list(one.values()), list(other.values()))
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, set | frozenset):
+        return one == other and {type(item) for item in one} == {type(item) for item in other}
+    if dataclasses.is_dataclass(one):
+        return all(_is_same(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one))
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  # NaN
 
 
 def continued(
@@ -177,7 +166,3 @@ def _swap(
     except BaseException:
         shelf.materials.discard(shelf.key, written)
         raise
-
-
-def _is_record(one: type) -> bool:
-    return dataclasses.is_dataclass(one) or issubclass(one, enum.Enum) or (issubclass(one, tuple) and hasattr(one, "_fields"))

@@ -129,6 +129,9 @@ class Fold:
         The state before an entity's first event, copied for each entity; or a function without parameters that returns it.
     version
         A name or number that you change whenever the function changes. Without it, snapshots of the fold cannot be kept.
+    state
+        The type of a state, by which snapshots are read again: a class such as a dataclass, or ``dict[str, set[int]]``. States made of
+        dicts, lists, texts, numbers and instants need none.
 
     Raises
     ------
@@ -159,6 +162,7 @@ class Fold:
     key: Value | None = None
     initial: Any = None
     version: str | int | None = None
+    state: Any = None
 
     def __post_init__(self) -> None:
         given: object = self.function
