@@ -109,6 +109,19 @@ def test_first_takes_a_rule_in_sql(place: Path) -> None:
     assert [(row["key"], row["position"], row["event_type"]) for row in json.loads(result.stdout)] == [("1", 20, "user.logged_in")]
 
 
+def test_where_chooses_rows_of_states_and_versions(place: Path, tmp_path: Path) -> None:
+    assert len(json.loads(run("state", *user(place), "--where", "logins = 2 and name is not null", "--json").stdout)) == 1
+    assert json.loads(run("state", *user(place), "--where", "logins > 2", "--json").stdout) == []
+    versions = run("history", *user(place), "--where", "event_type = 'user.created'", "--json").stdout
+    assert {row["event_type"] for row in json.loads(versions)} == {"user.created"}
+    file = tmp_path / "versions.parquet"
+    assert run("history", *user(place), "--where", "logins = 2", "--out", file).exit_code == 0
+    assert pl.read_parquet(file)["logins"].to_list() == [2]
+    says(
+        run("state", *user(place), "--where", "colour = 'red'"), "column 1: it names colour, which no state has; it has key, name", status=2
+    )
+
+
 def test_lineage_names_the_events(place: Path) -> None:
     result = run("lineage", *user(place), "--key", "1", "--field", "logins", "--json")
     assert [(row["position"], row["before"], row["after"]) for row in json.loads(result.stdout)] == [(20, 0, 2)]
@@ -186,7 +199,7 @@ def test_an_unknown_category(place: Path) -> None:
         ("{file}", ["does not say which projection", "it has ByMail, Names, User."]),
         ("{place}/nowhere.py:User", ["There is no file", "nowhere.py", "FILE.py:CLASS"]),
         ("no.such.module:User", ["There is no module no", "FILE.py:CLASS"]),
-        ("workbench.sample.projections:Usr", ["has no Usr", "Account, Post, Registration, Room, User"]),
+        ("workbench.sample.projections:Usr", ["has no Usr", "LegacyUser, Post, Registration, Room, User"]),
         (":User", ["is no projection", "FILE.py:CLASS"]),
         ("", ["is no projection"]),
     ],

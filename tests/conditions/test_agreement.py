@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
 from tests.conditions.texts import ABSENT, Asked, Instant, Name, Read, combined, comparisons, decoded, inside, missing, payload_of
+from tests.laws import at_least
 from tests.replay.asking import engine, lake_of
 from tests.strategies import OLD_TYPES, TYPES, UNHANDLED, Recorded, frame, histories
 from workbench import Json, Projection, event, on
@@ -17,7 +18,7 @@ from workbench.lake.forks.payload_conditions import holding
 from workbench.projection.event_conditions import where
 from workbench.scenarios.measures import Measure, measured
 
-law = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+law = settings(max_examples=at_least(25))
 
 NUMBERS = [0, 1, -1, 7, 42, 2.5, 0.5, 1e3, 2**63 - 1, -(2**63), 0.1, 9007199254740993]
 TEXTS = ["Ann", "", "Zoë", "a b c", "7", "true", "O'Hara", "日本", "\U0001f600", "2026-03-01T09:00:00Z"]

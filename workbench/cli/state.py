@@ -30,6 +30,10 @@ Streams = Annotated[
 After = Annotated[
     str | None, typer.Option("--after", metavar="TIME-or-POSITION", help="Only rows of events after this; they change no state.")
 ]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="CONDITION", help="Only rows for which this holds, in SQL: \"logins > 100 and city = 'Köln'\"."),
+]
 Fields = Annotated[str | None, typer.Option("--fields", metavar="NAME,…", help="Only these columns, besides the key.")]
 
 
@@ -82,6 +86,7 @@ def register(app: typer.Typer) -> None:
         revision: Annotated[
             int | None, typer.Option("--revision", metavar="N", help="With --key: only its stream's events up to this one.")
         ] = None,
+        where: Where = None,
         fields: Fields = None,
         output: options.Output,
     ) -> None:
@@ -90,27 +95,30 @@ def register(app: typer.Typer) -> None:
 
         timeline = asked.chosen()
         with user_code():
-            rebuilt = rebuild(asked.source(), timeline, key=asked.key, revision=revision, errors=asked.errors)
-        output.show(_only(rebuilt.state, fields))
+            source = asked.source()
+            rebuilt = rebuild(source, timeline, key=asked.key, revision=revision, errors=asked.errors)
+        output.show(_only(_fitting(where, rebuilt.state, source, timeline, what="state"), fields))
         _say(_account(rebuilt))
         say_where(timeline, key=asked.key, found=rebuilt.state.height)
 
     @options.command(app, example=f"workbench history {_USER} --key 1")
-    def history(*, asked: Selected, after: After = None, fields: Fields = None, output: options.Output) -> None:
+    def history(*, asked: Selected, after: After = None, where: Where = None, fields: Fields = None, output: options.Output) -> None:
         """Show every version of one entity, or of all: its state after each event, and how long that state lasted."""
         from workbench.replay.history import history as ask
         from workbench.replay.history_export import write_history
 
         timeline = asked.chosen(after=after)
-        if asked.key is None and output.out is not None and output.out.suffix == ".parquet":
+        if asked.key is None and where is None and output.out is not None and output.out.suffix == ".parquet":
             with user_code():
                 rows = write_history(asked.source(), timeline, output.out, fields=_names(fields), errors=asked.errors)
             say(f"{output.out}: {rows:,} rows", error=True)
             say_where(timeline, found=rows)
             return
         with user_code():
-            found = ask(asked.source(), timeline, key=asked.key, errors=asked.errors)
-        output.show(_only(found, fields, ["event_type", "valid_from_position", "valid_from"]))
+            source = asked.source()
+            found = ask(source, timeline, key=asked.key, errors=asked.errors)
+        fitting = _fitting(where, found, source, timeline, what="version")
+        output.show(_only(fitting, fields, ["event_type", "valid_from_position", "valid_from"]))
         say_where(timeline, key=asked.key, found=found.height)
 
     @options.command(app, example=f"workbench diff {_USER} --from 2026-03-01 --at 2026-03-02")
@@ -233,6 +241,14 @@ def user_code() -> Iterator[None]:
             f"The projection's function raised {type(error).__name__}: {error}; {notes[-1]}. Mend it, or leave such events out by "
             "--errors collect."
         ) from error
+
+
+def _fitting(where: str | None, rows: pl.DataFrame, source: Source, timeline: Timeline, *, what: str) -> pl.DataFrame:
+    """Return the rows that --where chooses."""
+    from workbench.fold.resolve import subject_of
+    from workbench.replay.state_conditions import rows_where
+
+    return rows if where is None else rows_where(where, rows, subject_of(source, timeline), what=what)
 
 
 def _names(fields: str | None) -> list[str] | None:

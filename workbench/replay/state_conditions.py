@@ -107,6 +107,19 @@ class StateConditions:
         return constant
 
 
+def rows_where(where: str, rows: pl.DataFrame, subject: Subject, *, what: str) -> pl.DataFrame:
+    """Return the rows of states or versions for which a condition holds; it may name every column.
+
+    Raises
+    ------
+    InvalidCondition
+        The text is outside the language, or names a column that is not there.
+    """
+    from workbench.conditions.parser import parse_condition  # noqa: PLC0415  # sqlglot takes long to import
+
+    return rows.filter(parse_condition(where, StateConditions(rows.schema, rows.columns, json=json_fields(subject), what=what)))
+
+
 def json_fields(subject: Subject) -> frozenset[str]:
     """Return the fields of a projection that hold JSON text; those of a fold are not known beforehand."""
     return frozenset(one.name for one in subject.fields if one.kind.name == "json") if isinstance(subject, plan.Plan) else frozenset()
