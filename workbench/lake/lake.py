@@ -30,32 +30,45 @@ def open_lake(
     memory: str | None = None,
     spill: str | None = None,
 ) -> Lake:
-    """Open the lake at ``path`` for reading, as it is now. Reads Delta's log only.
+    """Open a lake for reading, as it is now. Reads only the log of the Delta table.
 
-    The log is checked against its own sums, so that no commit can be lost unseen. What a question reads is checked first, once for each
-    opened lake: the size of a file, its footer, and the digests of the columns and row groups that the question can reach; so a damaged
-    file is an error and never a wrong number. `sql` checks when it is called, and all that the query could reach without its LIMIT;
-    `events` when its frame is executed. What comes from an object store is compared as it comes.
+    Data is checked before it is used, once for each opened lake: the sums of the log here, and for each question the size and footer of
+    the files that it reads and the digests of the columns and row groups that it can reach. A damaged file is an error, never a wrong
+    number. `Lake.sql` checks when it is called, `Timeline.events` when its frame is collected. In an object store the checksum of each
+    page is compared as it arrives.
 
     Parameters
     ----------
     path
         A directory, or the URL of one in an object store (``s3://bucket/demo``).
     category
-        How categories are cut from the names of streams: up to the first ``-``, as recorded in the lake, or up to the last.
+        The category of a stream is its name up to the ``"first"`` ``-``, as recorded in the lake, or up to the ``"last"``.
     storage_options
-        Of deltalake, for object stores.
+        Options of deltalake for object stores.
     memory, spill
-        How much memory SQL takes at most, and how much it writes into temporary files when that is full: ``"8GB"``. Without them the
-        variables ``WORKBENCH_MEMORY`` and ``WORKBENCH_SPILL`` say so, or else it is 80 % of the machine's memory, and a quarter of the
-        room that is free where temporary files go (``TMPDIR``).
+        How much memory SQL takes at most, and how much it writes into temporary files when that is full: ``"8GB"``. The defaults are the
+        environment variables ``WORKBENCH_MEMORY`` and ``WORKBENCH_SPILL``, or else 80 % of the machine's memory, and a quarter of the
+        free space where temporary files go (``TMPDIR``).
+
+    Returns
+    -------
+    Lake
+        The lake, with `Lake.timeline` as the beginning of every question.
 
     Raises
     ------
     LakeNotFound
-        There is no lake.
+        There is no lake at ``path``.
+    LakeDamaged
+        The log of the lake is damaged.
     UsageError
-        A limit is no size.
+        ``category`` is unknown, or a limit is not a size.
+
+    Examples
+    --------
+    >>> lake = wb.open("data/demo")
+    >>> lake.timeline.upto("2026-03-01").count()
+    20314
     """
     if category not in ("first", "last"):
         raise UsageError(f"category={category!r} is unknown: it is 'first' or 'last'.")
@@ -65,7 +78,14 @@ def open_lake(
 
 
 class Lake:
-    """An exported copy of one event store, as it was when it was opened or refreshed last. Made by `workbench.open`."""
+    """An exported copy of one event store, as it was when it was opened or last refreshed. `workbench.open` makes one.
+
+    Examples
+    --------
+    >>> lake = wb.open("data/demo")
+    >>> lake.timeline.categories("user").count()
+    8400
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -85,53 +105,131 @@ class Lake:
         return Timeline(log=self._snapshot)
 
     def refresh(self) -> Lake:
-        """See what was exported meanwhile, and return this lake. Timelines made before stay as they are."""
+        """Take in what was exported since the lake was opened.
+
+        Returns
+        -------
+        Lake
+            This lake. Timelines that were made before stay as they are.
+
+        Examples
+        --------
+        >>> lake = wb.open("data/demo")
+        >>> lake.refresh() is lake
+        True
+        """
         old = self._snapshot
         self._snapshot = Snapshot.newest(old.place, rule=old.rule, queries=old.queries)
         return self
 
     def info(self) -> LakeInfo:
-        """Say what the lake holds."""
+        """Say what the lake holds.
+
+        Returns
+        -------
+        LakeInfo
+            The store, the number of events, streams and types, the checkpoint, and what else is worth knowing. Counts the events.
+
+        Examples
+        --------
+        >>> found = wb.open("data/demo").info()
+        >>> found.events, found.streams, found.complete_until.date()
+        (40000, 2539, datetime.date(2026, 3, 31))
+        """
         return read_info(self._snapshot)
 
     def sql(self, query: str) -> DuckDBPyRelation:
-        """Return a lazy DuckDB relation over the view ``events`` of everything recorded, without system events."""
-        return self.timeline.sql(query)
+        """Return the result of a SQL query over the view ``events`` of all recorded events without system events, lazily.
 
-    def reading(self, query: str | None = None) -> AbstractContextManager[None]:
-        """Translate DuckDB's errors while relations of this lake are executed, which is when their rows are asked for::
+        Parameters
+        ----------
+        query
+            SQL of DuckDB, as in `Timeline.sql`.
 
-            with lake.reading():
-                rows = lake.sql("select data::json from events").fetchall()
-
-        Ctrl-C stops them at once. ``query`` is their SQL, which an error about limits then names.
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            Rows are read when they are fetched.
 
         Raises
         ------
         QueryError
-            A value does not fit: a text that is no number, a JSON path into what is no JSON.
+            The query is not SQL that can be run over ``events``.
+        LakeDamaged
+            A file that the query reads is missing or damaged.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").sql("select count(distinct stream) from events").fetchall()
+        [(2539,)]
+        """
+        return self.timeline.sql(query)
+
+    def reading(self, query: str | None = None) -> AbstractContextManager[None]:
+        """Return a context in which DuckDB's errors become the workbench's, while rows of this lake's relations are fetched.
+
+        Inside it, Ctrl-C stops a query at once.
+
+        Parameters
+        ----------
+        query
+            The SQL of the relation. An error about limits then names it.
+
+        Returns
+        -------
+        contextlib.AbstractContextManager
+            The context.
+
+        Raises
+        ------
+        QueryError
+            A value does not fit: a text that is not a number, or a JSON path into text that is not JSON.
         LakeDamaged
             A file is missing or cannot be read.
         LakeError
-            They need more than the limits of memory and temporary files; see `open_lake`.
+            The query needs more than the limits of memory and temporary files; see `open`.
+
+        Examples
+        --------
+        >>> lake = wb.open("data/demo")
+        >>> with lake.reading():
+        ...     rows = lake.sql("select data->>'city' from events where type = 'user.created' limit 2").fetchall()
+        >>> len(rows)
+        2
         """
         return self._snapshot.queries.translated(self._snapshot.files, sql=query)
 
     def files(self) -> list[str]:
-        """Return the addresses of the Parquet files of this version, in the order of their positions, for any other tool."""
+        """Return the addresses of the Parquet files of this version, for other tools.
+
+        Returns
+        -------
+        list[str]
+            Paths or URLs, in the order of the files' positions.
+
+        Examples
+        --------
+        >>> files = wb.open("data/demo").files()
+        >>> pl.scan_parquet(files).select(pl.len()).collect().item()
+        40000
+        """
         return [self._snapshot.place.file_url(file.path) for file in self._snapshot.files]
 
     def verify(self) -> None:
-        """Read every file of this version as a whole, and make sure that it is what was written.
+        """Read every file of this version completely, and check that it is what was written.
 
-        Sizes, row counts, footers, the digest of each column chunk, that all of it decodes, and that the bounds hold by which readers
-        skip what they need not read, those in the footers and those in the log. Every question checks what it reads by itself (see
-        `open_lake`): this is for a disk or a copy that is in doubt. It takes about as long as reading all columns of all events.
+        Questions check what they read (see `open`). This method is for a disk or a copy that is in doubt. It checks sizes, row counts,
+        footers, the digest of each column chunk, that all data decodes, and the bounds by which readers skip data. It takes about as long
+        as reading all columns of all events.
 
         Raises
         ------
         LakeDamaged
-            A file is missing or is not what was written; it is named.
+            A file, which is named, is missing or is not what was written.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").verify()
         """
         snapshot = self._snapshot
         with translated(snapshot.path):
@@ -140,14 +238,28 @@ class Lake:
             raise found
 
     def write_duckdb(self, file: str | Path) -> None:
-        """Write all that the lake holds, system events too, into one DuckDB file; replaces the file when all is written.
+        """Write all that the lake holds, system events too, to one DuckDB file.
 
-        Its table ``events`` is in log order, and its table ``lake`` has one row: of which lake, store and version it is a copy.
+        Its table ``events`` is in log order. Its table ``lake`` has one row that names the lake, the store and the version copied. The
+        file is replaced when all is written.
+
+        Parameters
+        ----------
+        file
+            The file to write or replace.
 
         Raises
         ------
         StorageFull
-            No room was left. The file is as it was.
+            No space was left. An older file stays as it was.
+
+        Examples
+        --------
+        >>> lake = wb.open("data/demo")
+        >>> lake.write_duckdb("data/demo.duckdb")
+        >>> import duckdb
+        >>> duckdb.connect("data/demo.duckdb").sql("select count(*) from events").fetchone()
+        (40000,)
         """
         write_duckdb(self._snapshot, Path(file))
 

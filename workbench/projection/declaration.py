@@ -28,21 +28,22 @@ RESERVED = frozenset(
 class Projection:
     """Declares how the events of a category become the state of one entity for each key.
 
-    A subclass is a declaration and nothing else: fields with types, and ``handlers``. What is done with it are functions that take the
-    class. Everything is checked when the class is made.
+    A subclass is a declaration only: fields with types, and ``handlers``. Functions such as `state` take the class itself; it has no
+    instances. The parameters belong to the class statement, which checks the declaration. A field begins with its default, or else as
+    null; sets and lists begin empty.
 
     Parameters
     ----------
     category
-        The category whose events are folded, or several (with ``key=``).
+        The category whose events are folded, or several (with ``key``).
     key
-        Where an event says which entity it is about, such as ``event.data["userId"]``: text, or an integer, which counts as its
-        digits. Without it the key is the stream's name behind the category's ``-``.
+        Where an event says which entity it is about, such as ``event.data["userId"]``: text, or an integer, which counts as its digits. By
+        default, the part of the stream's name after the category's ``-``.
 
     Raises
     ------
     InvalidProjection
-        Something in the declaration cannot be.
+        The declaration is not valid.
 
     Examples
     --------
@@ -54,6 +55,15 @@ class Projection:
     ...         on("user.created").create("name"),
     ...         on("user.logged_in").add(logins=1),
     ...     ]
+    >>> wb.state(User, wb.open("data/demo").timeline, key="1").select("key", "logins", "event_count")
+    shape: (1, 3)
+    ┌─────┬────────┬─────────────┐
+    │ key ┆ logins ┆ event_count │
+    │ --- ┆ ---    ┆ ---         │
+    │ str ┆ i64    ┆ i64         │
+    ╞═════╪════════╪═════════════╡
+    │ 1   ┆ 192    ┆ 193         │
+    └─────┴────────┴─────────────┘
     """
 
     handlers: ClassVar[Sequence[On]]

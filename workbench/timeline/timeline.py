@@ -108,17 +108,35 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """An immutable history of one lake. Made by ``lake.timeline`` and refined by its methods; opens and reads nothing itself.
+    """An immutable history of one lake: `Lake.timeline` makes one, and its methods return refined ones. It opens and reads nothing itself.
 
     Attributes
     ----------
+    log
+        The version of the lake that executes the timeline.
     cutoff
-        The end as it was asked for, or None: everything the lake held when it was opened.
+        The end as it was asked for; None for all that the lake held when it was opened.
     selections
-        What is looked at: an event counts if it fits every one of them.
+        What is looked at. An event counts if it fits all of them.
+    system
+        Whether the server's own events are looked at too.
+    visible_only
+        Whether events are left out that the store hides from readers.
+    upto_position
+        The position that the cutoff resolved to, inclusive; None without a cutoff.
+    after_position
+        The position after which events are looked at, exclusive; None for all.
     edits
-        What happened otherwise than it was recorded, in the order in which it applies; empty for what was recorded. The cutoff applies
-        last, on the edited times, whether it was said before or after.
+        What happened otherwise than recorded, in the order of application; empty for the recorded history. The cutoff applies after all
+        edits, on the edited times.
+    follows
+        Whether a user's link is replaced by the event that it leads to.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> now.upto("2026-02-01").streams("user-*").types("user.moved")
+    <Timeline of data/demo: up to position 800900 (2026-02-01T00:00:00Z), streams user-*, types user.moved, without system events>
     """
 
     log: RecordedLog = field(repr=False)
@@ -135,14 +153,13 @@ class Timeline:
     """Whether each link of a user's stands for the event that it leads to."""
 
     def upto(self, cutoff: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
-        """Return the history as it was at a time or a position, inclusively.
+        """Return the history as it was at a time or a position, inclusive.
 
-        A time resolves, on the whole recorded log before any selection, to the last event recorded at or before it; all events
-        up to that position count. Events of one transaction share a position and are never parted. Of two cutoffs the earlier
-        in the log wins.
+        A time resolves to the last event recorded at or before it, in the whole recorded log before any selection; all events up to that
+        position count. Events of one transaction share a position and are never separated. Of two cutoffs the earlier in the log wins.
 
-        An undated event, whose stamp lies outside the years 1 to 9999, counts as recorded with the event before it in the log: its own
-        stamp decides nothing. Undated events before the first dated one count from that one on.
+        An undated event (its stamp is outside the years 1 to 9999) counts as recorded with the event before it in the log. Undated events
+        before the first dated one count with that one.
 
         Parameters
         ----------
@@ -151,7 +168,12 @@ class Timeline:
         position
             A position, instead of ``cutoff``.
         stale
-            Answer also if the lake was last exported before the cutoff, with what it holds.
+            Answer from what the lake holds even if its last export was before the cutoff.
+
+        Returns
+        -------
+        Timeline
+            The history up to there.
 
         Raises
         ------
@@ -160,7 +182,15 @@ class Timeline:
         BeyondExport
             The lake is not known to be complete up to there.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone, or is not a time.
+        UsageError
+            Not exactly one bound is given.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.upto("2026-03-01T09:00:00Z").count(), now.count()
+        (20348, 39938)
         """
         asked = _cutoff("upto", cutoff, position)
         try:
@@ -175,17 +205,39 @@ class Timeline:
         return changed(self, cutoff=asked, upto_position=resolved)
 
     def after(self, bound: Bound | None = None, *, position: int | None = None, stale: bool = False) -> Timeline:
-        """Look only at events after a time or a position, exclusively: those that ``upto`` of the same bound leaves out.
+        """Look only at events after a time or a position, exclusive: those that `upto` with the same bound leaves out.
 
-        It bounds what is looked at and changes no history. Of two bounds the later in the log wins. A time before the first
-        event leaves nothing out.
+        This bounds what is looked at, and changes no history: states are still folded from the first event. Of two bounds the later in the
+        log wins. A time before the first event leaves nothing out.
+
+        Parameters
+        ----------
+        bound
+            A time or a position, as in `upto`.
+        position
+            A position, instead of ``bound``.
+        stale
+            Answer from what the lake holds even if its last export was before the bound.
+
+        Returns
+        -------
+        Timeline
+            The history, looked at after the bound.
 
         Raises
         ------
         BeyondExport
             The lake is not known to be complete up to there.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone, or is not a time.
+        UsageError
+            Not exactly one bound is given.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.upto("2026-03-01").count() + now.after("2026-03-01").count() == now.count()
+        True
         """
         asked = _cutoff("after", bound, position)
         try:
@@ -197,50 +249,154 @@ class Timeline:
         return changed(self, after_position=first)
 
     def streams(self, *patterns: str) -> Timeline:
-        """Look only at these streams; ``*`` stands for any run of characters: ``user-*``.
+        """Look only at these streams. Each selection narrows the ones before it.
 
-        Names narrow what earlier calls left, here and below, and a name that no event has is no error: it selects nothing.
+        Parameters
+        ----------
+        *patterns
+            Names in which ``*`` stands for any run of characters: ``user-*``. A name that no event has selects nothing.
+
+        Returns
+        -------
+        Timeline
+            The history, looked at in these streams.
+
+        Raises
+        ------
+        UsageError
+            A name is empty or not text, or there is none.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").timeline.streams("user-1", "user-2").count()
+        298
         """
         return self._select(Selection(streams=_names("streams", patterns)))
 
     def categories(self, *names: str) -> Timeline:
-        """Look only at these categories, named exactly."""
+        """Look only at these categories. Each selection narrows the ones before it.
+
+        Parameters
+        ----------
+        *names
+            Categories, spelled exactly. One that no event has selects nothing.
+
+        Returns
+        -------
+        Timeline
+            The history, looked at in these categories.
+
+        Raises
+        ------
+        UsageError
+            A name is empty or not text, or there is none.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").timeline.categories("user", "room").count()
+        31615
+        """
         return self._select(Selection(categories=_names("categories", names)))
 
     def types(self, *patterns: str) -> Timeline:
-        """Look only at these event types; ``*`` stands for any run of characters: ``chat.*``."""
+        """Look only at these event types. Each selection narrows the ones before it.
+
+        Parameters
+        ----------
+        *patterns
+            Types in which ``*`` stands for any run of characters: ``chat.*``. A type that no event has selects nothing.
+
+        Returns
+        -------
+        Timeline
+            The history, looked at in these types.
+
+        Raises
+        ------
+        UsageError
+            A name is empty or not text, or there is none.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").timeline.types("chat.member_*").count()
+        4533
+        """
         return self._select(Selection(types=_names("types", patterns)))
 
     def select(self, selection: Selection) -> Timeline:
-        """Look only at what a selection chooses; an empty one chooses everything."""
+        """Look only at what a selection chooses.
+
+        Parameters
+        ----------
+        selection
+            Patterns of streams, categories and types. An empty selection chooses everything.
+
+        Returns
+        -------
+        Timeline
+            The history, looked at through the selection.
+
+        Raises
+        ------
+        UsageError
+            The argument is not a `Selection`.
+
+        Examples
+        --------
+        >>> moves = Selection(streams=("user-*",), types=("user.moved",))
+        >>> wb.open("data/demo").timeline.select(moves).count()
+        242
+        """
         if not isinstance(selection, Selection):
             raise UsageError(f"select() takes a Selection, not {selection!r}.")
         timeline = self.with_system() if selection.system else self
         return timeline._select(selection) if selection.is_narrow else timeline
 
     def with_system(self) -> Timeline:
-        """Take in all that the lake holds besides users' events.
+        """Look at the server's own events too, as far as the lake holds them.
 
-        These are types that begin with ``$`` (metadata, tombstones, links), the metadata of streams, and the streams that the server
-        writes for itself, which only a lake exported with ``system`` holds. A stream of a user's whose name begins with ``$`` is in any
+        These are types that begin with ``$`` (metadata, tombstones, links), the metadata of streams, and streams that the server writes
+        for itself, which only a lake exported with ``system`` holds. Streams of users whose names begin with ``$`` are part of every
         timeline.
+
+        Returns
+        -------
+        Timeline
+            The history with system events.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.with_system().types("$*").sql("select type, count(*) from events group by type order by type").fetchall()
+        [('$metadata', 50), ('$streamDeleted', 12)]
         """
         return changed(self, system=True)
 
     def links(self) -> Timeline:
         """Replace each link (``$>``) in a user's stream by the event that it leads to.
 
-        The row has position, stream, category and revision of the link; id, type, times and payload are those of the target. It is what a
-        read of the server with ``resolve_links`` shows: one step only, and no row where the store hides the target from readers. Links
-        whose target the lake lacks are left out too; ``unresolved_links`` counts both. Links of the system projections stay as they
-        are. The rows of all links that are looked at are held in memory.
+        The row keeps position, stream, category and revision of the link; id, type, times and payload are those of the target. The result
+        is what a read of the server with ``resolve_links`` shows: one step only, and no row where the store hides the target from readers.
+        Links whose target the lake lacks are left out too; ``unresolved_links`` counts both. Links of the server's own projections stay as
+        they are. The rows of all links that are looked at are held in memory.
 
-        Without it, links of users are left out; ``lake.info()`` and ``distribution()`` name the streams that hold them.
+        Without this method, links of users are left out. ``lake.info()`` and ``distribution()`` name the streams that hold them.
+
+        Returns
+        -------
+        Timeline
+            The history with the targets of links.
 
         Raises
         ------
         UsageError
-            The timeline is a what-if: nobody knows where its links would lead.
+            The timeline is a what-if, whose links have no known targets.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.links().count() - now.count(), now.links().unresolved_links
+        (0, 0)
         """
         if self.edits:
             raise UsageError(_NO_LINKS_OF_A_FORK)
@@ -252,12 +408,21 @@ class Timeline:
         return self.log.unresolved(self)
 
     def visible(self) -> Timeline:
-        """Leave out what the store hides from readers of streams at the cutoff: ``$tb``, ``$maxCount``, ``$maxAge``, deleted streams.
+        """Leave out what the store hides from readers of streams at the cutoff: by ``$tb``, ``$maxCount``, ``$maxAge`` or deletion.
 
-        Of undated events nobody knows the age: ``$maxAge`` hides none of them.
+        An undated event has no known age: ``$maxAge`` never hides it.
 
-        A lake that was exported with a choice of streams or categories knows it of those; where it was a choice of types of events, or
-        of metadata alone, `UsageError` is raised when the timeline is executed.
+        Returns
+        -------
+        Timeline
+            The history that readers of the server see. Executing it raises `UsageError` if the lake was exported with a choice of event
+            types or of metadata alone; a lake with a choice of streams or categories answers for those.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.count() - now.visible().count()
+        519
         """
         return changed(self, visible_only=True)
 
@@ -276,30 +441,48 @@ class Timeline:
     ) -> Timeline:
         """Return the history in which these events never happened.
 
-        Every edit finds its events by the same arguments, all of which must fit, as the edits before it left them. Edits apply in the order
-        in which they are said, renumber nothing, and never touch the lake or events of the system. ``effects`` says what each came to.
+        All edits find their events by the same arguments; an event must fit all that are given. Edits apply in the order of the calls,
+        each to the events as the edits before it left them. They never change revisions, the lake, or the server's own events. ``effects``
+        says what each edit did.
 
         Parameters
         ----------
-        stream, type
+        stream
             A name or several, in which ``*`` stands for any run of characters: ``"user-*"``.
         category
-            A category or several, named exactly.
+            A category or several, spelled exactly.
+        type
+            An event type or several, in which ``*`` stands for any run of characters.
         after, upto
-            A range, exclusive and inclusive, of times or positions, as in the methods of the same name.
+            A range of times or positions, exclusive and inclusive, as in the methods of the same names.
         position, event_id
-            Of one event.
+            The position or the id of one event.
         where
-            A condition on the event: ``"data.amount > 100 and data.plan in ('pro', 'team')"``, in the language of
-            ``workbench.conditions``, or ``event.data["amount"] > 100``.
+            A condition on the event: SQL such as ``"data.amount > 100 and data.plan in ('pro', 'team')"`` (see ``workbench.conditions``),
+            or an expression such as ``event.data["amount"] > 100``.
         cascade
-            ``"causation"`` also drops the events that a dropped one caused, and what those caused; ``"correlation"`` what is later in the
-            log and has the correlation id of a dropped one. Both across all streams.
+            ``"causation"`` also drops the events that a dropped event caused, and what those caused. ``"correlation"`` also drops later
+            events with the correlation id of a dropped one. Both apply across all streams.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
 
         Raises
         ------
         UsageError
-            No argument is given, one means nothing, or names events of the system.
+            No argument is given, an argument has no meaning, or one names the server's own events.
+        InvalidCondition
+            The SQL of ``where`` is not in the language of conditions.
+
+        Examples
+        --------
+        >>> from workbench.sample.projections import User
+        >>> now = wb.open("data/demo").timeline
+        >>> fork = now.drop(type="user.deleted", cascade="causation")
+        >>> wb.state(User, now).height, wb.state(User, fork).height
+        (535, 612)
         """
         address = EditAddress.of(
             "drop", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
@@ -318,10 +501,31 @@ class Timeline:
         event_id: str | None = None,
         where: Where | str | None = None,
     ) -> Timeline:
-        """Return the history in which each stream that has such an event ends before the first of them. Arguments are those of ``drop``.
+        """Return the history in which each stream that has such an event ends before the first of them.
 
-        ``truncate(stream="user-42", after="2026-02-01")`` ends the stream there, and ``truncate(type="order.disputed")`` ends every order
-        at its first dispute.
+        Parameters
+        ----------
+        stream, category, type, after, upto, position, event_id, where
+            Which events, as in `drop`.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
+
+        Raises
+        ------
+        UsageError, InvalidCondition
+            As in `drop`.
+
+        Examples
+        --------
+        Each user's stream ends before the user is first locked:
+
+        >>> now = wb.open("data/demo").timeline
+        >>> fork = now.truncate(category="user", type="user.locked")
+        >>> now.count() - fork.count()
+        644
         """
         address = EditAddress.of(
             "truncate",
@@ -350,23 +554,39 @@ class Timeline:
         set: Mapping[str, Any] | None = None,  # noqa: A002  # the edit's own word
         unset: Iterable[str] | None = None,
     ) -> Timeline:
-        """Return the history in which fields of these events' payloads were others. The other arguments are those of ``drop``.
+        r"""Return the history in which fields of these events' payloads had other values.
 
-        The rest of a payload stays byte for byte. Where an event's payload is no JSON object, `UsageError` names it when the timeline is
-        executed.
+        The rest of a payload stays byte for byte. If an event's payload is not a JSON object, executing the timeline raises `UsageError`,
+        which names the event.
 
         Parameters
         ----------
+        stream, category, type, after, upto, position, event_id, where
+            Which events, as in `drop`.
         set
-            Fields and their values: ``{"plan": "pro", "address.city": "Rome"}``. A dot goes into an object, which is made where there is
-            none; a dot that is part of a name is written ``\\.``. A ``Decimal`` keeps its digits, a datetime becomes its text.
+            Fields and their values: ``{"plan": "pro", "address.city": "Rome"}``. A dot leads into an object, which is made if it is
+            absent; a dot that is part of a name is written ``\.``. A ``Decimal`` keeps its digits, a datetime becomes its text.
         unset
-            Fields that are not there: ``["trial"]``.
+            Fields to remove: ``["trial"]``.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
 
         Raises
         ------
         UsageError
-            As ``drop`` does; or nothing is set or unset, or a value is no JSON.
+            As in `drop`; or nothing is set or unset, or a value cannot be JSON.
+        InvalidCondition
+            As in `drop`.
+
+        Examples
+        --------
+        >>> from workbench.sample.projections import User
+        >>> fork = wb.open("data/demo").timeline.patch(stream="user-1", type="user.moved", set={"address.city": "Rome"})
+        >>> wb.state(User, fork, key="1")["city"].item()
+        'Rome'
         """
         address = EditAddress.of(
             "patch", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
@@ -388,14 +608,37 @@ class Timeline:
         metadata: Any = ...,
         as_type: str | None = None,
     ) -> Timeline:
-        """Return the history in which these events had another payload, other metadata or another type. Payloads are any JSON values.
+        """Return the history in which these events had another payload, other metadata or another type.
 
-        The other arguments are those of ``drop``: ``type=`` finds the events, ``as_type=`` is what they become.
+        Parameters
+        ----------
+        stream, category, type, after, upto, position, event_id, where
+            Which events, as in `drop`. ``type`` finds them; ``as_type`` is what they become.
+        data
+            The new payload: any JSON value, None for null. By default, the payload stays.
+        metadata
+            The new metadata, likewise.
+        as_type
+            The new event type.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
 
         Raises
         ------
         UsageError
-            As ``drop`` does; or nothing is replaced, or a value is no JSON.
+            As in `drop`; or nothing is replaced, or a value cannot be JSON.
+        InvalidCondition
+            As in `drop`.
+
+        Examples
+        --------
+        >>> from workbench.sample.projections import User
+        >>> fork = wb.open("data/demo").timeline.replace(type="user.deleted", as_type="user.locked")
+        >>> wb.state(User, fork)["is_locked"].sum()
+        87
         """
         address = EditAddress.of(
             "replace",
@@ -425,24 +668,50 @@ class Timeline:
     ) -> Timeline:
         """Return the history in which one more event happened.
 
-        It takes the position of the last event that had been recorded by then, behind it, and the revision of the last recorded event of
-        its stream up to there, or 0; its id follows from the lake and the edit.
+        The event takes the position of the last event recorded by then and follows it. Its revision is that of the last recorded event of
+        its stream up to there, or 0.
 
         Parameters
         ----------
+        stream
+            The stream of the event, which may be new.
+        type
+            The type of the event.
         at
-            When, or the position of an event: right behind it, and at its time.
+            A time; or the position of an event, which the new event follows at the same time.
         data
-            Any JSON value; an empty object if it is not given.
+            The payload: any JSON value. By default, an empty object.
         metadata
-            Any JSON value; ``$correlationId`` and ``$causationId`` in it count.
+            The metadata: any JSON value. Its ``$correlationId`` and ``$causationId`` count.
+        event_id
+            The id of the event, a UUID. By default, it is derived from the lake and the edit.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
 
         Raises
         ------
         UsageError
-            A name is none or the system's own, or a payload is no JSON.
+            A name is empty or the server's own, or a payload cannot be JSON.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone, or is not a time.
+
+        Examples
+        --------
+        >>> from workbench.sample.projections import User
+        >>> now = wb.open("data/demo").timeline
+        >>> fork = now.insert(stream="user-1", type="user.paid", at="2026-03-01T12:00:00Z", data={"amount": 500})
+        >>> wb.diff(User, now, fork).select("key", "changed_fields")
+        shape: (1, 2)
+        ┌─────┬─────────────────────────────────┐
+        │ key ┆ changed_fields                  │
+        │ --- ┆ ---                             │
+        │ str ┆ list[str]                       │
+        ╞═════╪═════════════════════════════════╡
+        │ 1   ┆ ["payments", "paid", … "big_pa… │
+        └─────┴─────────────────────────────────┘
         """
         given = {} if data is ... else data
         return self._edited(Insert.of(stream=stream, type=type, at=at, data=given, metadata=metadata, event_id=event_id))
@@ -461,25 +730,41 @@ class Timeline:
         by: str | timedelta | None = None,
         to: Bound | None = None,
     ) -> Timeline:
-        """Return the history in which these events happened earlier or later. The other arguments are those of ``drop``.
+        """Return the history in which these events happened earlier or later.
 
-        They move in the log behind all that had been recorded by their new times, and keep their ids and revisions. Of equal times the
-        recorded events come first.
+        An event moves behind all events recorded by its new time, and keeps its id and revision. At equal times, events that stay come
+        first.
 
         Parameters
         ----------
+        stream, category, type, after, upto, position, event_id, where
+            Which events, as in `drop`.
         by
-            A span: ``"-1h"``, ``"1d 12h"`` (``s m h d w``), ``"PT90M"``, or a timedelta. Undated events stay where they are; ``effects``
-            counts them.
+            How far to move them: ``"-1h"``, ``"1d 12h"`` (units ``s m h d w``), ``"PT90M"``, or a timedelta. Undated events stay where
+            they are; ``effects`` counts them.
         to
-            A time, for one event, which may be undated.
+            The new time of one event, instead of ``by``. The event may be undated.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
 
         Raises
         ------
         UsageError
-            As ``drop`` does; or the span is none.
+            As in `drop`; or the span is not a span.
+        InvalidCondition
+            As in `drop`.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone, or is not a time.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> fork = now.retime(type="user.deleted", by="30d")
+        >>> fork.upto("2026-03-01").types("user.deleted").count(), now.upto("2026-03-01").types("user.deleted").count()
+        (12, 43)
         """
         address = EditAddress.of(
             "retime", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
@@ -492,24 +777,77 @@ class Timeline:
         return self.log.effects(self) if self.edits else ()
 
     def events(self) -> pl.LazyFrame:
-        """Return the events as a lazy frame in log order with the columns of ``EVENT_SCHEMA``.
+        """Return the events as a lazy frame, in log order.
 
-        A what-if has two columns more. ``origin`` says what became of the event: recorded, patched, replaced, inserted or retimed.
-        ``sequence`` is 0 where it stands as recorded; events that were put in at a position come behind those that were recorded there, as
-        1, 2 and so on, in the order of their times. Their ``prepare_position`` is the last recorded one there plus that number, so that
-        (position, prepare_position) is the order of a fork as it is that of a log, and names one event.
+        Returns
+        -------
+        polars.LazyFrame
+            The columns of ``EVENT_SCHEMA``. Files are read when it is collected; predicates and projections reach them. A what-if has two
+            more columns:
+
+            - ``origin``: ``recorded``, ``patched``, ``replaced``, ``inserted`` or ``retimed``.
+            - ``sequence``: 0 for events at their recorded place. Events that were put at a position follow those recorded there, as 1, 2
+              and so on, in the order of their times. Their ``prepare_position`` is the last one recorded there plus that number, so that
+              (position, prepare_position) orders a fork as it does a log, and identifies an event.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> now.types("user.moved").events().select("stream", "revision", "recorded_at").head(2).collect()
+        shape: (2, 3)
+        ┌────────┬──────────┬────────────────────────────────┐
+        │ stream ┆ revision ┆ recorded_at                    │
+        │ ---    ┆ ---      ┆ ---                            │
+        │ str    ┆ i64      ┆ datetime[μs, UTC]              │
+        ╞════════╪══════════╪════════════════════════════════╡
+        │ user-1 ┆ 15       ┆ 2026-01-01 14:04:18.288576 UTC │
+        │ user-1 ┆ 16       ┆ 2026-01-01 14:47:54.287461 UTC │
+        └────────┴──────────┴────────────────────────────────┘
         """
         return self.log.events(self)
 
     def sql(self, query: str) -> DuckDBPyRelation:
-        """Return a DuckDB relation: the query over a view ``events`` of this timeline.
+        """Return the result of a SQL query over the view ``events`` of this timeline, lazily.
 
-        The rows are read when they are asked for; that the pages which hold them are not damaged is checked here.
+        Parameters
+        ----------
+        query
+            SQL of DuckDB. Payloads are JSON text: ``data->>'city'``.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            Rows are read when they are fetched, as by ``.pl()`` or ``.fetchall()``. The files that they come from are checked for damage
+            when this method is called.
+
+        Raises
+        ------
+        QueryError
+            The query is not SQL that can be run over ``events``.
+        LakeDamaged
+            A file that the query reads is missing or damaged.
+
+        Examples
+        --------
+        >>> past = wb.open("data/demo").timeline.upto("2026-02-01")
+        >>> past.sql("select category, count(*) from events group by 1 order by 2 desc limit 2").fetchall()
+        [('room', 4485), ('user', 1639)]
         """
         return self.log.query(self, query)
 
     def count(self) -> int:
-        """Count the events."""
+        """Count the events.
+
+        Returns
+        -------
+        int
+            The events that are looked at.
+
+        Examples
+        --------
+        >>> wb.open("data/demo").timeline.upto("2026-03-01").count()
+        20314
+        """
         return self.log.count(self)
 
     @property
@@ -525,7 +863,19 @@ class Timeline:
         return self.log.late(self)
 
     def describe(self) -> Provenance:
-        """Say where results of this timeline come from. Counts the events."""
+        """Say where results of this timeline come from. Counts the events.
+
+        Returns
+        -------
+        Provenance
+            The store, the lake and its version, the position, the cutoff, the edits and the number of events: enough to repeat a result.
+
+        Examples
+        --------
+        >>> found = wb.open("data/demo").timeline.upto("2026-03-01").describe()
+        >>> found.cutoff, found.events
+        ('2026-03-01T00:00:00Z', 20314)
+        """
         return self.log.describe(self)
 
     @property
