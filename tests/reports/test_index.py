@@ -14,13 +14,13 @@ from tests.reports.test_page import HOSTILE, Elements
 from workbench.charts import PALETTES
 from workbench.reports import read_runs, write_index
 from workbench.reports.index import render_index
-from workbench.reports.record import Run, RunRecord
+from workbench.reports.record import KeptRun, RunRecord
 
 FAILED = replace(A_RECORD, outcome="out of memory", message="It held too much.", page=None)
 
 
 def index_of(*records: RunRecord | None) -> str:
-    return render_index([Run(Path(f"run-{number}"), record) for number, record in enumerate(records)])
+    return render_index([KeptRun(Path(f"run-{number}"), record) for number, record in enumerate(records)])
 
 
 def test_every_run_stands_there_with_its_outcome_in_words_and_only_whole_ones_lead_to_a_page() -> None:
@@ -65,7 +65,7 @@ def test_nothing_that_comes_from_notebooks_and_data_is_markup() -> None:
         basis=replace(A_RECORD.basis, store=HOSTILE, cutoff=HOSTILE),
     )
     names = [Path('javascript:alert(1)"><b>'), Path("a/b c#d?e")]
-    page = render_index([Run(name, record) for name, record in zip(names, (hostile, A_RECORD), strict=True)])
+    page = render_index([KeptRun(name, record) for name, record in zip(names, (hostile, A_RECORD), strict=True)])
     elements = Elements(page)
     assert not {"script", "img", "b"} & set(elements.tags)
     assert not [name for _, name, _ in elements.attributes if name.startswith("on")]

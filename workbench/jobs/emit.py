@@ -1,4 +1,4 @@
-"""What other schedulers need to run the workbench's: a line for cron, or a unit for systemd."""
+"""Writes a line for a crontab, or a unit for systemd, that runs the jobs of pipelines."""
 
 from __future__ import annotations
 

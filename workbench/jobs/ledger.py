@@ -1,9 +1,9 @@
-"""The ledger: what became of each job at each of its times, in one SQLite file that any number of schedulers share.
+"""The ledger: how each job ended at each of its times, in one SQLite file that any number of schedulers share.
 
-A run is a job and a time for which it was scheduled, and stands in the ledger once. It is claimed in a transaction before anything is
-done, so that of two schedulers one begins it. Who claimed it writes a heartbeat; another takes the run over only if those who held it are
-proved to be gone, or, where that cannot be told since they ran on another machine, if there was no heartbeat for a while. Whatever a
-holder writes is bound to its claim: one that was thought dead and wakes up changes nothing.
+A run is a job and a scheduled time, and the ledger has one row for it. A scheduler claims it in a transaction before it does anything, so
+only one of two schedulers begins it. The holder of a claim writes heartbeats. Another scheduler takes the run over only if the holder's
+processes are known to be gone, or, if they ran on another machine, if no heartbeat came for a while. Whatever a holder writes is bound to
+its claim: a holder that was thought dead and wakes up changes nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CREATE TABLE total (job TEXT NOT NULL, outcome TEXT NOT NULL, attempts INTEGER N
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A job at one of its times, as the ledger has it.
+    """One run of a job: its scheduled time, state and attempts.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a run: when it began, how it ended, and what it says of its result. All are None while it goes on."""
+    """One attempt at a run: when it began, how it ended, and details of its result. What is not known while it runs is None."""
 
     job: str
     scheduled_at: datetime
@@ -107,7 +107,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a job's attempts with one outcome come to, since the ledger began."""
+    """The sums of a job's attempts that had one outcome, since the ledger began."""
 
     job: str
     outcome: str
@@ -122,7 +122,7 @@ def utc_now() -> datetime:
 
 
 class Ledger:
-    """The ledger in one file. Opens it for each transaction, and holds nothing in between.
+    """The ledger in one file, which is opened for each transaction.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Ledger:
         return None if found is None else _moment(found[0])
 
     def consider(self, job: str, *, after: datetime | None, upto: datetime, due: Iterable[datetime], missed: Iterable[datetime]) -> bool:
-        """Write down which of a job's times are due and which are missed, unless another scheduler has considered them meanwhile.
+        """Record which of a job's times are due and which are missed, unless another scheduler has done so meanwhile.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Ledger:
         return True
 
     def supersede(self, job: str, *, before: datetime) -> None:
-        """Give up what is due of a job before a time: a later one stands for it."""
+        """Give up the due runs of a job before a time, since a later run replaces them."""
         with self._transaction(write=True) as db:
             db.execute(
                 "UPDATE run SET state = iif(failures > 0, 'failed', 'missed') WHERE job = ? AND scheduled_at < ? AND state = 'due'",
@@ -180,7 +180,7 @@ class Ledger:
             )
 
     def enqueue(self, job: str, scheduled_at: datetime) -> bool:
-        """Make a time due that is over, or that is none of the job's; a run that is going on stays as it is. Say whether it is due now."""
+        """Mark a run as due although its time has passed or is not one of the job's, unless it is running. Return whether it is due now."""
         with self._transaction(write=True) as db:
             db.execute(
                 "INSERT INTO run (job, scheduled_at, state) VALUES (?, ?, 'due') ON CONFLICT DO UPDATE "
@@ -200,11 +200,11 @@ class Ledger:
         return found[0] if found else None
 
     def has_succeeded(self, job: str, *, since: datetime) -> bool:
-        """Say whether a job has succeeded for a time or a later one."""
+        """Return whether a job has succeeded for a time or a later one."""
         return bool(self._runs("job = ? AND scheduled_at >= ? AND state = 'succeeded' LIMIT 1", job, _text(since)))
 
     def claim(self, run: Run) -> Attempt | None:
-        """Begin an attempt at a run that is due; None if another scheduler was faster, or works on another time of the job."""
+        """Begin an attempt at a due run; return None if another scheduler began it, or runs the job for another time."""
         started = self._clock()
         with self._transaction(write=True) as db:
             changed = db.execute(
@@ -224,13 +224,13 @@ class Ledger:
         return Attempt(run.job, run.scheduled_at, number, started, None, None, None, "")
 
     def heartbeat(self, attempt: Attempt, *, worker: Process | None = None) -> bool:
-        """Say that an attempt goes on, and which process works on it if that is new; False if it is no longer held."""
+        """Record that an attempt is running, and which process works on it if that is new; return False if it is no longer held."""
         sets, values = ("heartbeat_at = ?", ()) if worker is None else ("heartbeat_at = ?, holders = ?", (_holders(self._holder, worker),))
         with self._transaction(write=True) as db:
             return self._held(db, attempt, sets, (_text(self._clock()), *values))
 
     def place(self, attempt: Attempt, *, moves: Mapping[Path, tuple[Path, str]], details: Mapping[str, Any]) -> bool:
-        """Write down which files are about to be put in place, from where, with which digests; False if it is no longer held.
+        """Record which files are about to be put in place, from where, with which digests; return False if the attempt is no longer held.
 
         From here on the attempt counts as one that succeeds: whoever takes it over puts in place what is not there yet, instead of
         doing the work again.
@@ -251,7 +251,7 @@ class Ledger:
         details: Mapping[str, Any] | None = None,
         files: Sequence[Path] = (),
     ) -> bool:
-        """Write down how an attempt ended, and what that makes of its run; False if it is no longer held, and nothing was written.
+        """Record how an attempt ended and the new state of its run; return False, and record nothing, if the attempt is no longer held.
 
         An attempt that was interrupted or lost is no failure of the job.
         """

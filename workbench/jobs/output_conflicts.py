@@ -1,4 +1,4 @@
-"""Where the jobs of pipelines write, compared before anything runs: two that share a place replace and remove each other's files."""
+"""Finds jobs that write to the same place, before anything runs: they would replace and remove each other's files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def overwriting(jobs: Iterable[Job]) -> Iterator[UsageError]:
 
 
 def replaces_itself(job: Job) -> bool:
-    """Say whether two runs of a job on one day have one place, although it names the day."""
+    """Return whether two runs of a job on one day would write to the same place."""
     return job.out is not None and "{date}" in job.out and "{time}" not in job.out and job.times.is_several_a_day
 
 
@@ -58,7 +58,7 @@ def _place(job: Job, out: str, kind: Format) -> str:
 
 
 def _may_meet(one: str, other: str) -> bool:
-    """Say whether two places may be the same, or one a directory, which ends in a slash, that holds the other."""
+    """Return whether two places may be the same, or one may be a directory, which ends in a slash, that holds the other."""
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) < len(longer) and not shorter.endswith("/"):
         return False

@@ -1,4 +1,4 @@
-"""Files of a run: written aside, put in place together with what the ledger says of them, and removed when their time is over."""
+"""The files of a run: written to a staging folder, put in place together with their record in the ledger, and removed by retention."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.jobs.pipeline import Format, Retention
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Folders beside the places of a run's files, where one attempt writes them."""
+    """The staging folders of one attempt, beside the targets of its files."""
 
     targets: Mapping[Format, Path]
     attempt: int
@@ -28,7 +28,7 @@ class Stage:
         return {kind: self._folder(target) / target.name for kind, target in self.targets.items()}
 
     def prepare(self) -> None:
-        """Make the folders, and remove those that attempts left which were killed."""
+        """Make the folders, and remove those of attempts that were killed."""
         for target in self.targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
             for left in target.parent.iterdir():
@@ -37,7 +37,7 @@ class Stage:
             self._folder(target).mkdir(exist_ok=True)  # formats may share one
 
     def moves(self, *, failed: bool = False) -> dict[Path, tuple[Path, str]]:
-        """Return what was written, or what is kept of an attempt that failed: where each file belongs, where it is, and its digest."""
+        """Return for each target the staged file and its digest: of everything written, or of what is kept of a failed attempt."""
         found = {}
         for target in self.targets.values():
             folder = self._folder(target)
@@ -49,7 +49,7 @@ class Stage:
         return found
 
     def forget_failures(self) -> None:
-        """Remove what was kept of attempts that failed: one has succeeded."""
+        """Remove what was kept of failed attempts, since one has succeeded."""
         for target in self.targets.values():
             shutil.rmtree(target.with_suffix(FAILED), ignore_errors=True)
 
@@ -59,12 +59,12 @@ class Stage:
             shutil.rmtree(self._folder(target), ignore_errors=True)
 
     def _folder(self, target: Path) -> Path:
-        # Of each attempt its own: one that was thought dead and wakes up does not get into the way of the next.
+        # Each attempt has its own, so an attempt that was thought dead and wakes up does not disturb the next.
         return target.with_name(f".{target.name}.{self.attempt}.run")
 
 
 def settle_failed(stage: Stage) -> list[Path]:
-    """Put in place what is kept of an attempt that failed, in the stead of what was kept of an earlier one."""
+    """Put in place what is kept of a failed attempt; it replaces what was kept of an earlier one."""
     moves = stage.moves(failed=True)
     if moves:
         stage.forget_failures()
@@ -75,7 +75,7 @@ def settle_failed(stage: Stage) -> list[Path]:
 
 
 def settle(placing: Mapping[str, Any]) -> list[Path] | None:
-    """Put the files of a finished attempt in place that are not there yet; None if one is in neither place, so that nothing is settled."""
+    """Put the files of a finished attempt in place, unless they are there; return None, and move nothing, if one is missing."""
     moves = [(Path(target), Path(staged), digest) for target, staged, digest in placing["moves"]]
     for target, staged, digest in moves:
         if not staged.is_file() and not _is(target, digest):
@@ -90,7 +90,7 @@ def settle(placing: Mapping[str, Any]) -> list[Path] | None:
 
 
 def expired(runs: Sequence[Run], retention: Retention, *, now: datetime) -> list[Run]:
-    """Return which of the runs with files, the latest first, are no longer kept; never the last one."""
+    """Return the runs whose files retention no longer keeps, given runs with files, the latest first; never the last run."""
     found = []
     for index, run in enumerate(runs[1:], 1):
         too_many = retention.runs is not None and index >= retention.runs
@@ -101,7 +101,7 @@ def expired(runs: Sequence[Run], retention: Retention, *, now: datetime) -> list
 
 
 def remove(runs: Iterable[Run], *, kept: Iterable[Run]) -> list[Run]:
-    """Remove the files of runs, save those that a run which is kept has too; return the runs of which none is left."""
+    """Remove the files of runs, except those that a kept run has too; return the runs that have no files any more."""
     wanted = {file for run in kept for file in run.files}
     cleared = []
     for run in runs:

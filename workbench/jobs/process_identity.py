@@ -1,4 +1,4 @@
-"""Who holds a run: processes named so that another one can tell for sure whether they are gone."""
+"""Names a process so that another process can tell for sure whether it is gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Process:
             return True
 
     def as_json(self) -> dict[str, Any]:
-        """Return what it is remade from."""
+        """Return its fields as JSON values."""
         return asdict(self)
 
 

@@ -42,7 +42,7 @@ class Perform(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An attempt that has ended, and what that makes of its run: ``due`` again, ``succeeded`` or ``failed``."""
+    """An attempt that has ended, and the new state of its run: ``due`` again, ``succeeded`` or ``failed``."""
 
     job: str
     scheduled_at: datetime
@@ -57,7 +57,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run that is due and not begun, and what it waits for."""
+    """A due run that has not begun, and what it waits for."""
 
     job: str
     scheduled_at: datetime
@@ -67,8 +67,8 @@ class Waiting:
 class Scheduler:
     """Runs the jobs of pipelines at their times.
 
-    Any number of schedulers may share a ledger. Work is done one job after another; a job's earlier times come first, and of one time what
-    is needed comes before what needs it.
+    Any number of schedulers may share a ledger. Each runs one job after another: earlier times first, and for the same time a job
+    after the jobs that it needs.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ class Scheduler:
         self._ledger, self._clock, self._perform = ledger, clock, perform
 
     def due(self, *, stop: threading.Event | None = None) -> Iterator[Done]:
-        """Do all that is due, and yield each attempt when it has ended. Retries that must wait are left to a later call.
+        """Run everything that is due, and yield each attempt when it has ended. Retries that must wait are left to a later call.
 
         Parameters
         ----------
         stop
-            Set, it ends this behind the job that is running.
+            If it is set, no further job is begun.
         """
         stop = stop or threading.Event()
         while not stop.is_set():
@@ -106,7 +106,7 @@ class Scheduler:
             yield done
 
     def serve(self, *, stop: threading.Event, report: Callable[[Done], None]) -> None:
-        """Do what is due whenever it is, until ``stop`` is set; then end behind the job that is running."""
+        """Run jobs when they are due, until ``stop`` is set; then finish the running job and return."""
         while not stop.is_set():
             for done in self.due(stop=stop):
                 report(done)
@@ -131,12 +131,12 @@ class Scheduler:
         return sorted(found, key=lambda one: (one[1], self._order[one[0].name]))[:count]
 
     def run(self, job: str, *, scheduled_at: datetime) -> Done:
-        """Run a job for a time now, whether it is due or not, and whatever it needs; also again.
+        """Run a job now for one of its times, whether or not it is due, has run, or has what it needs.
 
         Raises
         ------
         UsageError
-            There is no such job, or that run is going on.
+            There is no such job, or it is running.
         """
         found = self.jobs.get(job)
         if found is None:
@@ -152,7 +152,7 @@ class Scheduler:
         return self._attempt(found, run, attempt)
 
     def _step(self) -> Done | None:
-        """Bring one run to an end; None if there is nothing that could be done now."""
+        """Run one job, or take one over; return None if nothing can be done now."""
         now = self._clock()
         for job in self.jobs.values():
             self._consider(job, now)
@@ -169,7 +169,7 @@ class Scheduler:
         return None
 
     def _consider(self, job: Job, now: datetime) -> None:
-        """Write down which times of a job have come since they were last looked at, and which of them were missed."""
+        """Record which times of a job have come since the last call, and which of them were missed."""
         after = self._ledger.considered_until(job.name)
         begin = after or (now - GRACE if job.since is None else job.since - _INSTANT)
         if begin >= now:
@@ -185,7 +185,7 @@ class Scheduler:
             self._ledger.supersede(job.name, before=due[-1])
 
     def _obstacle(self, run: Run, now: datetime) -> str | None:
-        """Say what a run that is due has to wait for."""
+        """Return what a due run has to wait for; None if it can begin."""
         if run.not_before is not None and run.not_before > now:
             return f"a retry, until {format_time(run.not_before)}"
         for name in self.jobs[run.job].needs:
@@ -195,7 +195,7 @@ class Scheduler:
         return None
 
     def _pause(self) -> float:
-        """Return how many seconds nothing can become due, at the most half a minute: clocks are set, and schedulers die."""
+        """Return for how many seconds nothing can become due; half a minute at most, since clocks are set and schedulers die."""
         now = self._clock()
         moments = [at for _, at in self.upcoming(count=1)]
         moments += [
@@ -204,7 +204,7 @@ class Scheduler:
         return min([_LONGEST_PAUSE, *(max(0.0, (one - now).total_seconds()) for one in moments)])
 
     def _take_over(self, job: Job, run: Run) -> Done | None:
-        """Bring an attempt to its end whose scheduler is gone: finished, if only its files were not in place, or to be done again."""
+        """Finish an attempt whose scheduler is gone if only its files were not in place, or mark its run as due again."""
         attempt = self._ledger.adopt(run)
         if attempt is None:
             return None
@@ -230,7 +230,7 @@ class Scheduler:
         return Done(run.job, run.scheduled_at, attempt.number, "lost", state, 0.0, message)
 
     def _attempt(self, job: Job, run: Run, attempt: Attempt) -> Done:
-        """Carry out an attempt that is ours, and write down how it ended."""
+        """Carry out an attempt that this scheduler holds, and record how it ended."""
         stage = Stage({}, attempt.number)
         try:
             stage = Stage(job.outputs(run.scheduled_at), attempt.number)
@@ -343,7 +343,7 @@ class Scheduler:
         return max(moments, default=None)
 
     def _retain(self, job: Job) -> None:
-        """Remove what is no longer kept of a job: files, and rows of the ledger."""
+        """Remove the files and ledger rows of a job that its retention no longer keeps."""
         now = self._clock()
         runs = [] if job.out is None else self._ledger.with_files(job.name)
         over = []

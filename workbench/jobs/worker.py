@@ -44,7 +44,7 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be done: one export or one report, with everything resolved.
+    """One export or one report to run, with everything resolved.
 
     Attributes
     ----------
@@ -83,9 +83,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How it ended: without a message it succeeded, else ``outcome`` says how. What would fail again in the same way is ``permanent``.
-
-    A ``note`` says what is worth telling of a success.
+    """How the work ended. Without a message it succeeded; otherwise ``outcome`` says how it failed, and ``permanent`` whether a retry would
+    fail in the same way. A ``note`` adds to a success.
     """
 
     message: str = ""
@@ -96,7 +95,7 @@ class Answer:
 
 
 def perform(request: Request) -> Answer:
-    """Do the work, and say how that ended; every failure becomes a sentence."""
+    """Do the work, and return how it ended; every failure becomes a sentence."""
     try:
         return _export(request) if request.work == "export" else _report(request)
     except WorkbenchError as error:

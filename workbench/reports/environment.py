@@ -1,4 +1,4 @@
-"""The environment of a run: what its process needs, and no secret of whoever started it.
+"""The environment variables of a run: those that its process needs, and no secret of whoever started it.
 
 A notebook may print its environment, or a library may print it for the notebook, and what is printed stands on the page. So variables
 are passed by name: those that a Python process needs, those of the object store that holds the lake, and those that the run asks for.

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from workbench.reports.record import EXECUTED, PAGE, RECORD, Run, RunRecord
+from workbench.reports.record import EXECUTED, PAGE, RECORD, KeptRun, RunRecord
 
 _TEMPLATES = Path(__file__).parent / "template"
 _LONGEST = 400
@@ -29,7 +29,7 @@ _WORDS = {
 }
 
 
-def render_index(runs: Sequence[Run]) -> str:
+def render_index(runs: Sequence[KeptRun]) -> str:
     """Return the page of some runs, in their order, under the months in which they began."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  # a report that is not kept has no use for it
 
@@ -50,11 +50,11 @@ def render_index(runs: Sequence[Run]) -> str:
     )
 
 
-def _month(run: Run) -> str:
+def _month(run: KeptRun) -> str:
     return "" if run.record is None else f"{run.record.started:%B %Y}"
 
 
-def _files(run: Run) -> list[tuple[str, str]]:
+def _files(run: KeptRun) -> list[tuple[str, str]]:
     return [("Record", RECORD), *([("Notebook", EXECUTED)] if (run.directory / EXECUTED).exists() else [])]
 
 

@@ -1,4 +1,4 @@
-"""An executed notebook in, one HTML file out that opens anywhere, offline, years later.
+"""Makes one HTML file from an executed notebook; it opens anywhere, offline, years later.
 
 The page holds what a reader wants of the notebook, its text and its results, and no code. Charts stay data: the page's one script
 draws them with the Plotly that is in the page, in the colours of the reader's scheme. The content policy lets run these two

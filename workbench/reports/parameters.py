@@ -1,4 +1,4 @@
-"""What a notebook lets its caller choose: the assignments of its cell tagged ``parameters``.
+"""The parameters of a notebook: the assignments in its cell tagged ``parameters``.
 
 The cell is read, never run. Each parameter is one assignment with a literal default, best with a type and a comment::
 

@@ -1,7 +1,7 @@
-"""What is written down of a run: what was asked, what the answer rests on, and how it ended.
+"""The record of a run: what was asked, what the page was made from, and how the run ended.
 
-A page follows from its basis: the events up to a position, the notebook, the parameters, the scenario, and the packages. So a record is
-a seal: run again with the same basis, a report has the same bytes.
+A page is made from its basis: the events up to a position, the notebook, the parameters, the scenario, and the packages. A report that is
+run again from the same basis has the same bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EVENTS = """
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a run was asked for.
+    """The request for a run.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a page rests on.
+    """What a page was made from.
 
     Attributes
     ----------
@@ -138,8 +138,8 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run among others: where it lies, and its record; None if that cannot be read."""
+class KeptRun:
+    """A run in a directory of runs: its own directory, and its record; None if that cannot be read."""
 
     directory: Path
     record: RunRecord | None

@@ -1,4 +1,4 @@
-"""One run of a notebook in a process of its own, from checked parameters to what is put in place whole or not at all."""
+"""Runs a notebook in a process of its own, and puts its page in place whole or not at all."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def run_report(
 
 @dataclass(frozen=True, slots=True)
 class MadeReport:
-    """What came of a plan: the run, the error that ended it, and the record of it if it is wanted."""
+    """The result of a plan: the run, the error that ended it, and its record if one is wanted."""
 
     run: ReportRun
     error: ReportError | None
@@ -161,7 +161,7 @@ class MadeReport:
 
 
 def make_report(plan: ReportPlan, folder: Path, *, stage: Path, recorded: bool) -> MadeReport:
-    """Run a notebook as planned, and write its page into a folder; a notebook that fails is an answer, and no exception.
+    """Run a notebook as planned, and write its page into a folder. If the notebook fails, return the error instead of raising it.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def _basis(plan: ReportPlan, opened: _Opened) -> Basis:
 
 
 def _writable(out: str | Path) -> Path:
-    """Return where a page goes; that it cannot go there is better said before a run than after it."""
+    """Return the absolute path of a page, and refuse one that cannot be written before the run begins."""
     target = Path(out).expanduser().resolve()
     try:
         if target.is_dir():
@@ -389,7 +389,7 @@ def _outcome(end: ProcessEnd[NotebookOutcome], plan: ReportPlan, process: ChildP
 
 
 def _error(outcome: NotebookOutcome, plan: ReportPlan, *, memory: int) -> ReportError | None:
-    """Say what went wrong, if something did."""
+    """Return the error of a run that failed."""
     name, limits = plan.path.name, plan.limits
     cell = "Starting the kernel of" if outcome.cell is None else f"Cell {outcome.cell} of"
     where = "" if outcome.cell is None else f", in cell {outcome.cell}"

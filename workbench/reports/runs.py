@@ -1,4 +1,4 @@
-"""A directory of runs: each in a directory of its own that appears whole or not at all, and one page that lists them."""
+"""A directory of runs. Each run has a directory of its own, which appears whole or not at all, and one page lists them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from workbench.durable_files import locked, staged, sync, written_aside
 from workbench.errors import ReportError, UsageError
 from workbench.reports.index import render_index
-from workbench.reports.record import RECORD, Run, RunRecord, read_record
+from workbench.reports.record import RECORD, KeptRun, RunRecord, read_record
 
 INDEX = "index.html"
 _LOCK, _STAGES = ".lock", ".run.*.part"
 
 
-def read_runs(runs: str | Path) -> list[Run]:
+def read_runs(runs: str | Path) -> list[KeptRun]:
     """Return all runs of a directory, the newest first; those whose records cannot be read come last.
 
     Raises
@@ -32,13 +32,13 @@ def read_runs(runs: str | Path) -> list[Run]:
             record = None
             with suppress(ReportError):
                 record = read_record(directory)
-            found.append(Run(directory, record))
+            found.append(KeptRun(directory, record))
     found.sort(key=lambda run: 0 if run.record is None else run.record.started.timestamp(), reverse=True)
     return found
 
 
 def write_index(runs: str | Path) -> Path:
-    """Write the page that lists all runs of a directory, and return where it lies. Each run does so by itself.
+    """Write the page that lists all runs of a directory, and return its path. Each run does this by itself.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def staged_run(runs: Path) -> Iterator[Path]:
 
 
 def settle(stage: Path, runs: Path, *, record: RunRecord) -> Path:
-    """Give a run its record and its place, bring the index up to date, and return the place.
+    """Write a run's record, move the run to its place, update the index, and return the place.
 
     Raises
     ------

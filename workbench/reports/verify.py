@@ -1,4 +1,4 @@
-"""Whether a report, run again at the position that its run recorded, is the same to the byte; and if it is not, why."""
+"""Runs a report again from the record of a run, compares the pages byte by byte, and finds why they differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of running a report again.
+    """The result of running a report again.
 
     Attributes
     ----------
