@@ -30,11 +30,17 @@ REPLACED = {
     "journalctl --unit workbench --since today": "true",
     # An account: the same program loads into DuckDB, and dlt knows the destinations.
     "python load_tables.py postgres": "python load_tables.py duckdb",
+    "psql \"$DESTINATION__POSTGRES__CREDENTIALS\" --command 'select count(*) from events.user_logged_in'": (
+        'python -c \'import duckdb; there = duckdb.connect("workbench.duckdb"); '
+        'assert there.sql("select count(*) from events.user_logged_in").fetchall() == [(384,)]; '
+        'assert there.sql("select count(*), count(distinct key) from events.user_state").fetchall() == [(47, 47)]\''
+    ),
     "python load_tables.py bigquery": 'python -c \'import dlt; dlt.pipeline("named", destination="bigquery")\'',
     "python load_tables.py snowflake": 'python -c \'import dlt; dlt.pipeline("named", destination="snowflake")\'',
     # Much time.
     "workbench demo": "true",  # the fixture has done it; test_documents.py runs all of it
     "make demo": "true",
+    "workbench bench --projection workbench.sample.projections:User --lake data/demo": "workbench bench --help",  # tests/performance runs it
     "make test": "true",
     "make check": "true",
 }
