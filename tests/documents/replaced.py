@@ -40,7 +40,7 @@ REPLACED = {
     # Much time.
     "workbench demo": "true",  # the fixture has done it; test_documents.py runs all of it
     "make demo": "true",
-    "workbench bench --projection workbench.sample.projections:User --lake data/demo": "workbench bench --help",  # tests/performance runs it
+    "workbench bench --projection workbench.sample.projections:User --lake data/demo": "workbench bench --help",  # as in tests/performance
     "make test": "true",
     "make check": "true",
 }
