@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from workbench.embedded import records
-from workbench.embedded.clock import Clock
-from workbench.embedded.log import Log
-from workbench.embedded.storage import MemoryStorage, SqliteStorage
+from workbench.embedded.recording import records
+from workbench.embedded.recording.clock import Clock
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.storage import MemoryStorage, SqliteStorage
 
 
 def open_log(folder: Path | None, *, now: Callable[[], int] | None = None) -> tuple[Log, Callable[[], None]]:

@@ -11,10 +11,10 @@ from esdbclient.protos.Grpc import streams_pb2, streams_pb2_grpc
 
 from tests.embedded.wire import events, read_all, read_stream
 from workbench.embedded import EmbeddedStore, NewEvent
-from workbench.embedded.access import DELETE, READ, WRITE, Right, may
-from workbench.embedded.accounts import Account
-from workbench.embedded.log import Log
-from workbench.embedded.storage import MemoryStorage
+from workbench.embedded.calls.access import DELETE, READ, WRITE, Right, may
+from workbench.embedded.calls.accounts import Account
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.storage import MemoryStorage
 
 ANALYST, NOBODY, ADMIN = {"$all", "analyst"}, {"$all"}, {"$all", "admin", "$admins"}
 

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from workbench.embedded.committed import CommittedIds
+from workbench.embedded.recording.committed import CommittedIds
 
 
 def test_the_first_place_of_an_id_is_kept() -> None:

@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_refuses_appends_and_keeps_what_was_there(tmp_path: 
             def full(*_: object) -> None:
                 raise sqlite3.OperationalError("database or disk is full")
 
-            monkeypatch.setattr("workbench.embedded.storage.SqliteStorage.write", full)
+            monkeypatch.setattr("workbench.embedded.recording.storage.SqliteStorage.write", full)
             for _ in range(2):
                 with pytest.raises(grpc.RpcError) as caught:
                     list(stub.BatchAppend(iter([batch("s", events(1))]), timeout=10))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.embedded.filter_expressions import UnreadableExpression, compiled
+from workbench.embedded.calls.filter_expressions import UnreadableExpression, compiled
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from esdbclient.protos.Grpc import streams_pb2_grpc
 
 from tests.embedded.wire import batch, events, proposed, read_all, read_stream, recorded
 from workbench.embedded import Clock, EmbeddedStore, NewEvent
-from workbench.embedded.layout import CHUNK
+from workbench.embedded.recording.layout import CHUNK
 
 
 def test_a_read_is_cut_after_so_many_events(store: EmbeddedStore, client: EventStoreDBClient) -> None:

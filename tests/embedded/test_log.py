@@ -12,9 +12,9 @@ from tests.embedded.logs import everything, open_log, visible
 from tests.embedded.wire import events
 from tests.metadata_cases import ALL, CASES
 from workbench.embedded import ANY, NO_STREAM, STREAM_EXISTS, Clock, NewEvent, Tombstoned, WrongRevision
-from workbench.embedded.layout import CHUNK
-from workbench.embedded.log import Log
-from workbench.embedded.records import MAX_REVISION
+from workbench.embedded.recording.layout import CHUNK
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.records import MAX_REVISION
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.embedded.logs import open_log, visible
 from tests.embedded.wire import events
 from workbench.embedded import ANY, NO_STREAM, STREAM_EXISTS, NewEvent, Tombstoned, WrongRevision
-from workbench.embedded.records import MAX_REVISION
+from workbench.embedded.recording.records import MAX_REVISION
 
 STREAMS = ["a", "b", "c-1"]
 streams = st.sampled_from(STREAMS)

@@ -16,7 +16,7 @@ from esdbclient import EventStoreDBClient, RecordedEvent, StreamState
 
 from tests.embedded.wire import events
 from workbench.embedded import ANY, EmbeddedStore, NewEvent
-from workbench.embedded.clock import to_ticks
+from workbench.embedded.recording.clock import to_ticks
 
 RECORDED = Path(__file__).with_name("projections.jsonl.gz")
 WRITTEN = ("$ce-", "$et-", "$bc-", "$category-", "$streams", "$projections-")

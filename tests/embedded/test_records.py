@@ -7,8 +7,8 @@ from esdbclient.protos.Grpc import shared_pb2, streams_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.embedded import records
-from workbench.embedded.records import MAX_REVISION, NewEvent
+from workbench.embedded.recording import records
+from workbench.embedded.recording.records import MAX_REVISION, NewEvent
 
 numbers = st.integers(0, 2**63 - 1)
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=200)

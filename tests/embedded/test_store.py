@@ -15,8 +15,8 @@ from esdbclient.exceptions import AccessDeniedError, DiscoveryFailed, ServiceUna
 from tests.embedded.wire import events, proposed
 from tests.network import ipv6
 from workbench.embedded import NOTICE, Account, Clock, EmbeddedStore
-from workbench.embedded.clock import to_ticks
-from workbench.embedded.storage import FILE_NAME
+from workbench.embedded.recording.clock import to_ticks
+from workbench.embedded.recording.storage import FILE_NAME
 from workbench.embedded.store_certificate import credentials
 from workbench.errors import EmbeddedStoreError, InvalidTime, UsageError, WorkbenchWarning
 from workbench.kurrent import connect

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from workbench.kurrent.address import Address
-from workbench.kurrent.channels import Channels
-from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.transport.channels import Channels
+from workbench.kurrent.transport.http2 import Endpoint
 
 
 def endpoint_of(options: str, port: int = 2113) -> Endpoint:

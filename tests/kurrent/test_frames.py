@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.kurrent.test_recordings import NAMES, Recording
 from tests.laws import at_least
-from workbench.kurrent.http2_frames import WINDOW, CallFailed, Exchange
+from workbench.kurrent.transport.http2_frames import WINDOW, CallFailed, Exchange
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 0x20

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.network import ipv6
-from workbench.kurrent.http2 import Endpoint
-from workbench.kurrent.http2_frames import CallFailed, Exchange
+from workbench.kurrent.transport.http2 import Endpoint
+from workbench.kurrent.transport.http2_frames import CallFailed, Exchange
 from workbench.kurrent.wire import Messages
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -474,7 +474,7 @@ def test_an_error_of_the_reading_thread_reaches_the_caller(monkeypatch: pytest.M
 def test_a_process_ends_in_the_middle_of_a_read() -> None:
     program = """
 import sys
-from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.transport.http2 import Endpoint
 chunks = Endpoint("127.0.0.1", int(sys.argv[1]), None, ()).call("/m", b"").chunks(events=1, size=1 << 20)
 print(next(chunks).start.size, flush=True)
 sys.exit(3)

@@ -20,9 +20,9 @@ import pytest
 from workbench.errors import AccessDenied, InvalidPosition, ReadInterrupted, StreamDeleted
 from workbench.kurrent import wire
 from workbench.kurrent.errors import translate_rpc_error
-from workbench.kurrent.http2 import Endpoint
-from workbench.kurrent.http2_frames import CallFailed, Exchange
 from workbench.kurrent.reader import events_of
+from workbench.kurrent.transport.http2 import Endpoint
+from workbench.kurrent.transport.http2_frames import CallFailed, Exchange
 
 HERE = Path(__file__).parent / "wire"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in HERE.glob("*.json.gz"))

@@ -21,7 +21,7 @@ from workbench.errors import AccessDenied, InvalidAddress, SourceUnavailable, Tl
 from workbench.kurrent import connect
 from workbench.kurrent.address import Host
 from workbench.kurrent.connection import Transport
-from workbench.kurrent.tls import _is_for
+from workbench.kurrent.transport.tls import _is_for
 
 AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 

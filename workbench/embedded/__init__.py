@@ -1,11 +1,11 @@
 """An event store in this process that speaks KurrentDB's gRPC protocol, for development and demonstration."""
 
-from workbench.embedded.accounts import Account
-from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
-from workbench.embedded.clock import Clock
+from workbench.embedded.calls.accounts import Account
 from workbench.embedded.faults import Faults
 from workbench.embedded.membership import Member
-from workbench.embedded.records import NewEvent
+from workbench.embedded.recording.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
+from workbench.embedded.recording.clock import Clock
+from workbench.embedded.recording.records import NewEvent
 from workbench.embedded.store import NOTICE, EmbeddedStore
 
 __all__ = [

@@ -10,12 +10,12 @@ from itertools import islice
 
 from grpc import StatusCode
 
-from workbench.embedded.appends import AppendResult
-from workbench.embedded.failures import Failure, not_ready
-from workbench.embedded.layout import CHUNK
-from workbench.embedded.log import Log
+from workbench.embedded.calls.failures import Failure, not_ready
 from workbench.embedded.membership import LEADER, Member, check_state
-from workbench.embedded.records import NewEvent, Record, redacted
+from workbench.embedded.recording.appends import AppendResult
+from workbench.embedded.recording.layout import CHUNK
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.records import NewEvent, Record, redacted
 from workbench.errors import UsageError
 
 _EPOCH_RECORD = 133

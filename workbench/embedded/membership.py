@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from workbench.embedded.failures import Failure, not_leader, not_ready
+from workbench.embedded.calls.failures import Failure, not_leader, not_ready
 from workbench.errors import UsageError
 from workbench.host_port import join_host_port
 from workbench.protocol import gossip_pb2, shared_pb2

@@ -14,13 +14,13 @@ from typing import Any, TypeAlias
 import grpc.aio
 from grpc import StatusCode
 
-from workbench.embedded.access import READ, Right
-from workbench.embedded.accounts import Accounts
-from workbench.embedded.failures import Failure
+from workbench.embedded.calls.access import READ, Right
+from workbench.embedded.calls.accounts import Accounts
+from workbench.embedded.calls.failures import Failure
 from workbench.embedded.faults import FaultPlan
-from workbench.embedded.log import Log
 from workbench.embedded.membership import LEADER, Member, refusal
-from workbench.embedded.system_projections import Projections
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.system_projections import Projections
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

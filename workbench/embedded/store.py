@@ -18,19 +18,19 @@ import grpc
 import grpc.aio
 
 from workbench.embedded import loop
-from workbench.embedded.accounts import Account, Accounts
-from workbench.embedded.appends import ANY, AppendResult
-from workbench.embedded.clock import Clock
+from workbench.embedded.calls.accounts import Account, Accounts
+from workbench.embedded.calls.headers import DateHeader
+from workbench.embedded.calls.services import handlers
 from workbench.embedded.connections import KEEP_ALIVE, channel_options
 from workbench.embedded.faults import FaultPlan, Faults
-from workbench.embedded.headers import DateHeader
-from workbench.embedded.log import Log
 from workbench.embedded.node import EmbeddedNode
-from workbench.embedded.records import NewEvent
-from workbench.embedded.services import handlers
-from workbench.embedded.storage import MemoryStorage, SqliteStorage, Storage
+from workbench.embedded.recording.appends import ANY, AppendResult
+from workbench.embedded.recording.clock import Clock
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.records import NewEvent
+from workbench.embedded.recording.storage import MemoryStorage, SqliteStorage, Storage
+from workbench.embedded.recording.system_projections import Projections
 from workbench.embedded.store_certificate import credentials
-from workbench.embedded.system_projections import Projections
 from workbench.errors import EmbeddedStoreError, UsageError
 from workbench.host_port import join_host_port
 

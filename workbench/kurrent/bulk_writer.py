@@ -19,8 +19,8 @@ import orjson
 
 from workbench.errors import AccessDenied, SourceError, SourceUnavailable, StreamDeleted, UsageError, WrongExpectedRevision
 from workbench.kurrent import wire
-from workbench.kurrent.duplex import CallEnded, Duplex
 from workbench.kurrent.errors import Peer, missing_login, translate_rpc_error
+from workbench.kurrent.transport.duplex import CallEnded, Duplex
 from workbench.protocol import Duration, Empty, shared_pb2, status_pb2, streams_pb2
 
 WINDOW_REQUESTS = 512

@@ -19,10 +19,10 @@ import grpc
 
 from workbench.errors import AccessDenied, SourceError, SourceNotReady, SourceUnavailable, TlsMismatch, WorkbenchWarning
 from workbench.kurrent.address import Address, Host
-from workbench.kurrent.channels import Channels
 from workbench.kurrent.connection_options import NodePreference
 from workbench.kurrent.errors import Peer, no_leader, translate_rpc_error
-from workbench.kurrent.tls import speaks_tls
+from workbench.kurrent.transport.channels import Channels
+from workbench.kurrent.transport.tls import speaks_tls
 from workbench.protocol import gossip_pb2, shared_pb2
 
 

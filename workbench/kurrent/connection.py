@@ -13,12 +13,12 @@ from workbench.errors import SourceError, SourceNotReady, UsageError
 from workbench.events import Checkpoint
 from workbench.kurrent.address import Address, Host
 from workbench.kurrent.bulk_writer import BulkWriter
-from workbench.kurrent.channels import ANSWER_SECONDS, Channels
 from workbench.kurrent.cluster import Node, NodeState, explained, find_node, leader_of, member_at, read_gossip, state_of
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
 from workbench.kurrent.point_reads import PointReader
 from workbench.kurrent.reader import Batch, EventPosition, Reader
+from workbench.kurrent.transport.channels import ANSWER_SECONDS, Channels
 
 Transport = Literal["http2", "grpc"]
 

@@ -27,7 +27,7 @@ from workbench.events import EVENT_SCHEMA, FIRST_TICKS, LAST_TICKS, MAX_POSITION
 from workbench.kurrent import wire
 from workbench.kurrent.errors import Peer, translate_rpc_error
 from workbench.kurrent.filter import ReadFilter
-from workbench.kurrent.http2 import Endpoint
+from workbench.kurrent.transport.http2 import Endpoint
 from workbench.protocol import shared_pb2, streams_pb2
 from workbench.trace_ids import CAUSATION, CORRELATION, trace_ids
 

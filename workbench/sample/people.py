@@ -7,14 +7,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from workbench.sample.auth import Auth
 from workbench.sample.calendar import SECOND
 from workbench.sample.chance import Choice, Habits, Urn, chosen_then
-from workbench.sample.chat import Chat
-from workbench.sample.community import Community
 from workbench.sample.journal import Cause, Command, Journal, JournalEvent
-from workbench.sample.legacy import CUT_OVER, LegacyAccounts
-from workbench.sample.registration import LOBBY, Fate, Registrations
+from workbench.sample.services.auth import Auth
+from workbench.sample.services.chat import Chat
+from workbench.sample.services.community import Community
+from workbench.sample.services.legacy import CUT_OVER, LegacyAccounts
+from workbench.sample.services.registration import LOBBY, Fate, Registrations
 from workbench.sample.words import PLANS, TOPICS, Words, email_of
 
 STAFF = ("1", "2", "3")

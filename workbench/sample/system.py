@@ -10,17 +10,17 @@ from datetime import datetime
 
 from workbench.errors import UsageError
 from workbench.events import category_of, parse_time
-from workbench.sample.auth import SCHEMA_CHANGES as AUTH_CHANGES
-from workbench.sample.auth import Auth
 from workbench.sample.calendar import UNTIL, SampleClock, SchemaVersions
-from workbench.sample.chat import SCHEMA_CHANGES as CHAT_CHANGES
-from workbench.sample.chat import Chat
-from workbench.sample.community import Community
 from workbench.sample.facts import RunningCounts
 from workbench.sample.journal import Append, Command, Journal, JournalEvent, Request
-from workbench.sample.legacy import LegacyAccounts
 from workbench.sample.people import People
-from workbench.sample.registration import Registrations
+from workbench.sample.services.auth import SCHEMA_CHANGES as AUTH_CHANGES
+from workbench.sample.services.auth import Auth
+from workbench.sample.services.chat import SCHEMA_CHANGES as CHAT_CHANGES
+from workbench.sample.services.chat import Chat
+from workbench.sample.services.community import Community
+from workbench.sample.services.legacy import LegacyAccounts
+from workbench.sample.services.registration import Registrations
 
 _MOST_COMMANDS_IN_VAIN = 10_000  # far beyond what chance does: the system has come to a standstill
 

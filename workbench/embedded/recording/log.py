@@ -17,13 +17,13 @@ from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from workbench.embedded import records
-from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
-from workbench.embedded.committed import CommittedIds
-from workbench.embedded.layout import CHUNK, LOG_HEADER, RECORD_OVERHEAD, place, size_of_record
-from workbench.embedded.metadata import ReadLimits, read_object
-from workbench.embedded.records import MAX_REVISION, NewEvent, Record
-from workbench.embedded.storage import Storage
+from workbench.embedded.recording import records
+from workbench.embedded.recording.appends import ANY, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
+from workbench.embedded.recording.committed import CommittedIds
+from workbench.embedded.recording.layout import CHUNK, LOG_HEADER, RECORD_OVERHEAD, place, size_of_record
+from workbench.embedded.recording.metadata import ReadLimits, read_object
+from workbench.embedded.recording.records import MAX_REVISION, NewEvent, Record
+from workbench.embedded.recording.storage import Storage
 
 LAST = -1
 """Stands for the last event of a stream where a link names a revision."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Literal, TypeAlias
 
-from workbench.embedded.log import Log
-from workbench.embedded.metadata import read_object
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.metadata import read_object
 
 Right: TypeAlias = Literal["$r", "$w", "$d", "$mr", "$mw"]
 

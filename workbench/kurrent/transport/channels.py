@@ -11,8 +11,8 @@ from grpc.experimental import ChannelOptions
 
 from workbench.kurrent.address import Address, Host
 from workbench.kurrent.errors import Login
-from workbench.kurrent.http2 import PING_SECONDS, Endpoint
-from workbench.kurrent.tls import Trust
+from workbench.kurrent.transport.http2 import PING_SECONDS, Endpoint
+from workbench.kurrent.transport.tls import Trust
 
 ANSWER_SECONDS = 10.0
 """How long the first answer of a server may take. A port that accepts and never speaks is no KurrentDB."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from workbench.embedded.failures import Failure, invalid_argument
+from workbench.embedded.calls.failures import Failure, invalid_argument
 
 _M = TypeVar("_M", bound=Message)
 

@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Sequence
 from itertools import count as counting
 from uuid import UUID
 
-from workbench.embedded import messages
-from workbench.embedded.appends import Tombstoned
-from workbench.embedded.failures import invalid_argument
-from workbench.embedded.filters import DEFAULT_WINDOW, Filter
-from workbench.embedded.log import Log
-from workbench.embedded.messages import Position
+from workbench.embedded.calls import messages
+from workbench.embedded.calls.failures import invalid_argument
+from workbench.embedded.calls.filters import DEFAULT_WINDOW, Filter
+from workbench.embedded.calls.messages import Position
 from workbench.embedded.node import EmbeddedNode
-from workbench.embedded.records import MAX_REVISION
+from workbench.embedded.recording.appends import Tombstoned
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.records import MAX_REVISION
 
 PAGE = 128
 """How many events at most go out between two looks at the faults and at the state of the log."""

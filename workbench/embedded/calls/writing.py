@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from workbench.embedded.access import DELETE, WRITE
-from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
-from workbench.embedded.failures import Failure, append_too_large, invalid_argument, tombstoned, wrong_revision
+from workbench.embedded.calls.access import DELETE, WRITE
+from workbench.embedded.calls.failures import Failure, append_too_large, invalid_argument, tombstoned, wrong_revision
+from workbench.embedded.calls.proposals import expected_revision, proposed_event, size_of, ticks_of, writable_stream
+from workbench.embedded.calls.requests import only_request, parsed
 from workbench.embedded.node import Context, EmbeddedNode
-from workbench.embedded.proposals import expected_revision, proposed_event, size_of, ticks_of, writable_stream
-from workbench.embedded.records import NewEvent
-from workbench.embedded.requests import only_request, parsed
+from workbench.embedded.recording.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, AppendResult, Tombstoned, WrongRevision
+from workbench.embedded.recording.records import NewEvent
 from workbench.protocol import shared_pb2, streams_pb2
 
 _EMPTY = shared_pb2.Empty()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from workbench.embedded.appends import ANY, NO_STREAM, STREAM_EXISTS
-from workbench.embedded.failures import invalid_argument, missing_metadata, not_chosen
-from workbench.embedded.records import MAX_REVISION, NewEvent
+from workbench.embedded.calls.failures import invalid_argument, missing_metadata, not_chosen
+from workbench.embedded.recording.appends import ANY, NO_STREAM, STREAM_EXISTS
+from workbench.embedded.recording.records import MAX_REVISION, NewEvent
 from workbench.protocol import shared_pb2, streams_pb2
 
 ProposedMessage = streams_pb2.AppendReq.ProposedMessage | streams_pb2.BatchAppendReq.ProposedMessage

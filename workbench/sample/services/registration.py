@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from workbench.kurrent.bulk_writer import StreamState
-from workbench.sample.auth import Auth
-from workbench.sample.chat import Chat
-from workbench.sample.community import Community
 from workbench.sample.journal import Append, Cause, Command, Draft, Journal, JournalEvent
+from workbench.sample.services.auth import Auth
+from workbench.sample.services.chat import Chat
+from workbench.sample.services.community import Community
 from workbench.sample.views import RegistrationView
 
 LOBBY = "1"

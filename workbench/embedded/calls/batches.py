@@ -12,14 +12,14 @@ import grpc.aio
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from workbench.embedded.access import WRITE
-from workbench.embedded.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Tombstoned, WrongRevision
-from workbench.embedded.clock import TICKS_PER_SECOND
-from workbench.embedded.failures import Failure, invalid_argument
+from workbench.embedded.calls.access import WRITE
+from workbench.embedded.calls.failures import Failure, invalid_argument
+from workbench.embedded.calls.proposals import expected_revision, parse_uuid, proposed_event, size_of, writable_stream
+from workbench.embedded.calls.requests import parsed
 from workbench.embedded.node import Context, EmbeddedNode
-from workbench.embedded.proposals import expected_revision, parse_uuid, proposed_event, size_of, writable_stream
-from workbench.embedded.records import NewEvent
-from workbench.embedded.requests import parsed
+from workbench.embedded.recording.appends import ANY, MAX_APPEND_SIZE, NO_STREAM, STREAM_EXISTS, Tombstoned, WrongRevision
+from workbench.embedded.recording.clock import TICKS_PER_SECOND
+from workbench.embedded.recording.records import NewEvent
 from workbench.protocol import Empty, Packed, code_pb2, shared_pb2, status_pb2, streams_pb2
 
 _IN_FLIGHT = 16_384  # replies that may wait; beyond it, requests wait in the connection

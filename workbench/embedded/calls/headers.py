@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from workbench.embedded.clock import TICKS_PER_SECOND
+from workbench.embedded.recording.clock import TICKS_PER_SECOND
 
 Context = Any
 Handler = Any

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import grpc
 from google.protobuf.message import Message
 
-from workbench.embedded.access import READ
-from workbench.embedded.batches import BatchAppender
-from workbench.embedded.failures import Failure, unimplemented
+from workbench.embedded.calls.access import READ
+from workbench.embedded.calls.batches import BatchAppender
+from workbench.embedded.calls.failures import Failure, unimplemented
+from workbench.embedded.calls.read_requests import ReadHandler
+from workbench.embedded.calls.requests import only_request
+from workbench.embedded.calls.writing import AppendWorker
 from workbench.embedded.membership import cluster_info
 from workbench.embedded.node import Context, EmbeddedNode
-from workbench.embedded.read_requests import ReadHandler
-from workbench.embedded.records import field
-from workbench.embedded.requests import only_request
-from workbench.embedded.writing import AppendWorker
+from workbench.embedded.recording.records import field
 from workbench.protocol import gossip_pb2, persistent_pb2, shared_pb2
 
 SERVER_VERSION = "25.0.1"

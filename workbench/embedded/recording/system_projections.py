@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from workbench.embedded import records
-from workbench.embedded.appends import NO_STREAM, Tombstoned
-from workbench.embedded.log import Log
-from workbench.embedded.metadata import ReadLimits, read_object
-from workbench.embedded.records import NewEvent
+from workbench.embedded.recording import records
+from workbench.embedded.recording.appends import NO_STREAM, Tombstoned
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.metadata import ReadLimits, read_object
+from workbench.embedded.recording.records import NewEvent
 from workbench.trace_ids import id_text
 
 _LINK, _REFERENCE, _METADATA = "$>", "$@", "$metadata"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.embedded.records import MAX_REVISION
+from workbench.embedded.recording.records import MAX_REVISION
 from workbench.lenient_json import read_value
 
 _SECONDS = (2**63 - 1) // 10_000_000

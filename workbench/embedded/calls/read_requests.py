@@ -15,18 +15,18 @@ from contextlib import aclosing
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
 
-from workbench.embedded import messages
-from workbench.embedded.access import READ
-from workbench.embedded.appends import Tombstoned
-from workbench.embedded.clock import SINCE_YEAR_1
-from workbench.embedded.failures import Failure, invalid_argument, not_chosen, tombstoned
-from workbench.embedded.filters import Filter
-from workbench.embedded.messages import EVENT, Position
+from workbench.embedded.calls import messages
+from workbench.embedded.calls.access import READ
+from workbench.embedded.calls.failures import Failure, invalid_argument, not_chosen, tombstoned
+from workbench.embedded.calls.filters import Filter
+from workbench.embedded.calls.messages import EVENT, Position
+from workbench.embedded.calls.proposals import stream_name
+from workbench.embedded.calls.requests import only_request
+from workbench.embedded.calls.subscriptions import END, PAGE, START, Cursor, Page, Subscriptions
 from workbench.embedded.node import Context, EmbeddedNode, Watch
-from workbench.embedded.proposals import stream_name
-from workbench.embedded.records import MAX_REVISION
-from workbench.embedded.requests import only_request
-from workbench.embedded.subscriptions import END, PAGE, START, Cursor, Page, Subscriptions
+from workbench.embedded.recording.appends import Tombstoned
+from workbench.embedded.recording.clock import SINCE_YEAR_1
+from workbench.embedded.recording.records import MAX_REVISION
 from workbench.protocol import streams_pb2
 
 _SCAN = 4_096

@@ -15,10 +15,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.embedded import records
-from workbench.embedded.clock import TICKS_PER_SECOND
-from workbench.embedded.log import Log
-from workbench.embedded.records import field, varint
+from workbench.embedded.recording import records
+from workbench.embedded.recording.clock import TICKS_PER_SECOND
+from workbench.embedded.recording.log import Log
+from workbench.embedded.recording.records import field, varint
 from workbench.protocol import shared_pb2, streams_pb2
 
 EVENT = 0x0A

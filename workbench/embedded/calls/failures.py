@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
-from workbench.embedded.appends import MAX_APPEND_SIZE, Tombstoned, WrongRevision
+from workbench.embedded.recording.appends import MAX_APPEND_SIZE, Tombstoned, WrongRevision
 
 _PRINTABLE = string.printable.rstrip(string.whitespace) + " "
 """The characters that a trailer can hold as they are."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from grpc import StatusCode
 
-from workbench.embedded.failures import Failure, invalid_argument
-from workbench.embedded.filter_expressions import UnreadableExpression, compiled
-from workbench.embedded.log import Log
+from workbench.embedded.calls.failures import Failure, invalid_argument
+from workbench.embedded.calls.filter_expressions import UnreadableExpression, compiled
+from workbench.embedded.recording.log import Log
 from workbench.protocol import streams_pb2
 
 DEFAULT_WINDOW = 32

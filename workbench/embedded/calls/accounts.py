@@ -8,9 +8,9 @@ import hmac
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from workbench.embedded.access import ADMINS, EVERYBODY, Right, may
-from workbench.embedded.failures import access_denied, unauthenticated
-from workbench.embedded.log import Log
+from workbench.embedded.calls.access import ADMINS, EVERYBODY, Right, may
+from workbench.embedded.calls.failures import access_denied, unauthenticated
+from workbench.embedded.recording.log import Log
 
 
 @dataclass(frozen=True, slots=True)

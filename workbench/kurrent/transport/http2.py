@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import grpc
 
 from workbench.host_port import join_host_port
-from workbench.kurrent.http2_frames import CallFailed, Exchange
+from workbench.kurrent.transport.http2_frames import CallFailed, Exchange
 from workbench.kurrent.wire import Messages
 
 _Code = grpc.StatusCode

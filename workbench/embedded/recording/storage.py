@@ -14,7 +14,7 @@ from typing import Protocol
 from filelock import FileLock
 
 from workbench.durable_files import take_lock
-from workbench.embedded.records import Record
+from workbench.embedded.recording.records import Record
 from workbench.errors import EmbeddedStoreError
 
 FILE_NAME = "events.sqlite3"
