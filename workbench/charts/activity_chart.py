@@ -18,11 +18,22 @@ def active_users(found: Activity, *, question: str | None = None, caption: str |
     Parameters
     ----------
     found
-        Of :func:`workbench.activity`.
+        The result of :func:`workbench.activity`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
-        Where the numbers come from and until when; without it, the timeline and the actor in words.
+        Where the numbers come from and until when. By default, the timeline and the actor in words.
+
+    Returns
+    -------
+    Chart
+        Three lines over the days of ``found.days``, in the time zone of ``found``.
+
+    Examples
+    --------
+    >>> found = wb.activity(wb.open("data/demo").timeline, actor=wb.event.metadata["userId"])
+    >>> wb.charts.active_users(found)
+    <Chart: How many are active in a day, a week, a month?>
     """
     frame = found.days
     days = [day.isoformat() for day in frame["day"]]
@@ -50,7 +61,28 @@ def active_users(found: Activity, *, question: str | None = None, caption: str |
 
 
 def hours(found: Activity, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw at which hours of which weekdays there is how much to do. Parameters are those of :func:`active_users`."""
+    """Draw in which hours of which weekdays actors act.
+
+    Parameters
+    ----------
+    found
+        The result of :func:`workbench.activity`.
+    question
+        The title: what the chart answers.
+    caption
+        Where the numbers come from and until when. By default, the timeline and the actor in words.
+
+    Returns
+    -------
+    Chart
+        A heat map of actions by weekday and hour of the wall clock, in the time zone of ``found``.
+
+    Examples
+    --------
+    >>> found = wb.activity(wb.open("data/demo").timeline, actor=wb.event.metadata["userId"])
+    >>> wb.charts.hours(found)
+    <Chart: When in the week do they act?>
+    """
     grid = found.hours["actions"].to_numpy().reshape(7, 24).tolist()
     numbers = found.hours.pivot("weekday", index="hour", values="actions").rename(
         {str(place + 1): day for place, day in enumerate(_WEEKDAYS)}
@@ -81,7 +113,28 @@ def hours(found: Activity, *, question: str | None = None, caption: str | None =
 
 
 def retention(found: Activity, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw which share of each cohort came back, of the newest 26 cohorts. Parameters are those of :func:`active_users`."""
+    """Draw which share of each cohort came back, for the newest 26 cohorts.
+
+    Parameters
+    ----------
+    found
+        The result of :func:`workbench.activity`, whose ``cohorts`` are shown.
+    question
+        The title: what the chart answers.
+    caption
+        Where the numbers come from and until when. By default, the timeline and the actor in words.
+
+    Returns
+    -------
+    Chart
+        A heat map of the share of each cohort, in per cent, by the periods since its actors were first seen.
+
+    Examples
+    --------
+    >>> found = wb.activity(wb.open("data/demo").timeline, actor=wb.event.metadata["userId"], cohorts="1w")
+    >>> wb.charts.retention(found)
+    <Chart: Who comes back?>
+    """
     period = PERIODS[found.cohorts]
     cohorts = found.retention["cohort"].unique(maintain_order=True).to_list()[-_COHORTS:]
     frame = found.retention.filter(pl.col("cohort").is_in(cohorts))

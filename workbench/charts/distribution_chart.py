@@ -16,21 +16,31 @@ def distribution(frame: pl.DataFrame, *, question: str | None = None, caption: s
     Parameters
     ----------
     frame
-        In all: horizontal bars, the most frequent first, each with its count and share. With the columns ``period`` and
-        ``every``: one stacked bar for each period, the most frequent type at the bottom. Where a clock is put back, the hour
-        that it shows twice has two bars, told apart by their offsets from UTC.
+        The result of ``distribution``, in all or over time.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
         Where the numbers come from and until when, such as ``str(timeline)``.
     top
-        How many types, categories or streams have their own bar or colour; the rest are counted together as "other". At most,
-        and by default, 5 over time; by default 15 in all.
+        How many types, categories or streams have a bar or colour of their own; the rest are counted together as "other". By default 15,
+        at most 50; over time by default and at most 5.
+
+    Returns
+    -------
+    Chart
+        In all: horizontal bars, the most frequent first, each with its count and share. Over time: one stacked bar for each period, the
+        most frequent at the bottom. An hour that a clock shows twice has two bars, told apart by their offsets from UTC.
 
     Raises
     ------
     UsageError
         The frame is not one of ``distribution``, or ``top`` is out of range.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.charts.distribution(wb.distribution(now), caption=str(now), top=10)
+    <Chart: Which event types make up the history?>
     """
     by = next((name for name in ("type", "category", "stream") if name in frame.columns), None)
     if by is None or "count" not in frame.columns:

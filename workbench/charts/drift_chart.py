@@ -13,23 +13,34 @@ _MOST = 50
 
 
 def drift(found: Drift, *, question: str | None = None, caption: str | None = None, top: int = 15) -> Chart:
-    """Draw what :func:`workbench.drift` found: for each type by how much its share fell or grew, the one that explains most on top.
+    """Draw by how much the share of each type fell or grew, the one that explains most of the difference on top.
 
     Parameters
     ----------
     found
-        A drift.
+        The result of :func:`workbench.drift`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
-        Where the numbers come from and until when; without it, the two histories in words.
+        Where the numbers come from and until when. By default, the two histories in words.
     top
-        How many types have a bar, at most 50; the numbers name all.
+        How many types have a bar, at most 50. The table of numbers has all.
+
+    Returns
+    -------
+    Chart
+        Bars to the left for types that shrank, to the right for those that grew, in points of per cent.
 
     Raises
     ------
     UsageError
         ``top`` is out of range.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.charts.drift(wb.drift(now.upto("2026-02-01"), now.after("2026-02-01")))
+    <Chart: Which event types make the difference?>
     """
     if not 1 <= top <= _MOST:
         raise UsageError(f"top={top} is out of range: between 1 and {_MOST} bars can be told apart here.")

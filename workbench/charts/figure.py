@@ -68,7 +68,18 @@ HOVER = 80
 
 # Plotly has no types of its own, and so nothing to check a subclass against.
 class Chart(go.Figure):  # type: ignore[misc]
-    """A Plotly figure that shows itself without a way to the network, and that knows its title, caption and numbers."""
+    """A Plotly figure with a question, a caption and a table of its numbers. It shows itself without access to the network.
+
+    All functions of ``workbench.charts`` return one. It can be changed as any Plotly figure.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> chart = wb.charts.distribution(wb.distribution(now), caption=str(now))
+    >>> chart.question
+    'Which event types make up the history?'
+    >>> chart.write_html("types.html")
+    """
 
     # Plotly's own ways of display load nbformat (most of a second) or Plotly's script from the network.
     _ipython_display_ = None
@@ -110,7 +121,23 @@ class Chart(go.Figure):  # type: ignore[misc]
 
 
 def template(ground: Literal["light", "dark"]) -> dict[str, Any]:
-    """Return the Plotly template of all charts for light or dark ground, as plain JSON values."""
+    """Return the Plotly template of all charts, for a light or a dark background.
+
+    Parameters
+    ----------
+    ground
+        ``"light"`` or ``"dark"``.
+
+    Returns
+    -------
+    dict[str, Any]
+        The template as plain JSON values.
+
+    Examples
+    --------
+    >>> wb.charts.template("dark")["layout"]["paper_bgcolor"]
+    '#14171c'
+    """
     colours = PALETTES[ground]
     axis = {
         "gridcolor": colours["line"],

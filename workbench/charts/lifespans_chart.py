@@ -13,23 +13,35 @@ _MOST = 60
 
 
 def lifespans(frame: pl.DataFrame, *, question: str | None = None, caption: str = "", top: int = 40) -> Chart:
-    """Draw what :func:`workbench.lifespans` found: a bar from the first event of each type to its last, the newest type at the top.
+    """Draw when event types came and when they were last seen.
 
     Parameters
     ----------
     frame
-        Of ``lifespans``. Types that are new or have vanished are shown before others, where there is no room for all.
+        The result of :func:`workbench.lifespans`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
         Where the numbers come from and until when, such as ``str(timeline)``.
     top
-        How many types have a bar, at most 60; the numbers name all. Types of which all events are undated have none.
+        How many types have a bar, at most 60: first those that are new or have vanished, then the most frequent. The table of numbers has
+        all. Types whose events are all undated have no bar.
+
+    Returns
+    -------
+    Chart
+        A bar from the first event of each type to its last, the newest type at the top.
 
     Raises
     ------
     UsageError
         The frame is not one of ``lifespans``, or ``top`` is out of range.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.charts.lifespans(wb.lifespans(now), caption=str(now))
+    <Chart: Which event types came and went?>
     """
     by = next((name for name in ("type", "category", "stream") if name in frame.columns), None)
     if by is None or not {"is_new", "is_vanished", "first_recorded_at", "last_recorded_at", "count"} <= set(frame.columns):

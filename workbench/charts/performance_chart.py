@@ -15,21 +15,38 @@ _STAGES = ("read", "decode", "order", "fold", "write")
 
 
 def performance(found: Measurement | Sequence[Measurement], *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw where the time of a rebuild goes, for a quarter, half and all of the events; or, of several measurements, how the speed changed.
+    """Draw where the time of a rebuild goes; or, of several measurements, how its speed changed.
 
     Parameters
     ----------
     found
-        What :func:`workbench.performance.bench` measured, or :func:`workbench.performance.measurements` of one projection.
+        The result of :func:`workbench.performance.bench`; or several measurements of one projection, from
+        :func:`workbench.performance.measurements`.
     question
-        The title.
+        The title: what the chart answers.
     caption
-        Where the numbers come from; by default the machine.
+        Where the numbers come from. By default, the machine.
+
+    Returns
+    -------
+    Chart
+        Of one measurement: the seconds of each stage, for a quarter, half and all of the events. Of several: their speed over time.
 
     Raises
     ------
     UsageError
-        There is no measurement, or measurements of several projections.
+        There is no measurement, or there are measurements of several projections.
+
+    Examples
+    --------
+    ``bench(User, lake, now=...)`` measures for some minutes. Here the result is written down:
+
+    >>> from datetime import UTC, datetime
+    >>> from workbench.performance.result import Machine, Rebuild
+    >>> rebuilds = (Rebuild("all", "best", "warm", 8_227, 0.4, 2**28, read=0.1, decode=0.1, order=0.1, fold=0.1, write=0.0),)
+    >>> found = Measurement(datetime(2026, 4, 1, tzinfo=UTC), "User", 1, 3_999_500, 8_227, 91.4, Machine.this(), rebuilds, ())
+    >>> wb.charts.performance(found)
+    <Chart: Where does the time of a rebuild of User go?>
     """
     if isinstance(found, Measurement):
         return _stages(found, question=question, caption=caption or f"{found.machine}; lake version {found.lake_version}")

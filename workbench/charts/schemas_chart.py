@@ -26,20 +26,31 @@ def schemas(
     Parameters
     ----------
     found
-        What :func:`workbench.schemas` found, with ``every``.
+        The result of :func:`workbench.schemas` with ``every``.
     type
-        The event type; may be left out where there is one only.
+        The event type. Needed if ``found`` has several.
     question
-        The title.
+        The title: what the chart answers.
     caption
         Where the numbers come from and until when, such as ``str(timeline)``.
     top
-        How many fields are drawn, those that differ most from one period to another; the others are in the table.
+        How many fields are drawn, at most 40: those that differ most from one period to another. The table of numbers has all.
+
+    Returns
+    -------
+    Chart
+        A heat map of the share of payloads that have a field, by field and period.
 
     Raises
     ------
     UsageError
-        There is nothing over time, or no such type, or ``top`` is out of range.
+        ``found`` is not over time, it has no such type, or ``top`` is out of range.
+
+    Examples
+    --------
+    >>> found = wb.schemas(wb.open("data/demo").timeline.types("user.*"), every="1mo")
+    >>> wb.charts.schemas(found, type="user.created")
+    <Chart: Which fields do the payloads of user.created have?>
     """
     if found.over_time is None:
         raise UsageError("A chart of schemas shows them over time: ask for schemas(timeline, every='auto').")

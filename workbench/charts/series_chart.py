@@ -18,21 +18,33 @@ _ROWS = 200
 
 
 def series(frame: pl.DataFrame, *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw what :func:`workbench.series` measured: a line for each measure that is a number, each in a chart of its own scale.
+    """Draw a line for each numeric measure of a series.
 
     Parameters
     ----------
     frame
-        At least one measure has to be a number; what is none stands in the table of numbers alone.
+        The result of :func:`workbench.series`. Measures that are not numbers are only in the table.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
         Where the numbers come from and until when, such as ``str(timeline)``.
+
+    Returns
+    -------
+    Chart
+        One line for each measure, each on a scale of its own.
 
     Raises
     ------
     UsageError
-        The frame is not one of ``series``, no measure is a number, or more than twelve are.
+        The frame is not one of ``series``, or it has no numeric measure or more than twelve.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> wb.charts.series(wb.series(User, now, users=pl.len(), every="1w"), question="How many users are there?")
+    <Chart: How many users are there?>
     """
     if frame.columns[:2] != ["at", "position"] or not isinstance(frame.schema["at"], pl.Datetime):
         raise UsageError(f"A series has the columns 'at' and 'position' and its measures behind them, not {frame.columns}.")

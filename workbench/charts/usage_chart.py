@@ -9,16 +9,26 @@ from workbench.zones import moments
 
 
 def rates(report: StoreReport, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw the rates that :func:`workbench.store_usage` found: events of each period above, new streams of each period below.
+    """Draw how many events and how many new streams each period had.
 
     Parameters
     ----------
     report
-        Of ``store``.
+        The result of :func:`workbench.store_usage`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
-        Where the numbers come from and until when; without it, the timeline in words.
+        Where the numbers come from and until when. By default, the timeline in words.
+
+    Returns
+    -------
+    Chart
+        Bars of events above, bars of new streams below. The first and the last period may be incomplete.
+
+    Examples
+    --------
+    >>> wb.charts.rates(wb.store_usage(wb.open("data/demo").timeline))
+    <Chart: How busy is the store?>
     """
     period, frame = PERIODS[report.every], report.rates
     starts = moments(frame["period"])
@@ -51,16 +61,26 @@ def rates(report: StoreReport, *, question: str | None = None, caption: str | No
 
 
 def stream_lengths(report: StoreReport, *, question: str | None = None, caption: str | None = None) -> Chart:
-    """Draw the lengths of the streams that :func:`workbench.store_usage` counted: bins that double, and the streams in each.
+    """Draw how many streams are how long.
 
     Parameters
     ----------
     report
-        Of ``store``.
+        The result of :func:`workbench.store_usage`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
-        Where the numbers come from and until when; without it, the timeline in words.
+        Where the numbers come from and until when. By default, the timeline in words.
+
+    Returns
+    -------
+    Chart
+        A histogram of the numbers of events in streams, in bins that double.
+
+    Examples
+    --------
+    >>> wb.charts.stream_lengths(wb.store_usage(wb.open("data/demo").timeline))
+    <Chart: How long are the streams?>
     """
     frame = report.histogram
     named = [f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in frame.select("from_events", "upto_events").iter_rows()]

@@ -14,16 +14,28 @@ _CHANGES = ("added", "removed", "changed")
 
 
 def whatif(found: WhatIf, *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw what :func:`workbench.whatif` found: for each projection how many entities are added, removed and changed, and in which fields.
+    """Draw how many entities of each projection a scenario adds, removes and changes, and in which fields.
 
     Parameters
     ----------
     found
-        Of ``whatif``. Of each projection the six fields are drawn that changed in most entities; the numbers name all, and the measures.
+        The result of :func:`workbench.whatif`.
     question
-        The title; without it, the scenario's own question.
+        The title: what the chart answers. By default, the scenario's own question.
     caption
-        Where the numbers come from and until when; without it, the fork in words.
+        Where the numbers come from and until when. By default, the fork in words.
+
+    Returns
+    -------
+    Chart
+        Bars of entities. Of each projection, the six fields that changed in most entities are drawn; the table of numbers has all, and the
+        measures.
+
+    Examples
+    --------
+    >>> scenario = wb.Scenario.load("no-deletions")
+    >>> wb.charts.whatif(wb.whatif(scenario, wb.open("data/demo").timeline))
+    <Chart: How many users would there be, and what would they have paid, had nobody been deleted since February?>
     """
     rows: list[tuple[str, str, int, bool]] = []
     for one in found.consequences:

@@ -26,14 +26,27 @@ _BACK = 1.22
 
 
 def workflows(found: Workflows, *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw what workflows came to: a bar for each outcome, with its share and how long half of them took at most.
+    """Draw how many traces of a workflow have each outcome, their share, and the time within which half of them ended.
 
     Parameters
     ----------
+    found
+        The result of :func:`workbench.workflows`.
     question
-        The title. It should be what the chart answers.
+        The title: what the chart answers.
     caption
-        Where the numbers come from; without it, the timeline.
+        Where the numbers come from and until when. By default, the timeline in words.
+
+    Returns
+    -------
+    Chart
+        A bar for each outcome.
+
+    Examples
+    --------
+    >>> registration = wb.Workflow(start="registration.started", done="registration.completed", failed="registration.failed")
+    >>> wb.charts.workflows(wb.workflows(registration, wb.open("data/demo").timeline))
+    <Chart: What became of the workflows?>
     """
     rows = found.outcomes.select("outcome", "traces", "share", "took_p50").rows()
     chart = Chart()
@@ -53,15 +66,35 @@ def workflows(found: Workflows, *, question: str | None = None, caption: str = "
 
 
 def process_map(found: Workflows, *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw the process map: event types from top to bottom as they mostly come, and an arc for each that directly follows another.
+    """Draw which event types follow which in the traces of a workflow.
 
-    The wider an arc, the more often. Arcs back up are drawn in another colour, and broken; a type that follows itself has a ring. The
-    numbers are under the pointer, and in the table.
+    Types stand from top to bottom in the order in which they mostly come. An arc joins each type to one that directly follows it; the
+    wider it is, the more often that happens. Arcs upwards have another colour and are dotted. A type that follows itself has a ring.
+
+    Parameters
+    ----------
+    found
+        The result of :func:`workbench.workflows`.
+    question
+        The title: what the chart answers.
+    caption
+        Where the numbers come from and until when. By default, the timeline in words.
+
+    Returns
+    -------
+    Chart
+        The map. The numbers of an arc show at the pointer, and all are in the table.
 
     Raises
     ------
     UsageError
-        There are more than 30 types: select those that matter, as ``timeline.types()`` does.
+        There are more than 30 types: select those that matter by ``timeline.types()``.
+
+    Examples
+    --------
+    >>> registration = wb.Workflow(start="registration.started", done="registration.completed", failed="registration.failed")
+    >>> wb.charts.process_map(wb.workflows(registration, wb.open("data/demo").timeline))
+    <Chart: What follows what?>
     """
     types = found.steps["type"].to_list()
     if len(types) > _MOST_TYPES:
@@ -114,10 +147,28 @@ def process_map(found: Workflows, *, question: str | None = None, caption: str =
 
 
 def trace(found: Trace, *, question: str | None = None, caption: str = "") -> Chart:
-    """Draw a trace on the line of time: a row for each event, below its cause, with a bar from the time of its cause to its own.
+    """Draw the events of a trace over time, each below its cause.
 
-    Colours tell the categories of the streams apart, the most frequent five. Of more than a hundred events, the first hundred are drawn.
-    An undated event stands where the event before it in the log does, and its label names no time.
+    Parameters
+    ----------
+    found
+        The result of :func:`workbench.trace`. Of more than a hundred events, the first hundred are drawn.
+    question
+        The title: what the chart answers.
+    caption
+        Where the numbers come from and until when. By default, the timeline in words.
+
+    Returns
+    -------
+    Chart
+        A row for each event, with a bar from the time of its cause to its own. Colours tell the five most frequent categories of streams
+        apart. An undated event stands at the time of the event before it in the log, and its label names no time.
+
+    Examples
+    --------
+    >>> found = wb.trace(wb.open("data/demo").timeline, "c45af724-b3fa-416e-ac31-1940a8abf26a")
+    >>> wb.charts.trace(found)
+    <Chart: What caused what in c45af7…bf26a?>
     """
     rows = found.events.head(_MOST_EVENTS)
     category = rows["stream"].str.split("-").list.first()
