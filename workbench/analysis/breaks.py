@@ -32,25 +32,50 @@ _SCHEMA = {
 
 
 def breaks(projection: type[Projection], timeline: Timeline) -> pl.DataFrame:
-    """Say of each place that a projection's handlers, conditions and upcasters read what is missing there, and what does not fit.
+    """Return, for each path that a projection reads, how many events lack it and how many values do not fit.
 
-    Nothing stops at the first: all events are looked at, as ``rebuild`` and ``schemas`` do.
+    All events are looked at: an error does not stop the count.
+
+    Parameters
+    ----------
+    projection
+        A class that extends `Projection`.
+    timeline
+        The history to fold, from its first event to its cutoff.
 
     Returns
     -------
     polars.DataFrame
-        One row for each event type, as recorded, and place, by type and place: ``type``, ``place`` (``event.data['city']``; null for a
-        type of which no place is read), ``fields`` that get values from there, ``kinds`` of value that stand there, ``events`` of the type,
-        of which so many have it ``absent`` or as ``nulls``, and so many ``misfits``: they have no effect since a value does not fit one
-        of these fields, whichever of the field's places it stands at. ``first_absent_position``, ``first_null_position`` and
-        ``first_misfit_position`` name the first such events, and ``reason`` says what does not fit in the last of these. A type that is
-        handled and never recorded has 0 events. Where upcasters take a value from one of several places, each counts as absent in the
-        other's events. An index of an array stands for any of its elements.
+        One row for each event type as recorded and each path read by handlers, conditions and upcasters, sorted by both:
+
+        - ``type``; ``place``, such as ``event.data['city']``, null for a type of which no path is read. An index of an array stands for
+          any of its elements.
+        - ``fields`` that get their values from there; ``kinds`` of value found there.
+        - ``events`` of the type, 0 for a type that is handled but was never recorded; how many of them are ``absent`` or ``nulls``; and
+          ``misfits``, the events without effect because a value does not fit one of ``fields``, whichever path it came from. If upcasters
+          take a value from one of several paths, each is absent in the events of the others.
+        - ``first_absent_position``, ``first_null_position`` and ``first_misfit_position``; ``reason``, why the first misfit does not fit.
 
     Raises
     ------
     UsageError
-        It is no declared projection; or as ``rebuild`` does.
+        The projection is not a class that extends `Projection`; or the timeline selects a part of the events.
+
+    Examples
+    --------
+    >>> from workbench.analysis import breaks
+    >>> from workbench.sample.projections import User
+    >>> found = breaks(User, wb.open("data/demo").timeline)
+    >>> found.filter(type="user.moved").select("place", "events", "absent", "nulls", "misfits")
+    shape: (2, 5)
+    ┌─────────────────────────────────┬────────┬────────┬───────┬─────────┐
+    │ place                           ┆ events ┆ absent ┆ nulls ┆ misfits │
+    │ ---                             ┆ ---    ┆ ---    ┆ ---   ┆ ---     │
+    │ str                             ┆ i64    ┆ i64    ┆ i64   ┆ i64     │
+    ╞═════════════════════════════════╪════════╪════════╪═══════╪═════════╡
+    │ event.data['address']['city']   ┆ 242    ┆ 0      ┆ 14    ┆ 0       │
+    │ event.data['address']['country… ┆ 242    ┆ 0      ┆ 14    ┆ 0       │
+    └─────────────────────────────────┴────────┴────────┴───────┴─────────┘
     """
     ensure_timelines(timeline)
     given: object = projection

@@ -104,9 +104,23 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
 
 
 def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["auto"] = "auto", tz: str = "UTC") -> pl.DataFrame:
-    """Say when each type, category or stream came and when it was last seen, by period.
+    """Return when each type, category or stream came and when it was last seen, by period. Reads the events once.
 
-    One look at the events. Parameters and errors are those of :func:`distribution`, but for the limit: nothing here is dense.
+    Rare types come late and fall silent by chance. If the ``n`` events of a type were spread evenly over the timeline, all of them would
+    avoid a share ``s`` of it with the probability ``(1 - s) ** n``. ``is_new`` and ``is_vanished`` are true only if that is less than one
+    in a thousand.
+
+    Parameters
+    ----------
+    timeline
+        Any history.
+    by
+        What is counted: event types, categories or streams.
+    every
+        How long periods are, ``"1s"`` to ``"1y"``, as in :func:`distribution`. ``"auto"`` takes the shortest that cuts the timeline into
+        no more than about a hundred.
+    tz
+        The IANA name of the time zone in which periods begin.
 
     Returns
     -------
@@ -124,8 +138,10 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
         first_position, last_position             Int64           in ``$all``
         ========================================  ==============  ========================================================
 
-        Rare types are late and silent by chance. If the ``n`` events of a type were strewn evenly over the timeline, all of them would
-        keep clear of a share ``s`` of it with the probability ``(1 - s) ** n``; chance is what has one in a thousand or more.
+    Raises
+    ------
+    UsageError
+        ``by``, ``every`` or ``tz`` is unknown.
 
     Examples
     --------

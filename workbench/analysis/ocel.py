@@ -66,35 +66,47 @@ class Ocel:
 
 
 def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) -> Ocel:
-    """Write a timeline's events as an OCEL 2.0 log.
+    """Write a timeline's events as an OCEL 2.0 log, for tools of process mining.
 
-    - An event's activity is its type, its id the position, with the prepare position behind ``/`` where that is another. Attributes are
-      ``event_id``, ``stream``, ``revision``, and the members of its payload that are texts, numbers or booleans. Of equal keys the first
-      counts. An attribute with values of several kinds, or a number beyond the doubles, is text.
-    - An undated event, whose stamp is no instant, has the time of the event before it in the log; what has undated events only, and what
-      comes before all others, has that of the first.
-    - Readers sort events by time, so events that follow one another at one time, to the microsecond, are written nanoseconds apart.
+    - An event's activity is its type. Its id is the position, followed by ``/`` and the prepare position if the two differ. Its attributes
+      are ``event_id``, ``stream``, ``revision``, and the payload's members that are text, numbers or booleans; of equal keys the first
+      counts. An attribute with values of several kinds, or with a number that no double can hold, is text.
+    - An undated event has the time of the event before it in the log, or of the first dated event.
+    - Readers sort events by time. Events with the same microsecond are written nanoseconds apart, in log order.
     - Objects are the streams, whose type is the category, and the correlation ids (``correlation:…``), of the type ``correlation``; each
-      says how many ``events`` it has. Where streams or categories have such names, correlations get others. An event is ``recorded in`` its
+      has its number of ``events``. If streams or categories have such names, correlations get others. An event is ``recorded in`` its
       stream and ``part of`` its correlation, which ``touches`` streams.
 
-    It is written event by event beside its place and moved there in the end, so that a log of any length takes little memory.
+    Memory does not grow with the log. The file is written under another name and renamed when it is complete.
 
     Parameters
     ----------
     timeline
-        Any history: what is selected, as of any time, a what-if.
+        Any history: as of any time, selected, or a what-if.
     path
-        A file whose name ends in ``.sqlite`` or ``.json``; one that is there gives way.
+        The file to write or replace; its name ends in ``.sqlite`` or ``.json``.
     payloads
-        Whether the payloads' members become attributes: at most 100 of each event type, those that most of its events have.
+        Whether members of payloads become attributes: at most 100 of each event type, those that most of its events have.
+
+    Returns
+    -------
+    Ocel
+        How many events, objects and relations were written, and what was left out.
 
     Raises
     ------
     UsageError
-        The name ends otherwise, or there is no such directory.
+        The name has another suffix, or the directory does not exist.
     WorkbenchError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> from workbench.analysis import export_ocel
+    >>> now = wb.open("data/demo").timeline
+    >>> found = export_ocel(now.categories("registration"), "registrations.json")
+    >>> found.events, found.objects
+    (2798, 1122)
     """
     ensure_timelines(timeline)
     file = Path(path)

@@ -62,55 +62,57 @@ def series(
 ) -> pl.DataFrame:
     """Measure the state of all entities at each step of time.
 
-    What a measure gives at a step is exactly what it gives of ``state(projection, timeline.upto(step))``, whatever Polars aggregation it
-    is: the same entities in the same order. But the events are folded once, or what is materialised is read, and of each entity only the
-    versions that stand at some step are kept.
+    A measure gives exactly what it would give of ``state(projection, timeline.upto(step))``: the same entities in the same order. But the
+    events are folded only once, or a materialised history is read, and of each entity only the versions that are valid at a step are kept.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
     timeline
-        Any history from its first event on, what-ifs included. ``after`` bounds the steps, and no state.
-    measures
-        Polars aggregations over the columns of ``state``: ``pl.len()``, ``pl.col("balance").sum()``, ``pl.col("city").n_unique()``,
-        ``pl.col("plan").filter(pl.col("logins") > 10).mode().first()``. A text is a measure as scenarios have them, and the name of its
-        column: ``"count(*)"``, ``"sum(paid) filter (where plan = 'pro')"``.
-    named
-        The same with names for their columns: ``users=pl.len()``.
+        Any history from its first event on, what-ifs included. ``after`` bounds the steps, not the fold.
+    *measures
+        Polars aggregations over the columns of `state`: ``pl.len()``, ``pl.col("balance").sum()``, ``pl.col("city").n_unique()``. Or SQL,
+        which also names the column: ``"count(*)"``, ``"sum(paid) filter (where plan = 'pro')"`` (see ``workbench.conditions``).
     every
-        Steps are the first instants of hours, days, weeks (from Monday) or months.
+        Steps are the first instants of hours, days, weeks (from Monday) or months: ``"1h"``, ``"1d"``, ``"1w"`` or ``"1mo"``.
     tz
         The IANA name of the time zone in which they begin.
     errors
-        As in ``state``.
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
+    **named
+        Measures with names for their columns: ``users=pl.len()``.
 
     Returns
     -------
     polars.DataFrame
         One row for each step after the first event, in order, and a last one for the end of the timeline: ``at`` (Datetime in ``tz``; in
         the last row the time of the cutoff, or else of the last event), ``position`` (Int64; that of the last event by then, as ``upto``
-        resolves it; null before the first), and the measures. No rows where there are no events.
+        resolves it; null before the first), and the measures. Empty if there are no events.
 
     Raises
     ------
     UsageError
-        A measure is none, gives several values, or names what no state has; ``every`` or ``tz`` is unknown; there would be more than
-        65,000 steps; or as ``state`` does.
+        There is no measure, a measure returns several values or names a column that does not exist, ``every`` or ``tz`` is unknown, there
+        would be more than 65,000 steps, or the timeline selects a part of the events, which would change the states.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
 
     Examples
     --------
     >>> from workbench.sample.projections import User
     >>> now = wb.open("data/demo").timeline
-    >>> wb.series(User, now, users=pl.len(), paid=pl.col("paid").sum(), every="1mo").drop("position")
+    >>> wb.series(User, now, "sum(paid)", users=pl.len(), every="1mo").drop("position")
     shape: (3, 3)
-    ┌────────────────────────────────┬───────┬───────────────┐
-    │ at                             ┆ users ┆ paid          │
-    │ ---                            ┆ ---   ┆ ---           │
-    │ datetime[μs, UTC]              ┆ u32   ┆ decimal[38,2] │
-    ╞════════════════════════════════╪═══════╪═══════════════╡
-    │ 2026-02-01 00:00:00 UTC        ┆ 78    ┆ 14183.28      │
-    │ 2026-03-01 00:00:00 UTC        ┆ 344   ┆ 35531.91      │
-    │ 2026-03-31 23:57:18.285669 UTC ┆ 535   ┆ 68118.56      │
-    └────────────────────────────────┴───────┴───────────────┘
+    ┌────────────────────────────────┬───────────────┬───────┐
+    │ at                             ┆ sum(paid)     ┆ users │
+    │ ---                            ┆ ---           ┆ ---   │
+    │ datetime[μs, UTC]              ┆ decimal[38,2] ┆ u32   │
+    ╞════════════════════════════════╪═══════════════╪═══════╡
+    │ 2026-02-01 00:00:00 UTC        ┆ 14183.28      ┆ 78    │
+    │ 2026-03-01 00:00:00 UTC        ┆ 35531.91      ┆ 344   │
+    │ 2026-03-31 23:57:18.285669 UTC ┆ 68118.56      ┆ 535   │
+    └────────────────────────────────┴───────────────┴───────┘
     """
     if every not in get_args(Every):
         raise UsageError(f"every={every!r} is unknown: steps are {', '.join(map(repr, get_args(Every)[:-1]))} or {get_args(Every)[-1]!r}.")

@@ -24,10 +24,14 @@ class Trace:
 
     Attributes
     ----------
+    correlation_id
+        The id.
+    timeline
+        The history in which it was looked for.
     events
-        One row for each event in the order of the tree, effects below their causes in log order: ``depth`` (0 for what nothing here
-        caused), ``parent`` (the row of its cause, null for those), ``note`` (what is odd about its cause, null mostly), ``since_start``
-        (of the trace's first event that has a time) and ``since_cause`` (null where one of the two events is undated), then ``position``,
+        One row for each event in the order of the tree, effects below their causes in log order: ``depth`` (0 without a cause in the
+        trace), ``parent`` (the row of its cause, or null), ``note`` (what is odd about its cause, mostly null), ``since_start`` (of the
+        trace's first event that has a time) and ``since_cause`` (null if one of the two events is undated), then ``position``,
         ``prepare_position``, ``recorded_at``, ``stream``, ``revision``, ``type``, ``event_id``, ``causation_id``.
     """
 
@@ -71,14 +75,21 @@ class Trace:
 def trace(timeline: Timeline, correlation_id: str) -> Trace:
     """Return the events with a correlation id as a tree of causes and effects.
 
-    An event's cause is the one whose id its ``$causationId`` names; UUIDs may be in any notation. Where an event names none, or one that is
-    not in the trace, that stands later in the log, or that leads back to it, it begins a tree of its own, and a note says why. Of several
-    events with the id, the last one before it counts.
+    An event's cause is the one whose id its ``$causationId`` names; UUIDs may be in any notation. If several events have that id, the last
+    one before the effect counts. An event begins a tree of its own if it names no cause, or one that is not in the trace, is later in the
+    log, or leads back to the event; a note says which.
 
     Parameters
     ----------
     timeline
         Any history, what-ifs included. Links are left out.
+    correlation_id
+        The value of ``$correlationId`` in the events' metadata, spelled exactly.
+
+    Returns
+    -------
+    Trace
+        The tree: its frame ``events`` has one row for each event, and its text is drawn as below.
 
     Raises
     ------

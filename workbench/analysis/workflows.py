@@ -37,22 +37,22 @@ _EVENTS = pl.Schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """How a workflow begins and ends: the types of the events that say so, by name, ``*`` standing for any run of characters.
+    """How a workflow begins and ends: by events of which types, in which ``*`` stands for any run of characters.
 
-    Attributes
+    Parameters
     ----------
     start
-        It begins with the first event of these types; what has its correlation id and came before is no part of it.
+        The workflow begins with the first event of these types. Earlier events with its correlation id are not part of it.
     done, compensated, failed
-        It was completed, undone, or given up. The last such event decides.
+        The workflow was completed, undone, or given up. The last such event decides.
     stuck_after
-        One that has not ended is stuck when nothing happened for longer than this: ``"1h"``, ``"2d 12h"``, a timedelta. Without it, all
-        that have not ended are running.
+        A workflow that has not ended is stuck when nothing happened for longer than this: ``"1h"``, ``"2d 12h"``, a timedelta. By default,
+        all that have not ended are running.
 
     Raises
     ------
     UsageError
-        ``start`` or ``done`` names nothing, a type says two things, or ``stuck_after`` is no span of time.
+        ``start`` or ``done`` names nothing, a type has two roles, or ``stuck_after`` is not a span of time.
 
     Examples
     --------
@@ -85,12 +85,27 @@ class Workflow:
             object.__setattr__(self, "stuck_after", span)
 
     def role_of(self, event_type: str) -> str | None:
-        """Return which of ``start``, ``done``, ``compensated`` and ``failed`` events of a type are; None for what is on the way.
+        """Return the role of an event type in the workflow.
+
+        Parameters
+        ----------
+        event_type
+            The event type.
+
+        Returns
+        -------
+        str or None
+            ``"start"``, ``"done"``, ``"compensated"`` or ``"failed"``; None for a type on the way.
 
         Raises
         ------
         UsageError
-            They are two of them.
+            The type has two roles.
+
+        Examples
+        --------
+        >>> Workflow(start="order.placed", done="order.shipped", failed="order.*lost").role_of("order.was_lost")
+        'failed'
         """
         roles = [role for role in ("start", *_ENDS) if any(_fits(pattern, event_type) for pattern in getattr(self, role))]
         if len(roles) > 1:
@@ -153,26 +168,27 @@ class Workflows:
 
 
 def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
-    """Follow every trace of a workflow, and say what became of it.
+    """Follow every trace of a workflow, and return what became of it.
 
-    A trace is all events with one correlation id, in log order, from the first that begins the workflow; times are those of the events,
-    so that a step takes less than no time where the server's clock ran backwards.
+    A trace is all events with one correlation id, in log order, from the first that begins the workflow. Durations are between the times
+    of events: a step takes a negative time if the server's clock ran backwards.
 
     Parameters
     ----------
+    workflow
+        How the workflow begins and ends.
     timeline
-        Any history. Links are left out. A selection leaves out what it leaves out of the traces: with ``after``, those that began
-        before are not there.
+        Any history. Links are left out. A selection also applies to traces: ``after`` leaves out those that began before.
 
     Returns
     -------
     Workflows
-        Frames that are empty where there are no traces, but for ``outcomes``.
+        Frames about outcomes, traces, steps, variants, and the process map. Without traces all of them but ``outcomes`` are empty.
 
     Raises
     ------
     UsageError
-        Events of one type fit two names of the workflow.
+        Events of one type have two roles.
 
     Examples
     --------
