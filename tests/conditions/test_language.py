@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench import Timeline, event, on, upcast
 from workbench.errors import InvalidCondition, UsageError
@@ -153,6 +155,8 @@ MARK = "‸"  # stands where the error is
         ("data.a = 1‸;", "; is not allowed here"),
         ("data.a = 1 ‸-- a comment", "a minus stands only before a number"),
         ("data.a = 1 ‸/* a comment */", "/ is not allowed here"),
+        ("data.a = ‸1 {# a comment #}", "a comment stands beside this, and is not allowed"),
+        ("data.a = 'x' ‸{# a comment", "a comment is not closed"),
         ("‸lower(data.a) = 'x'", "there is no function lower; a condition compares"),
         ("data.a = ‸cast('1' as int)", "there is no function cast"),
         ("data.a = '1'‸::int", ": is not allowed here"),
@@ -173,6 +177,28 @@ def test_a_text_that_is_no_condition_is_refused_with_its_line_and_column(marked:
     assert str(refused.value).startswith(f"The condition {text!r} is wrong at line {line}, column {column}: ")
     assert sentence in str(refused.value)
     assert refused.value.offset == len(before)
+
+
+WORDS = (
+    "data a type recorded_at and or not in is null true between exists timestamp count sum filter where distinct case if cast select é ²"
+)
+SIGNS = (
+    """. 'x' "q" 1 - 1.5e3 ( ) [ ] 0 , = == <> <= '2026-01-01' * :: || @ # $ $1 ? { } {{ }} {% {# #} \\ ` -- /* */ ; ' " -> : % ^ ~ ! $$"""
+)
+
+
+@given(st.lists(st.sampled_from([*WORDS.split(), *SIGNS.split(), "\0", "\n", "\ud800", "\u200b"]), max_size=9), st.sampled_from(["", " "]))
+def test_any_text_is_a_condition_or_refused_in_one_sentence(fragments: list[str], space: str) -> None:
+    text = space.join(fragments)
+    for read in (where, Measure.parse, event_path):
+        refused = None
+        try:
+            read(text)
+        except InvalidCondition as error:
+            refused = error
+        if refused is not None:
+            assert 0 <= refused.offset <= len(text)
+            assert str(refused).endswith(".")
 
 
 def test_the_error_of_a_long_text_shows_its_beginning() -> None:

@@ -31,6 +31,8 @@ ALLOWED: dict[Kind, str] = {
 }
 FILTERED = "count(*) filter (where plan = 'pro')"
 _MOST_NESTED = 100
+_TEMPLATE_COMMENT = "{#"
+"""Opens the one kind of comment that sqlglot reads in every dialect."""
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[^\W\d][\w$]*|\$[\w$]+")
 _NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})
@@ -88,8 +90,9 @@ class Text:
         try:
             found = ConditionDialect().tokenize(self.text)
         except SqlglotError as error:
-            opened = max(self.text.rfind("'"), self.text.rfind('"'))
-            raise self.wrong(opened, "a quote is not closed; a quote inside a text is doubled: 'it''s'") from error
+            opened = max(map(self.text.rfind, ("'", '"', _TEMPLATE_COMMENT)))
+            what = "a comment" if self.text.startswith(_TEMPLATE_COMMENT, opened) else "a quote"
+            raise self.wrong(opened, f"{what} is not closed; a quote inside a text is doubled: 'it''s'") from error
         if not found:
             raise self.wrong(0, f"there is nothing; {ALLOWED[self.kind]}")
         deepest = max(chain([0], _depths(found)))
@@ -106,6 +109,8 @@ class Text:
         """Return a token as the parser should see it, given those before it as checked, and the next one."""
         before = checked[-1] if checked else None
         written = self.text[token.start : token.end + 1]
+        if token.comments:
+            raise self.wrong(token.start, "a comment stands beside this, and is not allowed")
         begins = before is None or before.token_type in _OPEN
         follows_dot = before is not None and before.token_type == TokenType.DOT
         is_word = _WORD.fullmatch(written) is not None
