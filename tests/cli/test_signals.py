@@ -82,14 +82,14 @@ def test_a_writer_is_stopped_by_a_signal_as_soon_as_grpc_is_left(store: Store, n
     # Raised within grpc, the exception would leave a lock of the channel held, and the process would hang at its end.
     script = """
 import os, sys, threading
-from workbench.kurrent import ANY, NewEvent, connect
+from workbench.kurrent import ANY, EventToWrite, connect
 from workbench.stopping import Stopped, interrupted_by_signals
 with interrupted_by_signals(), connect(sys.argv[1]) as source:
     threading.Timer(0.3, os.kill, (os.getpid(), int(sys.argv[2]))).start()
     try:
         with source.writer() as writer:
             while True:
-                writer.append(sys.argv[3], [NewEvent("a")], expected=ANY)
+                writer.append(sys.argv[3], [EventToWrite("a")], expected=ANY)
     except Stopped as stopped:
         assert source.end() is not None
         print(stopped.signal.name)
@@ -156,7 +156,7 @@ def test_a_warning_of_the_workbench_is_one_line(store: Store, tmp_path: Path) ->
     export = workbench("export", "--source", f"{store.uri}&keepAliveTimeout=500", "--lake", tmp_path / "lake")
     _, err = export.communicate(timeout=120)
     assert export.returncode == 0
-    assert undated(err).startswith("workbench: The option keepAliveTimeout of the address is 500 ms.")
+    assert undated(err).startswith("workbench: The option keepAliveTimeout in the address is 500 ms.")
     assert err.count("\n") == 1
 
 

@@ -64,5 +64,5 @@ def test_an_address_that_cannot_be_read_is_refused_with_an_example_and_without_i
 
 @pytest.mark.parametrize("text", ["esdb://::1:2113", "esdb://fe80::1?tls=false", "esdb://[::1"])
 def test_an_ipv6_address_without_brackets_is_told_to_have_them(text: str) -> None:
-    with pytest.raises(InvalidAddress, match="An IPv6 address stands in brackets"):
+    with pytest.raises(InvalidAddress, match="Write an IPv6 address in brackets"):
         Address.parse(text)

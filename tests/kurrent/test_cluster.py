@@ -116,7 +116,7 @@ def test_a_cluster_without_a_leader_is_said_to_have_none_just_now() -> None:
 def test_a_leader_that_was_deposed_since_it_was_named_is_said_to_be_none() -> None:
     with cluster("Leader", "Follower") as found:
         found[0].is_leader = False
-        with pytest.raises(SourceNotReady, match=r"the cluster has no leader just now: .* is no longer it, and names elsewhere:2113"):
+        with pytest.raises(SourceNotReady, match=r"no leader just now: .* is no longer the leader, and names elsewhere:2113"):
             discover(found)
 
 

@@ -59,7 +59,7 @@ def test_a_certificate_for_another_name_is_told_with_the_names_that_it_holds(aut
 def test_a_certificate_with_a_common_name_only_is_told_to_be_for_no_name(authority: Authority) -> None:
     with (
         nodes(1, tls=authority.issue().server()) as found,
-        pytest.raises(TlsMismatch, match=r"it holds node \(as its common name only, which is not looked at\)"),
+        pytest.raises(TlsMismatch, match=r"it holds node \(as its common name only, which clients ignore\)"),
     ):
         reach(found[0].address, ca=authority.file)
 
@@ -86,7 +86,7 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_names_who_signed_it(a
     with nodes(1, tls=authority.issue("127.0.0.1").server()) as found:
         with pytest.raises(TlsMismatch, match=r"not trusted: it is signed by CN=Test Authority\. Name that authority with tlsCaFile="):
             reach(found[0].address)
-        with pytest.raises(TlsMismatch, match=r"no authority in .*other-authority\.pem \(tlsCaFile\) vouches for it"):
+        with pytest.raises(TlsMismatch, match=r"no authority in .*other-authority\.pem \(tlsCaFile\) confirms it"):
             reach(found[0].address, ca=other.file)
 
 
@@ -157,7 +157,7 @@ def test_a_certificate_of_the_client_that_the_server_does_not_trust_is_told(
                 ca=authority.file,
                 transport=transport,
             )
-        with pytest.raises(TlsMismatch, match=r"wants a certificate of the client\. Name one with userCertFile="):
+        with pytest.raises(TlsMismatch, match=r"wants a client certificate\. Name one with userCertFile="):
             reach(found[0].address, ca=authority.file, transport=transport)
         reach(found[0].address, f"userCertFile={mine.certificate}", f"userKeyFile={mine.key}", ca=authority.file, transport=transport)
 
@@ -231,7 +231,7 @@ def test_without_a_login_it_is_told_that_none_was_sent_and_how_to_send_one(guard
 
 @pytest.mark.needs("fresh server", "tls", "users")
 def test_a_user_who_may_not_and_a_wrong_password_are_told_apart(guarded: Store) -> None:
-    with pytest.raises(AccessDenied, match=r"this user lacks the right. Reading the whole log \(\$all\)"):
+    with pytest.raises(AccessDenied, match=r"this user lacks the right. To read the whole log \(\$all\)"):
         connect(guarded.uri_for("analyst"))
     with pytest.raises(AccessDenied, match="user or password was refused"):
         connect(guarded.uri, password="wrong")

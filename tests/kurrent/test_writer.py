@@ -211,7 +211,7 @@ def test_an_append_of_nothing_or_at_a_negative_revision_is_wrong_use(source: Con
     with source.writer() as writer:
         with pytest.raises(UsageError, match="at least one event"):
             writer.append(stream, [], expected=ANY)
-        with pytest.raises(UsageError, match="from 0 on"):
+        with pytest.raises(UsageError, match="of at least 0"):
             writer.append(stream, [EventToWrite("a")], expected=-1)
 
 
@@ -340,7 +340,7 @@ def test_an_event_beyond_the_servers_limit_is_told_with_its_id_its_size_and_the_
 
     with _writer_to(refuse) as writer:
         event = EventToWrite("a")
-        words = rf"stream 'a': event {event.event_id} has 1234 bytes, more than the 1024 bytes that the server takes for one event"
+        words = rf"stream 'a': event {event.event_id} has 1234 bytes, more than the server's limit of 1024 bytes for one event"
         with pytest.raises(SourceError, match=words):
             writer.append("a", [event], expected=ANY).result()
 
@@ -408,7 +408,7 @@ def test_a_server_that_ends_the_call_too_early_is_an_error_even_if_it_says_all_i
 
     with _writer_to(leave) as writer, pytest.raises(SourceUnavailable, match="the server ended the call") as caught:
         writer.append("a", [EventToWrite("a")], expected=ANY).result()
-    assert "1 append was not answered, and may be recorded. Append again with the same event ids" in str(caught.value)
+    assert "1 append was not answered, and may have been recorded. Append again with the same event ids" in str(caught.value)
     assert "until it restarts" in str(caught.value)
 
 

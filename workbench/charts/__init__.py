@@ -1,7 +1,10 @@
-"""A result in, a Plotly figure out: charts that state their question, cutoff and source.
+"""Draws results as Plotly figures that state their question, cutoff and source.
 
-Charts are made for print and for colour-blind readers, read well on light and on dark ground, and carry the numbers that they
-show as a table, which a report puts beside them. Names that come from the data are escaped: Plotly reads markup in every text.
+A result of `workbench.analysis`, `workbench.scenarios` or `workbench.performance` comes in; a figure goes out.
+Each figure carries its numbers as a table, which a report prints beside it.
+Charts suit print, light and dark backgrounds, and colour-blind readers.
+Names from the data are escaped, because Plotly interprets markup in every text.
+Begin reading with `figure`, then any of the charts.
 """
 
 from workbench.charts.activity_chart import active_users, hours, retention

@@ -1,4 +1,11 @@
-"""The command line: one command, one library call; results on stdout, progress on stderr."""
+"""The command line.
+
+Arguments come in; results go out on stdout, progress and errors on stderr.
+Each command is one module and makes one library call; it holds no logic of its own.
+``options`` declares what commands share, ``output`` and ``lines`` write results.
+A `WorkbenchError` is printed as one sentence, without a traceback.
+Begin reading with ``app``, then any command.
+"""
 
 import sys
 

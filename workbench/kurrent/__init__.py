@@ -1,4 +1,11 @@
-"""The boundary to KurrentDB: the only room that knows gRPC and the messages of the protocol."""
+"""Talks to KurrentDB: connects, reads the log, and appends events.
+
+An address comes in; Arrow record batches in ``EVENT_SCHEMA``, positions and answers to appends go out.
+This is the only room that uses gRPC and the messages of the protocol, and ``errors`` is the only module that translates their errors.
+``reader`` reads in bulk, ``point_reads`` reads single events, ``bulk_writer`` appends; ``cluster`` chooses the node.
+Below them, ``http2`` and ``frames`` carry the bytes of a bulk read, and ``wire`` decodes them column by column.
+Begin reading with ``connection``, then ``reader``.
+"""
 
 from workbench.kurrent.address import Address
 from workbench.kurrent.bulk_writer import ANY, NO_STREAM, STREAM_EXISTS, Appended, BulkWriter, EventToWrite, Expected, Pending, StreamState

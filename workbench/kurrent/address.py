@@ -1,4 +1,4 @@
-"""The address of a KurrentDB, read once and shown without its credentials."""
+"""Parses the address of a KurrentDB and shows it without its credentials."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ class Host(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Read ``name:port``, the port being 2113 where it is missing; an IPv6 address needs brackets and may have a zone.
+        """Parse ``name:port``; the port defaults to 2113. An IPv6 address needs brackets and may have a zone.
 
         Raises
         ------
         InvalidAddress
-            It is no such thing. The message does not repeat it.
+            The text is not a host with an optional port. The message does not repeat the text.
         """
         found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?", text, re.DOTALL)
         if found is None or (found["name"] is not None and text.count(":") > 1):
-            raise InvalidAddress(f"The address has a host that cannot be read. An IPv6 address stands in brackets: [::1]:{_DEFAULT_PORT}.")
+            raise InvalidAddress(f"The address has an invalid host. Write an IPv6 address in brackets: [::1]:{_DEFAULT_PORT}.")
         port = found["port"]
         if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
             raise InvalidAddress(
-                f"The address has a port that is no number from 1 to 65535; write it like {_EXAMPLE}. A / ? # or @ in user or password "
+                f"The port in the address must be a number from 1 to 65535; write it like {_EXAMPLE}. A / ? # or @ in user or password "
                 f"{_ENCODE}."
             )
         number = _DEFAULT_PORT if port is None else int(port)
         if found["ipv6"] is None:
             if not re.fullmatch(r"[A-Za-z0-9._-]+", found["name"]):
                 raise InvalidAddress(
-                    "The address has a host with characters that a host name cannot have. Names beyond ASCII are written as xn--…; an "
+                    "The host in the address contains characters that a host name cannot have. Write non-ASCII names as xn--…; an "
                     f"@, / or ? in user or password {_ENCODE}."
                 )
             return cls(found["name"], number)
@@ -57,7 +57,7 @@ class Host(NamedTuple):
         try:
             ipaddress.IPv6Address(literal)
         except ValueError:
-            raise InvalidAddress("The address has something in brackets that is no IPv6 address.") from None
+            raise InvalidAddress("The address has text in brackets that is not an IPv6 address.") from None
         return cls(literal, number)
 
     def __str__(self) -> str:
@@ -88,22 +88,22 @@ class Address:
         Raises
         ------
         InvalidAddress
-            The scheme is another one, there is no host, a port is no number, or an option cannot be. The message repeats no part of
-            the address behind its scheme but the names of options, since a malformed address may hold a password anywhere.
+            The scheme is unknown, the host is missing, or a port or an option is invalid. Apart from the scheme and the names of
+            options, the message repeats no part of the address, because a malformed address may hold a password anywhere.
         """
         if not isinstance(text, str):
-            raise InvalidAddress(f"An address is text, like {_EXAMPLE}; this is a {type(text).__name__}.")
+            raise InvalidAddress(f"An address must be text, like {_EXAMPLE}, got {type(text).__name__}.")
         scheme, separator, rest = text.strip().partition("://")
         scheme = scheme.lower()
         if not separator or scheme.removesuffix(_DISCOVER) not in _SCHEMES:
             shown = f"{scheme[:20]}://" if separator else "without a scheme"
             raise InvalidAddress(f"An address {shown} is not known; write it like {_EXAMPLE}.")
         parts = re.fullmatch(r"(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>.*)", rest, re.DOTALL)
-        assert parts is not None  # whatever the text, it has these parts
+        assert parts is not None  # the expression matches every text
         if parts["path"] not in ("", "/") or parts["fragment"]:
-            # A password with / or # in it ends the host early, and its rest would be shown as a part of the address.
+            # A / or # in a password ends the host early, and the rest of the password would be shown as part of the address.
             raise InvalidAddress(
-                f"The address has something behind its hosts that is no option. A character of that kind in user, password or option "
+                f"The address has text after its hosts that is not an option. Such a character in user, password or option "
                 f"{_ENCODE}; write it like {_EXAMPLE}."
             )
         login, at, hosts = parts["authority"].rpartition("@")
@@ -127,17 +127,17 @@ class Address:
         Raises
         ------
         InvalidAddress
-            The user name has a colon in it, which no login over HTTP can have (RFC 7617).
+            The user name contains a colon, which HTTP logins do not allow (RFC 7617).
         """
         username = username or self.username or os.environ.get(USERNAME_VARIABLE) or None
         if username is not None and ":" in username:
-            raise InvalidAddress("The user name has a colon in it, which separates it from the password in every login; name another user.")
+            raise InvalidAddress("The user name contains a colon, which logins use to separate it from the password. Use another user.")
         password = password or self.password or os.environ.get(PASSWORD_VARIABLE) or None
         return replace(self, username=username, password=password)
 
     @property
     def discovers(self) -> bool:
-        """Whether the cluster's gossip says which node to read: where it was asked for, or there are several hosts."""
+        """Whether to choose the node by gossip: the address says ``+discover`` or has several hosts."""
         return self.scheme.endswith(_DISCOVER) or len(self.hosts) > 1
 
     def __str__(self) -> str:
@@ -148,4 +148,4 @@ def _decoded(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidAddress("The user or the password of the address is percent-encoded, and what it encodes is no UTF-8.") from None
+        raise InvalidAddress("The user or the password in the address is percent-encoded, but does not decode to UTF-8.") from None

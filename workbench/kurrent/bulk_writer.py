@@ -1,4 +1,4 @@
-"""Append many events fast: one call, many atomic appends in flight, each answered for itself.
+"""Appends many events fast: one call with many atomic appends in flight, each answered separately.
 
 Source: ``streams.proto`` of KurrentDB, ``BatchAppend`` (from 21.2): a request with ``is_final`` is one atomic append; each is
 answered by one response with its correlation id, success or ``google.rpc.Status`` with a detail that says what was wrong.
@@ -25,7 +25,7 @@ from workbench.protocol import Duration, Empty, shared_pb2, status_pb2, streams_
 
 WINDOW_REQUESTS = 512
 WINDOW_BYTES = 16 * 1024 * 1024
-"""How much may be in flight, unanswered; a request larger than that goes alone."""
+"""How many bytes may be in flight, unanswered; a larger request is sent alone."""
 
 _UNSENT = 64  # requests made ready ahead of the one that is being sent: enough that the wire never waits for us
 _PATIENCE = 60.0
@@ -61,9 +61,9 @@ class EventToWrite:
         shows that it is there. With ``ANY`` and ``STREAM_EXISTS`` a server only remembers recent ids, and forgets all of them when
         it restarts: then the event is recorded once more.
     is_json
-        What the content type says; nobody checks.
+        Whether the content type is JSON; the server does not check.
     ticks
-        When it happened, in 100 ns since the Unix epoch. The embedded store records it then; a KurrentDB stamps its own time.
+        When it happened, in units of 100 ns since the Unix epoch. The embedded store records this time; a KurrentDB stamps its own.
     """
 
     type: str
@@ -108,7 +108,7 @@ class Pending:
         StreamDeleted
             The stream was tombstoned.
         AccessDenied, SourceUnavailable, SourceError
-            The server refused for another reason, or the connection broke: then it is not known whether the events were recorded.
+            The server refused for another reason, or the connection broke; the events may or may not have been recorded.
         """
         return self._wait(self)
 
@@ -116,12 +116,11 @@ class Pending:
 class BulkWriter:
     """A pipelined writer; made by ``Connection.writer()``. A context manager, for one thread.
 
-    Leaving the block waits for all answers and raises the first error that nobody has asked for by :meth:`Pending.result`. An
-    exception inside the block closes the call at once instead, without waiting.
+    Leaving the block waits for all answers and raises the first error that no :meth:`Pending.result` has raised. An exception inside
+    the block closes the call at once, without waiting.
 
-    Appends are carried out in the order in which they are made. Where the connection breaks, it is not known whether those that were
-    not answered are recorded. To make them again is safe with the same event ids and ``NO_STREAM`` or exact revisions; see
-    :class:`EventToWrite`.
+    Appends are carried out in the order in which they are made. If the connection breaks, unanswered appends may or may not have been
+    recorded. Repeating them is safe with the same event ids and ``NO_STREAM`` or exact revisions; see :class:`EventToWrite`.
 
     Parameters
     ----------
@@ -130,7 +129,7 @@ class BulkWriter:
     address
         Named in errors.
     patience
-        Seconds without any answer, while some are due, after which the connection is given up.
+        Seconds to wait for the next answer before giving up the connection.
 
     Examples
     --------
@@ -186,7 +185,7 @@ class BulkWriter:
             The connection broke; no append in flight will be answered any more.
         """
         if not events or (isinstance(expected, int) and expected < 0):
-            raise UsageError(f"Nothing to append to {stream!r}: it needs at least one event, and an expected revision from 0 on.")
+            raise UsageError(f"An append to {stream!r} needs at least one event, and an expected revision of at least 0.")
         if self._broken is not None:
             raise self._broken
         self._count += 1
@@ -199,7 +198,7 @@ class BulkWriter:
                 metadata=self._metadata,
                 patience=self._patience,
             )
-        # A full window is emptied by half, not by one: server and client then work in bursts, at half the processor time.
+        # Drain a full window by half, not by one: server and client then work in bursts, at half the processor time.
         if len(self._in_flight) >= WINDOW_REQUESTS or self._bytes_in_flight + pending._size > WINDOW_BYTES:
             while self._in_flight and (
                 len(self._in_flight) > WINDOW_REQUESTS // 2 or self._bytes_in_flight + pending._size > WINDOW_BYTES // 2
@@ -217,7 +216,7 @@ class BulkWriter:
         return pending
 
     def flush(self) -> None:
-        """Wait for every answer that is due, and raise the first error that nobody has asked for."""
+        """Wait for all answers, and raise the first error that no :meth:`Pending.result` has raised."""
         while self._in_flight:
             self._step()
         if self._unasked:
@@ -226,7 +225,7 @@ class BulkWriter:
             raise first
 
     def revision(self, stream: str) -> int | None:
-        """Return the revision of a stream's last event, or None where there is no such stream, or it is deleted.
+        """Return the revision of a stream's last event, or None if the stream does not exist or is deleted.
 
         Raises
         ------
@@ -251,17 +250,17 @@ class BulkWriter:
         return found
 
     def set_metadata(self, stream: str, metadata: Mapping[str, Any], *, expected: Expected = ANY, ticks: int | None = None) -> Pending:
-        """Set a stream's metadata (``$maxCount``, ``$maxAge``, ``$tb``, ``$acl``, and any key of one's own)."""
+        """Set a stream's metadata (``$maxCount``, ``$maxAge``, ``$tb``, ``$acl``, and any custom key)."""
         event = EventToWrite("$metadata", orjson.dumps(metadata), ticks=ticks)
         return self.append(f"$${stream}", [event], expected=expected)
 
     def delete(self, stream: str, *, expected: Expected = ANY) -> None:
-        """Delete a stream so that a later append may begin it again; after all appends made before."""
+        """Delete a stream after all earlier appends; a later append may begin it again."""
         request = streams_pb2.DeleteReq(options=_options(streams_pb2.DeleteReq.Options, stream, expected))
         self._unary_call(self._delete, request)
 
     def tombstone(self, stream: str, *, expected: Expected = ANY, ticks: int | None = None) -> None:
-        """Delete a stream for good; after all appends made before. ``ticks`` as in :class:`EventToWrite`."""
+        """Delete a stream for good, after all earlier appends. For ``ticks`` see :class:`EventToWrite`."""
         request = streams_pb2.TombstoneReq(options=_options(streams_pb2.TombstoneReq.Options, stream, expected))
         self._unary_call(self._tombstone, request, *(() if ticks is None else (("created", str(ticks)),)))
 
@@ -314,7 +313,7 @@ class BulkWriter:
             self._unasked[pending._number] = pending._error
 
     def _break(self, ended: CallEnded) -> None:
-        """Give up: every append in flight ends with the call's error, and so does all that follows."""
+        """Give up: fail every append in flight, and every later one, with the call's error."""
         count = len(self._in_flight)
         if ended.code() is grpc.StatusCode.OK:
             error: SourceError = SourceUnavailable(f"{self._address}: the server ended the call.")
@@ -322,7 +321,7 @@ class BulkWriter:
             error = translate_rpc_error(ended, address=self._address)
         if count:
             unanswered = "1 append was" if count == 1 else f"{count} appends were"
-            error = type(error)(f"{error} {unanswered} not answered, and may be recorded. {_AGAIN}")
+            error = type(error)(f"{error} {unanswered} not answered, and may have been recorded. {_AGAIN}")
         self._broken = error
         for pending in self._in_flight.values():
             pending._error = error
@@ -331,7 +330,7 @@ class BulkWriter:
         raise error from ended
 
     def _refused(self, status: status_pb2.Status, pending: Pending) -> SourceError:
-        """Translate the Status of a refused append: its detail names what was wrong."""
+        """Translate the Status of a refused append; its detail says what was wrong."""
         where, detail = f"{self._address}: stream {pending.stream!r}", status.details
         if detail.Is(shared_pb2.WrongExpectedVersion.DESCRIPTOR):
             wrong = shared_pb2.WrongExpectedVersion()
@@ -346,16 +345,16 @@ class BulkWriter:
             reason = missing_login(self._address) or "this user may not append to it. Give another user, or change the stream's ACL"
             return AccessDenied(f"{where}: {reason}.")
         if detail.Is(shared_pb2.Timeout.DESCRIPTOR):
-            return SourceUnavailable(f"{where}: the server did not carry the append out in time, and may still. {_AGAIN}")
+            return SourceUnavailable(f"{where}: the server did not complete the append in time, but may still do so. {_AGAIN}")
         if detail.Is(shared_pb2.MaximumAppendSizeExceeded.DESCRIPTOR):
             size = shared_pb2.MaximumAppendSizeExceeded()
             detail.Unpack(size)
-            return SourceError(f"{where}: the append is larger than the server's limit of {size.maxAppendSize} bytes. Divide it.")
+            return SourceError(f"{where}: the append is larger than the server's limit of {size.maxAppendSize} bytes. Split it.")
         if detail.type_url.endswith(_EVENT_TOO_LARGE):
             event_id, event_size, limit = _event_too_large(detail.value)
             return SourceError(
-                f"{where}: event {event_id} has {event_size} bytes, more than the {limit} bytes that the server takes for one event. Make "
-                "it smaller, or raise the server's MaxAppendEventSize."
+                f"{where}: event {event_id} has {event_size} bytes, more than the server's limit of {limit} bytes for one event. Make it "
+                "smaller, or raise the server's MaxAppendEventSize."
             )
         if detail.Is(shared_pb2.BadRequest.DESCRIPTOR):
             bad = shared_pb2.BadRequest()
@@ -377,8 +376,8 @@ class BulkWriter:
 
 _STREAMS: Final = "/event_store.client.streams.Streams"
 _AGAIN: Final = (
-    "Append again with the same event ids: none is recorded twice that expects no stream or an exact revision, and the others are not "
-    "while the server remembers their ids, which is until it restarts at the longest."
+    "Append again with the same event ids. Appends that expect no stream or an exact revision are never recorded twice; the others are "
+    "safe while the server remembers their ids, at most until it restarts."
 )
 _EVENT_TOO_LARGE: Final = "/event_store.client.MaximumAppendEventSizeExceeded"
 
@@ -433,7 +432,7 @@ def _options(kind: Any, stream: str, expected: Expected) -> Any:
 
 
 def _number(correlation_id: shared_pb2.UUID) -> int:
-    """Return the lower half of a correlation id, in whichever of its two forms the server gives it back."""
+    """Return the lower half of a correlation id, which the server sends back in one of two forms."""
     if correlation_id.WhichOneof("value") == "structured":
         return int(correlation_id.structured.least_significant_bits)
     return uuid.UUID(correlation_id.string).int & (2**64 - 1)

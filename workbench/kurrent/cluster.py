@@ -1,7 +1,7 @@
-"""Which node of a cluster to read, as its gossip tells.
+"""Chooses the node of a cluster to read, from the cluster's gossip.
 
 Sources: ``gossip.proto`` of KurrentDB; the node selection of its .NET client, which likewise takes the preferred kind first and
-leaves out members that gossip calls dead.
+skips members that gossip reports as dead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workbench.protocol import gossip_pb2, shared_pb2
 
 
 class NodeState(Enum):
-    """The states of a node that serves nothing but what the cluster has committed to."""
+    """The states in which a node serves only events that the cluster has committed."""
 
     LEADER = "Leader"
     FOLLOWER = "Follower"
@@ -36,7 +36,7 @@ class NodeState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GossipMember:
-    """A member of a cluster: where clients reach it, its state by the protocol's name, and whether the others hear of it."""
+    """A member of a cluster: its address for clients, its state by the protocol's name, and whether the others can reach it."""
 
     host: Host
     state: str
@@ -44,7 +44,7 @@ class GossipMember:
 
     @property
     def node_state(self) -> NodeState | None:
-        """Its state where that is one to read from, else None."""
+        """Its state if it can be read in that state, else None."""
         return _STATES.get(self.state)
 
 
@@ -55,10 +55,9 @@ class Node:
     Attributes
     ----------
     requires_leader
-        Whether each call is to be refused by the node as soon as it is not the leader. Without it, what state the node has must be
-        asked before what it serves is taken.
+        Whether the node refuses each call while it is not the leader. If False, check the node's state before using what it serves.
     leader
-        The leader of the cluster, as far as it is known.
+        The leader of the cluster, if known.
     by_gossip
         Whether gossip chose it.
     """
@@ -79,7 +78,7 @@ _KINDS: Final = {
 
 
 def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], timeout: float) -> tuple[GossipMember, ...]:
-    """Ask a node for the members of its cluster; a :class:`grpc.RpcError` is left to the caller."""
+    """Ask a node for the members of its cluster; a :class:`grpc.RpcError` reaches the caller."""
     read = channel.unary_unary(
         "/event_store.client.gossip.Gossip/Read",
         request_serializer=shared_pb2.Empty.SerializeToString,
@@ -99,25 +98,25 @@ def read_gossip(channel: grpc.Channel, *, metadata: Sequence[tuple[str, str]], t
 
 
 def leader_of(members: Sequence[GossipMember]) -> Host | None:
-    """Return the one leader that is alive; None where there is none, or where the gossip has not yet settled on one."""
+    """Return the one live leader; None if there is none, or if the gossip names several."""
     leaders = [member for member in members if member.is_alive and member.node_state is NodeState.LEADER]
     return leaders[0].host if len(leaders) == 1 else None
 
 
 def member_at(members: Sequence[GossipMember], host: Host, *, peer: Peer | str) -> GossipMember:
-    """Return the member that is reached at a host.
+    """Return the member at a host.
 
     Raises
     ------
     SourceUnavailable
-        None is: whose state it is then cannot be told. The message names the addresses that there are.
+        No member advertises this host. The message lists the advertised addresses.
     """
     found = next((member for member in members if _same(member.host, host)), None)
     if found is None:
         advertised = ", ".join(str(member.host) for member in members) or "none"
         raise SourceUnavailable(
-            f"{peer}: the cluster does not list a node at {host}, so that nothing says whether what it serves is committed. It advertises "
-            f"{advertised}: dial one of these, or leave nodePreference out to read the leader."
+            f"{peer}: the cluster does not list a node at {host}, so it is unknown whether that node serves only committed events. "
+            f"The cluster advertises {advertised}: dial one of these, or leave nodePreference out to read the leader."
         )
     return found
 
@@ -128,11 +127,11 @@ def state_of(member: GossipMember, *, peer: Peer | str) -> NodeState:
     Raises
     ------
     SourceNotReady
-        It is none of those that serve only what is committed: the node starts, catches up, or was deposed.
+        The node may serve uncommitted events: it is starting, catching up, or was deposed.
     """
     if member.node_state is None:
         raise SourceNotReady(
-            f"{peer}: the node at {member.host} is in the state {member.state}, and may serve events that the cluster never commits to. "
+            f"{peer}: the node at {member.host} is in the state {member.state}, and may serve events that the cluster never commits. "
             "Wait until it is Follower, ReadOnlyReplica or Leader, or read another node."
         )
     return member.node_state
@@ -141,15 +140,15 @@ def state_of(member: GossipMember, *, peer: Peer | str) -> NodeState:
 def find_node(address: Address, channels: Channels, *, sleep: Callable[[float], None] = time.sleep) -> Node:
     """Find the node that an address asks for.
 
-    A single host is taken as it is; where not its leader is asked for, it has to be listed in its own gossip, as what it is.
-    Otherwise gossip decides. Where there is no node of the preferred kind, the leader is taken, and a warning says so.
+    A single host is used as it is; unless the leader is asked for, the host's own gossip must list it.
+    Otherwise gossip decides. If there is no node of the preferred kind, the leader is used, with a warning.
 
     Raises
     ------
     SourceNotReady
-        The cluster has no leader just now, or the node is in no state to be read.
+        The cluster has no leader at the moment, or the node cannot be read in its present state.
     SourceError
-        No host answers; the error is that of the last.
+        No host answers; the error is the last host's.
     """
     options, peer = address.options, Peer(str(address), channels.login)
     if not address.discovers:
@@ -174,7 +173,7 @@ def find_node(address: Address, channels: Channels, *, sleep: Callable[[float], 
 
 
 def explained(error: grpc.RpcError, *, channels: Channels, host: Host, peer: Peer) -> SourceError:
-    """Translate the error of a first call to a node, and look into its TLS where that may be why nothing answers."""
+    """Translate the error of the first call to a node; check TLS if that may be the cause."""
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         if channels.trust is not None:
             problem = channels.trust.problem(host)
@@ -189,10 +188,10 @@ def explained(error: grpc.RpcError, *, channels: Channels, host: Host, peer: Pee
             return TlsMismatch(f"{peer}: {problem}.")
     found = translate_rpc_error(error, address=peer)
     if peer.by_gossip and type(found) is SourceUnavailable and error.code() is grpc.StatusCode.UNAVAILABLE:
-        # Gossip goes on naming a dead leader for ten seconds and more.
+        # Gossip still names a dead leader for ten seconds or more.
         return SourceNotReady(
             f"{peer}: the cluster's gossip names this node, and nothing answers there. If it has just died, the cluster elects another "
-            "within seconds; else check that the address that it advertises can be reached from here."
+            "within seconds; otherwise check that its advertised address can be reached from here."
         )
     return found
 
@@ -201,17 +200,17 @@ def _ask(host: Host, address: Address, channels: Channels) -> tuple[GossipMember
     peer = Peer(str(address), channels.login, node=str(host) if len(address.hosts) > 1 else None)
     with channels.grpc(host, spread=address.discovers) as channel:
         try:
-            # Any node tells the gossip; only the leader would tell it to a call that requires one.
+            # Any node answers with the gossip, so the call does not require the leader.
             return read_gossip(channel, metadata=channels.metadata(requires_leader=False), timeout=address.options.gossip_timeout)
         except grpc.RpcError as error:
             raise explained(error, channels=channels, host=host, peer=peer) from error
 
 
 def _named(host: Host, members: Sequence[GossipMember], *, preference: NodePreference, peer: Peer) -> Node:
-    """Return the node that an address names itself, where another than the leader is asked for."""
+    """Return the node at the address's only host, when the preferred node is not the leader."""
     leader = leader_of(members)
     if len(members) == 1 and leader is not None:
-        # A node on its own, which is often dialled by another name than it knows itself by; it will refuse if it is not the leader.
+        # A single node is often dialled by a name other than its own; it refuses calls if it is not the leader.
         _warn_of_leader(preference, peer)
         return Node(host, requires_leader=True, leader=host, by_gossip=False)
     state = state_of(member_at(members, host, peer=peer), peer=peer)
@@ -221,10 +220,10 @@ def _named(host: Host, members: Sequence[GossipMember], *, preference: NodePrefe
 
 
 def _chosen(asked: Host, members: Sequence[GossipMember], *, preference: NodePreference, peer: Peer) -> Node:
-    """Return the node that gossip offers, having asked one host for it."""
+    """Choose a node from the gossip of the host that was asked."""
     leader = leader_of(members)
     if len(members) == 1:
-        # A node on its own is not made to advertise an address that clients can dial, so it is read where it was found.
+        # A single node need not advertise an address that clients can dial, so it is read where it was found.
         if leader is None:
             raise no_leader(peer, said=f": {asked} is in the state {members[0].state}")
         _warn_of_leader(preference, peer)

@@ -27,18 +27,18 @@ LEADER_SECONDS: Final = 5.0
 
 
 def connect(address: str, *, username: str | None = None, password: str | None = None, transport: Transport = "http2") -> Connection:
-    """Open a connection to the KurrentDB at an address, and ask it for one answer to see that it is there.
+    """Open a connection to the KurrentDB at an address, and check that it answers.
 
     Parameters
     ----------
     address
         A connection string of KurrentDB: ``esdb://host:2113?tls=false``, ``esdb+discover://…``, and the same with ``kurrentdb``,
-        ``kurrent`` or ``kdb``; several hosts by comma.
+        ``kurrent`` or ``kdb``; commas separate several hosts.
     username, password
-        Taken before those of the address and of the environment (``KURRENTDB_USERNAME``, ``KURRENTDB_PASSWORD``).
+        Override those of the address and of the environment (``KURRENTDB_USERNAME``, ``KURRENTDB_PASSWORD``).
     transport
-        How the log is read: over a plain HTTP/2 connection, the fast way, or through gRPC's library, which heeds the environment's
-        proxies. Everything else goes through gRPC in any case.
+        How to read the log: ``"http2"`` is the fast way; ``"grpc"`` uses gRPC's library, which honours the proxies that the environment
+        names. All other calls use gRPC's library.
 
     Returns
     -------
@@ -48,16 +48,16 @@ def connect(address: str, *, username: str | None = None, password: str | None =
     Raises
     ------
     InvalidAddress
-        The address cannot be read, or a file that it names.
+        The address is invalid, or a file that it names cannot be read.
     SourceUnavailable, TlsMismatch, AccessDenied
-        Nothing answers, TLS fails, the password or the right is wrong.
+        Nothing answers, TLS fails, the password is wrong or the user lacks a right.
     SourceNotReady
-        A ``SourceUnavailable`` that passes by itself: the node is starting, or its cluster elects a leader.
+        A temporary ``SourceUnavailable``: the node is starting, or its cluster elects a leader.
 
     Warns
     -----
     WorkbenchWarning
-        There is no node of the kind that ``nodePreference`` names, so that the leader is read; or a keep-alive option is very short.
+        There is no node of the kind that ``nodePreference`` names, so the leader is read; or a keep-alive option is very short.
     """
     connection = Connection(Address.parse(address).with_login(username, password), transport=transport)
     try:
@@ -79,7 +79,7 @@ class Connection:
 
     def __init__(self, address: Address, *, transport: Transport = "http2") -> None:
         if transport not in get_args(Transport):
-            raise UsageError(f"There is no transport {transport!r}; it is one of {', '.join(get_args(Transport))}.")
+            raise UsageError(f"Unknown transport {transport!r}: use one of {', '.join(get_args(Transport))}.")
         self.address = str(address)
         self._given, self._transport = address, transport
         self._channels = Channels(address)
@@ -96,32 +96,32 @@ class Connection:
         self._reader = Reader(self._channel, address=self._peer, metadata=self._metadata, endpoint=endpoint)
 
     def reconnect(self) -> None:
-        """Look anew for the node to read, and open new channels to it; this object goes on with them.
+        """Choose the node to read again, and replace this connection's channels.
 
-        Calls that are under way end. Where no node is found, the old channels stay.
+        Calls in progress end. If no node is found, the old channels stay.
 
         Raises
         ------
         SourceError
-            As :func:`connect` does; but for the search itself nothing is asked of the node.
+            As :func:`connect` does, except that the chosen node is not asked for an answer.
         """
         node = find_node(self._given, self._channels)
         self.close()
         self._open(node)
 
     def check_node(self) -> NodeState:
-        """Make sure that the node serves only what its cluster has committed to, and say what it is.
+        """Check that the node serves only events that its cluster has committed, and return its state.
 
-        Where the leader is read, each call says so and the node itself refuses if it is not: nothing is asked. Any other node is
-        asked for its state: one that was deposed, or that catches up, may serve events that the cluster never commits to. So this
-        is to be called before each read, and before what was read is kept.
+        A read from the leader needs no check: each call requires the leader, and the node refuses if it is not. Any other node is asked
+        for its state, because a deposed or lagging node may serve events that the cluster never commits. Call this before each read,
+        and again before storing what was read.
 
         Raises
         ------
         SourceNotReady
-            The node is in no state to be read, or has become the leader since: ``reconnect``.
+            The node cannot be read in its present state, or has become the leader: call ``reconnect``.
         SourceUnavailable
-            It does not answer, or its gossip does not list it under the address that was dialled.
+            The node does not answer, or its gossip does not list the address that was dialled.
         """
         if self._node.requires_leader:
             return NodeState.LEADER
@@ -132,19 +132,19 @@ class Connection:
         self._node = replace(self._node, leader=leader_of(members))
         state = state_of(member_at(members, self._node.host, peer=self._peer), peer=self._peer)
         if state is NodeState.LEADER:
-            # A leader that is deposed says so too late, so it is read only by calls that it refuses by itself.
+            # A deposed leader reports its new state too late, so only calls that require the leader may read it.
             raise SourceNotReady(f"{self._peer}: the node has become the leader of its cluster meanwhile. Connect again.")
         return state
 
     @property
     def leader_address(self) -> str | None:
-        """Host and port of the cluster's leader, as far as the node has told; None while it has named none."""
+        """Host and port of the cluster's leader, or None if the node has not named one yet."""
         return None if self._node.leader is None else str(self._node.leader)
 
     def leader_end(self) -> EventPosition | None:
-        """Return the last event of the *leader's* log, or None where that is empty, or no leader can be asked.
+        """Return the last event of the *leader's* log, or None if that log is empty or no leader can be asked.
 
-        Where the leader is read anyway, it is :meth:`end`.
+        If this connection reads the leader, this is :meth:`end`.
         """
         if self._node.requires_leader:
             return self.end()
@@ -161,17 +161,17 @@ class Connection:
             return None
 
     def end(self) -> EventPosition | None:
-        """Return the last event of the log, or None of an empty one: the high-water mark of a read that is to be complete."""
+        """Return the last event of the log, the high-water mark of a complete read; None if the log is empty."""
         return self._one(backwards=True)
 
     def start(self) -> EventPosition | None:
-        """Return the first event of the log, or None of an empty one. It tells one store from another."""
+        """Return the first event of the log, which identifies the store; None if the log is empty."""
         return self._one(backwards=False)
 
     def last_kept(self, end: EventPosition, *, filter: ReadFilter) -> EventPosition | None:  # noqa: A002  # the protocol's own word
         """Return the last event of the log, up to and including ``end``, whose stream passes a filter; None if there is none.
 
-        The server looks through the log backwards until it finds one, which takes as long as it takes: there is no deadline.
+        The server searches the log backwards until it finds one; there is no deadline.
 
         Raises
         ------
@@ -201,16 +201,16 @@ class Connection:
         upto: EventPosition,
         filter: ReadFilter | None = None,  # noqa: A002  # the protocol's own word
     ) -> Iterator[Batch]:
-        """Read the log in order, system events and all, up to and including a high-water mark.
+        """Read the log in order, system events included, up to and including a high-water mark.
 
         Parameters
         ----------
         after
-            Where to begin: *at* this event, inclusively, as the server has it; None is the beginning of the log.
+            Where to begin: *at* this event, inclusively, as in the protocol; None is the beginning of the log.
         upto
-            The last event to read, as :meth:`end` gave it; with a filter, as :meth:`last_kept` did.
+            The last event to read, from :meth:`end`; with a filter, from :meth:`last_kept`.
         filter
-            Which streams the server sends; without it, all.
+            Which streams the server sends; None sends all.
 
         Yields
         ------
@@ -229,7 +229,7 @@ class Connection:
 
     @property
     def points(self) -> PointReader:
-        """Reads of single events, each with a deadline."""
+        """Reads single events, each with a deadline."""
         return PointReader(self._channel, address=self._peer, metadata=self._metadata)
 
     def writer(self) -> BulkWriter:
@@ -238,7 +238,7 @@ class Connection:
 
     @property
     def accepts_timestamps(self) -> bool:
-        """Whether the server lets a client say when an event was recorded; the embedded store does, KurrentDB does not."""
+        """Whether a client may set the time at which an event was recorded; the embedded store allows it, KurrentDB does not."""
         return self._reader.supports("workbench.embedded", "timestamps", timeout=ANSWER_SECONDS)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The options of a connection string, read and checked once."""
+"""Parses and checks the options of a connection string."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from urllib.parse import unquote
 from workbench.errors import InvalidAddress, WorkbenchWarning
 
 KEEPALIVE_MS: Final = 10_000
-"""How long a connection may be silent before a sign of life is asked for, and how long that may take: as in KurrentDB's clients."""
+"""Milliseconds of silence before a ping, and for the answer to it; the defaults of KurrentDB's clients."""
 
 _LARGEST: Final = 2**31 - 1  # gRPC and the server take 32 bits
 _SHORTEST_KEEPALIVE_MS: Final = 1_000  # below it, KurrentDB's clients warn too: servers may drop a client that pings so often
 
 
 class NodePreference(Enum):
-    """Which node of a cluster is to be read."""
+    """Which node of a cluster to read."""
 
     LEADER = "leader"
     FOLLOWER = "follower"
@@ -37,12 +37,11 @@ class Options:
     tls
         Whether the server speaks TLS.
     connection_name
-        What the server calls this client in its logs; None leaves it without a name.
+        The name of this client in the server's logs, or None.
     max_discover_attempts, discovery_interval, gossip_timeout
-        How often the cluster is asked for its members, the pause between two attempts in milliseconds, and how many seconds an
-        answer may take.
+        How often to ask the cluster for its members, the milliseconds between two attempts, and the seconds to wait for an answer.
     keep_alive_interval, keep_alive_timeout
-        Milliseconds without a sign of life before the server is pinged, and how long its answer may take; None turns it off.
+        Milliseconds of silence before the server is pinged, and to wait for its answer; None turns pings off.
     tls_ca_file, user_cert_file, user_key_file
         PEM files: the authorities that may have signed the server's certificate, and the client's own certificate and key.
     """
@@ -61,16 +60,16 @@ class Options:
 
     @classmethod
     def parse(cls, query: str) -> Options:
-        """Read the part of a connection string behind the question mark.
+        """Parse the part of a connection string after the question mark.
 
-        Names are read in any case, values percent-decoded. ``defaultDeadline`` and ``throwOnAppendFailure`` are known and have no
-        effect: they are about how other clients write.
+        Names are case-insensitive, values percent-encoded. ``defaultDeadline`` and ``throwOnAppendFailure`` are accepted and have no
+        effect: they concern writes by other clients.
 
         Raises
         ------
         InvalidAddress
-            An option is unknown, given twice, empty, or has a value that it cannot have. The message names the option, and its value
-            only where that can be no secret.
+            An option is unknown, given twice, empty, or has an invalid value. The message names the option, and its value only if that
+            cannot be a secret.
         """
         given = _Given(_split(query))
         given.number("defaultDeadline", 0, least=-_LARGEST)
@@ -91,12 +90,12 @@ class Options:
         # Without TLS there is no certificate to verify, and the two options are often written together.
         if not given.flag("tlsVerifyCert", default=True) and options.tls:
             raise InvalidAddress(
-                "tlsVerifyCert=false cannot be had: gRPC for Python always verifies the server's certificate. Name the authority that "
+                "tlsVerifyCert=false is not supported: gRPC for Python always verifies the server's certificate. Name the authority that "
                 "signed it with tlsCaFile=/path/to/ca.crt instead."
             )
         if (options.user_cert_file is None) != (options.user_key_file is None):
             has, lacks = ("userCertFile", "userKeyFile") if options.user_cert_file else ("userKeyFile", "userCertFile")
-            raise InvalidAddress(f"The address has {has} and no {lacks}; a certificate and its key go together: give both, or neither.")
+            raise InvalidAddress(f"The address has {has} but no {lacks}: give both a certificate and its key, or neither.")
         return options
 
 
@@ -125,23 +124,23 @@ def _split(query: str) -> dict[str, str]:
     parts = [(names.get(unquote(part.partition("=")[0]).strip().lower()), part) for part in query.split("&") if part]
     unknown = [part for name, part in parts if name is None]
     if any("@" in part for part in unknown):
-        # An unencoded ? in a password makes its rest look like options; nothing of that may be shown.
+        # After an unencoded ? in a password, the rest of the password looks like options; none of it may be shown.
         raise InvalidAddress(
-            "The address has an @ behind its ? that belongs to no option that is known. Characters in user and password must be "
+            "The address has an @ after its ? that belongs to no known option. Characters in user and password must be "
             "percent-encoded: / as %2F, ? as %3F, # as %23, @ as %40."
         )
     if unknown:
         key = unknown[0].partition("=")[0]
         shown = key if re.fullmatch(r"[A-Za-z]{1,40}", key) else "with a name that is none"
-        raise InvalidAddress(f"The address has an option {shown}, which is not known; there are {', '.join(KNOWN)}.")
+        raise InvalidAddress(f"The address has an unknown option {shown}; the known ones are {', '.join(KNOWN)}.")
     found: dict[str, str] = {}
     for name, part in parts:
         assert name is not None
         _, equals, value = part.partition("=")
         if name in found:
-            raise InvalidAddress(f"The address has the option {name} twice; give it once.")
+            raise InvalidAddress(f"The address has the option {name} twice: give it once.")
         if not equals or not value:
-            raise InvalidAddress(f"The address has the option {name} without a value; write {name}=…, or leave it out.")
+            raise InvalidAddress(f"The address has the option {name} without a value: write {name}=…, or leave it out.")
         found[name] = value
     return found
 
@@ -159,12 +158,12 @@ class _Given:
         try:
             return unquote(value, errors="strict")
         except UnicodeDecodeError:
-            raise InvalidAddress(f"The option {name} of the address is percent-encoded, and what it encodes is no UTF-8.") from None
+            raise InvalidAddress(f"The option {name} in the address is percent-encoded, but does not decode to UTF-8.") from None
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = (self.get(name) or str(default)).lower()
         if value not in ("true", "false"):
-            raise InvalidAddress(f"The option {name} of the address is true or false, and nothing else.")
+            raise InvalidAddress(f"The option {name} in the address must be true or false.")
         return value == "true"
 
     def number(self, name: str, default: int, *, least: int) -> int:
@@ -173,16 +172,16 @@ class _Given:
             return default
         number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,18}", value) else None
         if number is None or not least <= number <= _LARGEST:
-            raise InvalidAddress(f"The option {name} of the address is a whole number from {least} to {_LARGEST}.")
+            raise InvalidAddress(f"The option {name} in the address must be a whole number from {least} to {_LARGEST}.")
         return number
 
     def keep_alive(self, name: str) -> int | None:
-        """Read a keep-alive option: 0 and less turn it off, and what is very short is warned of."""
+        """Parse a keep-alive option: 0 or less turns it off, and a very short interval raises a warning."""
         number = self.number(name, KEEPALIVE_MS, least=-(10**18))
         if 0 < number < _SHORTEST_KEEPALIVE_MS:
             warnings.warn(
-                f"The option {name} of the address is {number} ms. Below {_SHORTEST_KEEPALIVE_MS} ms servers may drop the connection, "
-                "and a busy moment is taken for a lost server; 10000 is the default.",
+                f"The option {name} in the address is {number} ms. Below {_SHORTEST_KEEPALIVE_MS} ms servers may drop the connection, "
+                "and a busy server may seem lost; the default is 10000.",
                 WorkbenchWarning,
                 stacklevel=2,
             )
@@ -191,7 +190,7 @@ class _Given:
     def name(self, name: str) -> str | None:
         value = self.get(name)
         if value is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
-            raise InvalidAddress(f"The option {name} of the address takes printable ASCII characters only, and no space at either end.")
+            raise InvalidAddress(f"The option {name} in the address must be printable ASCII, with no space at either end.")
         return value
 
     def preference(self, name: str) -> NodePreference:
@@ -200,4 +199,4 @@ class _Given:
             return NodePreference(value)
         except ValueError:
             known = ", ".join(preference.value for preference in NodePreference)
-            raise InvalidAddress(f"The option {name} of the address is one of {known}.") from None
+            raise InvalidAddress(f"The option {name} in the address must be one of {known}.") from None

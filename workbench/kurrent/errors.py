@@ -1,4 +1,4 @@
-"""The one table in which errors of gRPC become errors of the workbench."""
+"""Translates errors of gRPC to errors of the workbench; no other module does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Code = grpc.StatusCode
 
 
 class Login(Enum):
-    """Which login goes with the calls."""
+    """Which login is sent with the calls."""
 
     SENT = auto()
     NONE = auto()
@@ -38,16 +38,16 @@ class Login(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom calls go to, as errors name it.
+    """The server that is called, as error messages name it.
 
     Attributes
     ----------
     address
         The address as it was given, without its credentials.
     login
-        Which login goes with the calls.
+        Which login is sent with the calls.
     node
-        The node that was chosen among several or named by the cluster's gossip; None where the address's only host was dialled.
+        The node that was chosen among several or by gossip; None if the address's only host was dialled.
     by_gossip
         Whether the cluster's gossip named it.
     """
@@ -72,7 +72,7 @@ CODES: Final[dict[grpc.StatusCode, tuple[type[SourceError], str]]] = {
     ),
     _Code.UNIMPLEMENTED: (
         SourceUnavailable,
-        "what answers there does not know this call. Check that it is a KurrentDB (or EventStoreDB from 20.6) and its gRPC port",
+        "the server does not know this call. Check that it is a KurrentDB (or EventStoreDB from 20.6) and that this is its gRPC port",
     ),
     _Code.UNAUTHENTICATED: (
         AccessDenied,
@@ -80,13 +80,13 @@ CODES: Final[dict[grpc.StatusCode, tuple[type[SourceError], str]]] = {
     ),
     _Code.PERMISSION_DENIED: (
         AccessDenied,
-        "this user lacks the right. Reading the whole log ($all) needs a member of $admins, or an ACL that allows it",
+        "this user lacks the right. To read the whole log ($all), a user must be in $admins or be allowed by an ACL",
     ),
     _Code.CANCELLED: (ReadInterrupted, "the call was cancelled before its end. Run it again"),
     _Code.ABORTED: (ReadInterrupted, "the server ended the call before its end. Run it again"),
     _Code.DATA_LOSS: (ReadInterrupted, "the server says that data is lost. Check the server's log"),
-    _Code.INTERNAL: (ReadInterrupted, "the call broke. Run it again; if it stays, check the server's log"),
-    _Code.UNKNOWN: (ReadInterrupted, "the server failed within the call. Run it again; if it stays, check the server's log"),
+    _Code.INTERNAL: (ReadInterrupted, "the call broke. Run it again; if it still fails, check the server's log"),
+    _Code.UNKNOWN: (ReadInterrupted, "the server failed during the call. Run it again; if it still fails, check the server's log"),
     _Code.RESOURCE_EXHAUSTED: (
         ReadInterrupted,
         "a message or a queue was larger than allowed. Run it again when it is less busy",
@@ -97,16 +97,16 @@ CODES: Final[dict[grpc.StatusCode, tuple[type[SourceError], str]]] = {
     _Code.INVALID_ARGUMENT: (SourceError, "the server refused the call as invalid"),
     _Code.OUT_OF_RANGE: (InvalidPosition, "the server refused the position"),
 }
-"""For each gRPC status: the class, and what happened with what to do next."""
+"""For each gRPC status, the error class and a sentence: what happened, and what to do."""
 
 _TOMBSTONED = (StreamDeleted, "the stream was deleted for good (tombstoned)")
-_OTHER_REVISION = (WrongExpectedRevision, "the stream has another revision than was expected. Read it and decide again")
+_OTHER_REVISION = (WrongExpectedRevision, "the stream is not at the expected revision. Read it and decide again")
 _STARTING = (SourceNotReady, "the node is not ready: it is starting, or its cluster elects a leader. Wait a moment and run it again")
 _NO_LOGIN = f"Give them in the address, or as {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
 _REFUSED_LOGIN: Final = {
     Login.NONE: f"the server wants a login, and none was sent: there is no user and no password. {_NO_LOGIN}",
     Login.NO_PASSWORD: f"the server wants a login, and none was sent: there is a user without a password. {_NO_LOGIN}",
-    Login.NOT_WITHOUT_TLS: "the server wants a login, and none was sent, as the address says tls=false and a password goes over TLS only. "
+    Login.NOT_WITHOUT_TLS: "the server wants a login, and none was sent: the address says tls=false, and passwords are sent over TLS only. "
     "Use ?tls=true",
 }
 _TLS_SIGNS = ("SSL_ERROR", "Ssl handshake", "CERTIFICATE_VERIFY_FAILED", "certificate verify failed", "empty address list")
@@ -120,14 +120,14 @@ def no_leader(peer: Peer | str, *, said: str = "") -> SourceNotReady:
 
 
 def missing_login(peer: Peer | str) -> str | None:
-    """Say that no login was sent, and how to send one; None where one was."""
+    """Return a sentence that says that no login was sent, and how to send one; None if one was sent."""
     return _REFUSED_LOGIN.get(peer.login) if isinstance(peer, Peer) else None
 
 
 def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: bool = False) -> SourceError:
-    """Return the workbench's error for a failed call; ``reading`` says that the answer had begun.
+    """Return the workbench's error for a failed call; ``reading`` means that the answer had begun.
 
-    The message holds the address as given, the sentence of the table, and the first line of what the server said.
+    The message holds the address as given, a sentence from the table, and the first line of the server's message.
     """
     peer = Peer(address) if isinstance(address, str) else address
     code, details = error.code(), error.details() or ""
@@ -139,14 +139,14 @@ def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: b
     elif details == "Leader info available":
         leader = join_host_port(trailers.get("leader-endpoint-host", "unknown"), trailers.get("leader-endpoint-port", ""))
         if peer.by_gossip:
-            return no_leader(peer, said=f": {peer.node} is no longer it, and names {leader}")
-        kind, sentence, details = SourceUnavailable, f"this node is not the leader, {leader} is. Connect there, or use +discover", ""
+            return no_leader(peer, said=f": {peer.node} is no longer the leader, and names {leader}")
+        kind, sentence, details = SourceUnavailable, f"this node is not the leader; {leader} is. Connect there, or use +discover", ""
     elif "No leader info available" in details:
         return no_leader(peer)
     elif code is _Code.UNAVAILABLE and "not ready" in details.lower():
         kind, sentence = _STARTING
     elif _refuses_position(details):
-        kind, sentence = InvalidPosition, "no record of the log begins at the position that was asked for"
+        kind, sentence = InvalidPosition, "no record of the log begins at the requested position"
     elif reason == "access-denied" or code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED):
         kind, sentence = CODES[_Code.UNAUTHENTICATED if code is _Code.UNAUTHENTICATED else _Code.PERMISSION_DENIED]
         sentence = missing_login(peer) or sentence
@@ -160,7 +160,7 @@ def translate_rpc_error(error: grpc.RpcError, *, address: Peer | str, reading: b
 
 
 def _refuses_position(details: str) -> bool:
-    """Tell whether a server said that no record begins at a position: 25.0 names the reason, 23.10 only the call that failed."""
+    """Whether a server said that no record begins at a position: 25.0 names the reason, 23.10 only the failed call."""
     return (
         "InvalidPosition" in details
         or "invalid position" in details.lower()
@@ -169,7 +169,7 @@ def _refuses_position(details: str) -> bool:
 
 
 def tls_sentence(details: str) -> str:
-    """Say which side of a failed TLS handshake to mend."""
+    """Say what to change after a failed TLS handshake."""
     if "WRONG_VERSION_NUMBER" in details:
         return "the server does not speak TLS on that port. Add ?tls=false to the address"
     if "verify failed" in details.lower() or "CERTIFICATE_VERIFY_FAILED" in details:

@@ -1,4 +1,4 @@
-"""What the server is asked to leave out of a read of ``$all``."""
+"""The server-side filter of a read of ``$all``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workbench.protocol import streams_pb2
 from workbench.server_streams import NOT_EXPRESSION
 
 WINDOW = 10_000
-"""How many events the server looks at before it answers. It is far faster than the default of 32, and 0 is never answered."""
+"""How many events the server examines per answer: far faster than the default of 32. The server never answers to 0."""
 
 _LONGEST = 8_192
-"""An expression longer than this is left out: the answer is checked here anyway, and the request stays small."""
+"""Longer expressions are not sent, to keep the request small; the client filters the answer anyway."""
 
 _END = r"(?![\s\S])"
 """The end of a text for .NET and for Python; in .NET ``$`` also fits before a last newline."""
@@ -23,22 +23,22 @@ _END = r"(?![\s\S])"
 
 @dataclass(frozen=True, slots=True)
 class ReadFilter:
-    """A regular expression that the names of the streams must fit.
+    """A regular expression that stream names must match.
 
-    It may let through more than was selected, and never less: whoever reads decides again. Types are not asked for, since a read has
-    one expression only.
+    It may let through more events than were selected, but never fewer; the reader selects again. It cannot filter by type, because a read
+    has only one expression.
 
     Attributes
     ----------
     streams
-        The expression, searched for in a name; of what .NET and Python read alike.
+        The expression, searched for in a name, in the syntax that .NET and Python share.
     """
 
     streams: str
 
     @classmethod
     def of(cls, selection: Selection) -> Self | None:
-        """Return the filter for a selection; None where it cannot leave out anything at the server.
+        """Return the filter for a selection; None if the server could leave out nothing.
 
         The metadata of a stream, in ``$$stream``, passes with the stream.
         """
@@ -51,7 +51,7 @@ class ReadFilter:
         return cls(f"^{''.join(kept)}") if kept else None
 
     def keeps(self, stream: str) -> bool:
-        """Tell whether the server lets a stream through."""
+        """Whether the server lets a stream through."""
         return re.search(self.streams, stream) is not None
 
     def write_into(self, options: streams_pb2.ReadReq.Options) -> None:
@@ -62,7 +62,7 @@ class ReadFilter:
 
 
 def _pattern(pattern: str) -> str:
-    """Return a pattern, in which ``*`` stands for any run of characters, as a regular expression."""
+    """Translate a pattern, in which ``*`` matches any run of characters, to a regular expression."""
     return r"[\s\S]*".join(re.escape(part) for part in pattern.split("*"))
 
 

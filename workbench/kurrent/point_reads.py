@@ -1,7 +1,7 @@
-"""Read single events: one at a position of ``$all``, a few before it, or one of a stream.
+"""Reads single events: one at a position of ``$all``, a few before it, or one of a stream.
 
-The bulk reader copies the log; this answers the questions by which an export makes sure that the log is the one that it copied. Each
-answer is small, has a deadline, and goes over the gRPC channel whatever the transport of the bulk reads is.
+An export uses these reads to verify that the log is the one it copied before. Each answer is small, has a deadline, and always goes over
+the gRPC channel, whichever transport the bulk reads use.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ DEADLINE_SECONDS = 10.0
 """How long an answer may take."""
 
 FILTERED_SECONDS = 600.0
-"""How long it may take where the server looks for events that pass a filter."""
+"""How long an answer may take when the server searches for events that pass a filter."""
 
 _Options = streams_pb2.ReadReq.Options
 _FORWARDS, _BACKWARDS = _Options.ReadDirection.Forwards, _Options.ReadDirection.Backwards
 
 
 LIMITS: Final = ("$maxAge", "$maxCount", "$tb")
-"""The fields of a stream's metadata that hide events of it; what is hidden, a scavenge may take away."""
+"""The fields of a stream's metadata that hide events of the stream; a scavenge may remove hidden events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class StreamMetadata:
 
 
 class PointReader:
-    """Reads single events over a channel that someone else opens and closes; ``connection.points`` gives one.
+    """Reads single events over a channel that the caller opens and closes; see ``Connection.points``.
 
-    All of its methods raise what a call to the server can raise: ``SourceUnavailable``, ``AccessDenied``, ``ReadInterrupted``.
+    All methods may also raise ``SourceUnavailable``, ``AccessDenied`` and ``ReadInterrupted``.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class PointReader:
         self._read = channel.unary_stream(READ, request_serializer=streams_pb2.ReadReq.SerializeToString, response_deserializer=None)
 
     def event_at(self, position: int, prepare_position: int) -> EventAt | None:
-        """Return the first event of ``$all`` at or behind a position, system events included; None if the log ends before it.
+        """Return the first event of ``$all`` at or after a position, system events included; None if the log ends before it.
 
-        The event is another than the one that was asked for where that one is gone: in a chunk that was scavenged a server accepts any
-        position, and answers with the next event that is left.
+        If the event at the position was scavenged, the result is a later one: in a scavenged chunk, a server accepts any position and
+        answers with the next remaining event.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class PointReader:
     ) -> pa.RecordBatch:
         """Return up to ``count`` events of ``$all`` before a position, the newest first, in ``EVENT_SCHEMA``.
 
-        With a filter the server may have to look through the log to its beginning, and has ten minutes for it.
+        With a filter the server may have to search the log to its beginning; the deadline is then ten minutes.
 
         Raises
         ------
@@ -98,9 +98,9 @@ class PointReader:
         return self._events(request, seconds=FILTERED_SECONDS)
 
     def event_in_stream(self, stream: str, revision: int) -> EventAt | None:
-        """Return the first event of a stream at or behind a revision that readers of the stream see; None if there is none.
+        """Return the first visible event of a stream at or after a revision; None if there is none.
 
-        A stream read hides what ``$maxAge``, ``$maxCount``, ``$tb`` and a deletion hide, whether it was scavenged or not.
+        A stream read leaves out the events that ``$maxAge``, ``$maxCount``, ``$tb`` or a deletion hides, scavenged or not.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class PointReader:
         return _event(events, 0) if events.num_rows else None
 
     def stream_metadata(self, stream: str) -> StreamMetadata | None:
-        """Return the newest metadata of a stream; None where there is none.
+        """Return the newest metadata of a stream, or None.
 
         Raises
         ------
@@ -128,7 +128,8 @@ class PointReader:
 
     def _at(self, position: int, prepare_position: int, *, direction: Any, count: int) -> streams_pb2.ReadReq:
         if prepare_position > position:
-            # A record is prepared before it is committed. Servers fail here without a reason ("Exception was thrown by handler.").
+            # A record is prepared before it is committed. Servers reject such a request without a reason ("Exception was thrown by
+            # handler.").
             raise InvalidPosition(f"{self._address}: no record can have position {position} and prepare position {prepare_position}.")
         place = _Options.Position(commit_position=position, prepare_position=prepare_position)
         return _request(direction=direction, count=count, all=_Options.AllOptions(position=place))
@@ -143,7 +144,7 @@ class PointReader:
 
 
 def _may_hide(metadata: bytes) -> bool:
-    """Tell whether metadata can hide events. Servers read it leniently, so what cannot be parsed counts wherever it names a limit."""
+    """Whether metadata can hide events. Servers parse it leniently, so metadata that is not JSON counts if it names a limit."""
     try:
         values = msgspec.json.decode(metadata)
     except (msgspec.DecodeError, RecursionError):

@@ -1,9 +1,9 @@
-"""The bulk reader: the raw read path of KurrentDB, to Arrow record batches.
+"""The bulk reader: reads the log of a KurrentDB into Arrow record batches.
 
-esdbclient's own ``read_all`` makes a Python object of every event, switches threads for each, rounds the time, and cannot say how a
-read ended. Here the call of ``Streams.Read`` hands over serialised messages, thousands are decoded at once (``wire``), and the end
-of the stream is checked: status OK *and* the high-water mark reached. The messages come over a plain HTTP/2 connection (``http2``)
-or through gRPC's library, with one meaning.
+esdbclient's own ``read_all`` makes a Python object of every event, switches threads for each, rounds the time, and does not report how a
+read ended. This reader takes the serialised messages of ``Streams.Read``, decodes thousands at once (``wire``), and checks the end of
+the stream: status OK *and* the high-water mark reached. The messages come over a plain HTTP/2 connection (``http2``) or through gRPC's
+library; the result is the same.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ FEATURES = "/event_store.client.server_features.ServerFeatures/GetSupportedMetho
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CHUNK_EVENTS, CHUNK_BYTES = 8_192, 16 * 1024 * 1024
-"""Messages are decoded together in chunks that fit the processor's cache; large events end a chunk early."""
+"""Messages are decoded in chunks that fit the processor's cache; large events end a chunk early."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPosition:
-    """One end of the log: the position, prepare position and id of its first or last event, and the stream that it is in.
+    """One end of the log: the position, prepare position, id and stream of its first or last event.
 
-    ``answered_at`` is the server's own time at which it said so, to the second below, or None where it does not send its time; KurrentDB
-    does, in the header ``date``. ``recorded_at`` is the event's own time, where it is known; None of an undated event.
+    ``answered_at`` is the server's time at its answer, from the header ``date``, rounded down to the second; None if the server sends no
+    such header. ``recorded_at`` is the event's own time; None for an undated event.
     """
 
     position: int
@@ -62,14 +62,14 @@ class EventPosition:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some events in log order, and the last of them."""
+    """Events in log order, and the position of the last."""
 
     events: pa.RecordBatch
     last: EventPosition
 
 
 class Reader:
-    """Reads ``$all`` over a channel that someone else opens and closes."""
+    """Reads ``$all`` over a channel that the caller opens and closes."""
 
     def __init__(
         self,
@@ -92,9 +92,9 @@ class Reader:
         before: EventPosition | None = None,
         only: ReadFilter | None = None,
     ) -> EventPosition | None:
-        """Return the first event of the log, or the last, or the last before another; of those that pass a filter.
+        """Return the first event of the log, the last, or the last before a given one, among those that pass a filter.
 
-        A :class:`grpc.RpcError` is left to the caller.
+        A :class:`grpc.RpcError` reaches the caller.
         """
         request = _request(at=before, backwards=backwards, count=1, only=only)
         call = self._read(request, timeout=timeout, metadata=self._metadata)
@@ -119,11 +119,11 @@ class Reader:
         if last is None or last.order < upto.order:
             reached = "before the first event" if last is None else f"at position {last.position}"
             raise ReadInterrupted(
-                f"{self._address}: the server ended the read {reached}, before the position {upto.position} that it had named as its last."
+                f"{self._address}: the server ended the read {reached}, but had named {upto.position} as its last position."
             )
 
     def _messages(self, request: streams_pb2.ReadReq) -> Generator[wire.Messages]:
-        """Yield the answers to a request, many at once; errors of the call come out translated."""
+        """Yield the answers to a request in chunks; translate errors of the call."""
         try:
             if self._endpoint is None:
                 yield from self._through_grpc(request)
@@ -147,7 +147,7 @@ class Reader:
                         yield wire.Messages.of(chunk)
                         chunk, size = [], 0
             except grpc.RpcError as error:
-                failure = error  # what came whole before it is handed over first
+                failure = error  # raised after the complete messages before it are yielded
             if chunk:
                 yield wire.Messages.of(chunk)
             if failure is not None:
@@ -156,7 +156,7 @@ class Reader:
             call.cancel()
 
     def supports(self, service: str, method: str, *, timeout: float) -> bool:
-        """Ask the server's features for a method; a server without the features service has none."""
+        """Ask the server's features service whether it has a method; False if there is no such service."""
         try:
             answer = self._features(shared_pb2.Empty(), timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -167,7 +167,7 @@ class Reader:
 
 
 def _date(headers: Iterable[tuple[str, str | bytes]] | None) -> datetime | None:
-    """Return the instant of the header ``date`` (RFC 9110, 5.6.7), where there is one that can be read."""
+    """Return the instant of the header ``date`` (RFC 9110, 5.6.7); None if it is missing or invalid."""
     for name, value in headers or ():
         if name == "date" and isinstance(value, str):
             try:
@@ -204,7 +204,7 @@ def _request(
 
 
 def _count_upto(decoded: wire.Decoded, upto: EventPosition) -> int:
-    """Count the events at or before a high-water mark; positions rise along a read."""
+    """Count the events at or before a high-water mark; positions are ascending."""
     position, prepare = upto.order
     beyond = (decoded.position > position) | ((decoded.position == position) & (decoded.prepare_position > prepare))
     return int(beyond.argmax()) if beyond.any() else int(beyond.size)
@@ -230,7 +230,7 @@ class _Trace(msgspec.Struct):
 
 _PLAIN = (str, NoneType)
 _ESCAPED_KEY = re.compile(rb'\\u[^"]*"\s*:')
-"""A key with an escape, which may be one of those in another form."""
+"""A key with an escape, which may be another spelling of a trace key."""
 _KEYS = (CORRELATION.encode(), CAUSATION.encode())
 
 
@@ -239,11 +239,11 @@ _trace_json = msgspec.json.Decoder(_Trace)
 
 
 def events_of(decoded: wire.Decoded) -> pa.RecordBatch:
-    """Return decoded events in ``EVENT_SCHEMA``: payloads split into JSON text and bytes, ids of the trace taken out.
+    """Return decoded events in ``EVENT_SCHEMA``: payloads split into JSON text and bytes, correlation and causation ids extracted.
 
-    What is JSON text is decided by msgspec's strict decoder over valid UTF-8: RFC 8259, no NaN, no trailing commas, surrogates
-    in pairs, nested no deeper than the interpreter's recursion limit. Nothing is changed: of a pair of columns one holds the
-    recorded bytes.
+    A payload is JSON text if it is valid UTF-8 and msgspec's strict decoder accepts it: RFC 8259, no NaN, no trailing commas, surrogates
+    in pairs, nested no deeper than the interpreter's recursion limit. Payloads are unchanged: one of the two columns holds the recorded
+    bytes.
     """
     data, data_bytes = _split(decoded.data, _is_json)
     trace = _Traces()
@@ -275,12 +275,12 @@ def _instants(ticks: wire.Ints) -> pa.Array:
 
 
 def _positions(values: wire.Ints) -> pa.Array:
-    # The server counts in 64 bits without a sign; what a lake cannot hold is its sentinels for "none" and "deleted".
+    # The server counts in unsigned 64 bits. Only its sentinels for "none" and "deleted" exceed what a lake can hold.
     return pa.array(np.where(values < 0, MAX_POSITION, values))
 
 
 def _split(column: pa.Array, parse: Callable[[list[bytes | None]], list[bool]]) -> tuple[pa.Array, pa.Array]:
-    """Split a binary column into text where it is JSON and bytes elsewhere; ``parse`` sees valid UTF-8 or None."""
+    """Split a binary column into a text column for JSON and a binary column for the rest; ``parse`` gets valid UTF-8 or None."""
     try:
         column.cast(pa.string())
         valid = parse(column.to_pylist())
@@ -311,7 +311,7 @@ def _is_json(values: list[bytes | None]) -> list[bool]:
 
 
 class _Traces:
-    """Reads a metadata column once: which values are JSON, and the trace that the objects among them carry."""
+    """Reads a metadata column once: which values are JSON, and the correlation and causation ids in them."""
 
     def __init__(self) -> None:
         self.correlation: list[str | None] = []
@@ -327,7 +327,7 @@ class _Traces:
                     correlation, causation = trace.correlation, trace.causation
                     if _is_odd(value, trace):
                         correlation, causation = trace_ids(value.decode())
-            except msgspec.ValidationError:  # JSON, as far as it was read, but no object
+            except msgspec.ValidationError:  # JSON, as far as it was parsed, but not an object
                 valid += _is_json([value])
             except (msgspec.DecodeError, RecursionError):
                 valid.append(False)
@@ -339,7 +339,7 @@ class _Traces:
 
 
 def _is_odd(metadata: bytes, trace: _Trace) -> bool:
-    """Whether an id is no text, or its key may stand twice, of which the decoder takes the last."""
+    """Whether an id is not text, or its key may occur twice; the decoder would take the last one."""
     if not isinstance(trace.correlation, _PLAIN) or not isinstance(trace.causation, _PLAIN):
         return True
     return (

@@ -1,8 +1,8 @@
-"""Decode many serialised events at once, column by column.
+"""Decodes many serialised events at once, column by column.
 
-A read answers with one protobuf message an event, and the messages of a log are so alike that a batch of them can be decoded in
-step: one cursor a message, all cursors moved by numpy over the same bytes. What comes out are Arrow columns; no Python object is
-made for a field of an event.
+A read answers with one protobuf message per event. The messages of a log are so alike that a batch of them can be decoded in lockstep:
+one cursor per message, and numpy moves all cursors over the same bytes. The result is Arrow columns; no Python object is made for a
+field of an event.
 
 Sources: ``streams.proto`` of KurrentDB (``ReadResp``), and the wire format at https://protobuf.dev/programming-guides/encoding/.
 """
@@ -26,19 +26,19 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 _VARINT, _LENGTH = 0, 2
 _WIDTHS = {1: 8, 5: 4}
-"""The wire types of a fixed size, and that size."""
+"""The size of each fixed-size wire type."""
 
 EVENT = 1
 """The number of ``ReadResp.event`` in the oneof ``content``."""
 
 
 class MalformedMessage(ReadInterrupted):
-    """Raised when bytes from the server are not the protobuf message that its protocol names."""
+    """Raised when bytes from the server are not a valid protobuf message of the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Where the occurrences of one field lie in the bytes: the message each belongs to, and its first and past-the-end byte.
+    """The occurrences of one field in the bytes: for each, its message, its first byte and the byte after its last.
 
     For a varint, ``start`` holds the value and ``end`` is zero.
     """
@@ -57,7 +57,7 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Serialised messages in one piece of memory, which ends in zeros that belong to none of them."""
+    """Serialised messages in one piece of memory, followed by zeros as a margin."""
 
     data: Bytes
     start: Ints
@@ -65,19 +65,19 @@ class Messages:
 
     @classmethod
     def of(cls, messages: Sequence[bytes]) -> Self:
-        """Put separate messages together."""
+        """Concatenate separate messages."""
         sizes = np.fromiter(map(len, messages), np.int64, len(messages))
         end = np.cumsum(sizes)
         return cls(np.frombuffer(b"".join([*messages, _MARGIN]), np.uint8), end - sizes, end)
 
     @classmethod
     def behind_prefixes(cls, body: bytearray, starts: list[int], end: int) -> Self:
-        """Take messages as they lie one after the other in a body, each behind gRPC's prefix of five bytes; the bytes are copied.
+        """Copy consecutive messages from a body, where each follows gRPC's prefix of five bytes.
 
         Parameters
         ----------
         body
-            What was received, from the first prefix on.
+            The received bytes, from the first prefix on.
         starts
             Where each prefix begins.
         end
@@ -89,7 +89,7 @@ class Messages:
         return cls(data, edges[:-1] + 5, edges[1:])
 
 
-_MARGIN = bytes(10)  # as long as the longest varint, so that none that is cut off reads outside
+_MARGIN = bytes(10)  # as long as the longest varint, so that reading a truncated one stays inside
 _NOTHING = Spans(*(np.empty(0, np.int64) for _ in range(3)))
 
 
@@ -104,21 +104,21 @@ _GAPS: Final = tuple(
 
 
 def _words(data: Bytes) -> npt.NDArray[np.uint64]:
-    """Return the eight bytes from each byte on, least significant first, as one number; nothing is copied."""
+    """View the eight bytes from each byte on as one little-endian number, without a copy."""
     return np.ndarray(data.size - 7, "<u8", buffer=data.data, strides=(1,))
 
 
 def _varints(data: Bytes, cursor: Ints) -> tuple[Ints, Ints]:
-    """Read one varint at each cursor; return the values (of 64 bits, as signed) and the cursors behind them."""
+    """Read one varint at each cursor; return the values (signed 64 bits) and the cursors after them."""
     byte = data[cursor]
     if not byte.size or byte.max() < 0x80:
         return byte.astype(np.int64), cursor + 1
     word: npt.NDArray[np.uint64] = _words(data)[cursor]
-    last = ~word & 0x8080_8080_8080_8080  # the high bit of each byte that none follows
-    last &= -last  # of these, the first
+    last = ~word & 0x8080_8080_8080_8080  # the high bit of each byte that ends a varint
+    last &= -last  # the first of them
     size = (np.bitwise_count(last - 1) >> 3).astype(np.int64) + 1
     word &= (last - 1) & 0x7F7F_7F7F_7F7F_7F7F
-    # Close the gap in each pair of bytes, of pairs, of fours: every byte holds seven bits.
+    # Each byte holds seven bits: close the gaps between bytes, then between pairs, then between fours.
     for gap, low, high in _GAPS:
         word = (word & low) | (word & high) >> gap
     value, after = word.view(np.int64), cursor + size
@@ -145,17 +145,17 @@ def _long_varints(data: Bytes, cursor: Ints) -> tuple[Ints, Ints]:
 
 
 def fields(data: Bytes, messages: Spans) -> dict[int, Spans]:
-    """Return the fields of all messages by number; the occurrences of one in a message stand in their order there.
+    """Return the fields of all messages by number; repeated occurrences in a message keep their order.
 
-    Each round reads one field: the least that is next in any message, in all messages where it is next. Writers of protobuf put fields
-    in order, so messages that lack one wait for the others, and all read the following one together.
+    Each round reads one field number, the smallest that comes next in any message, from all messages where it comes next. Writers of
+    protobuf put fields in order, so messages that lack a field wait for the others, and all read the following field together.
 
     Parameters
     ----------
     data
-        The bytes; ``Messages`` says what stands behind them.
+        The bytes, with the margin that ``Messages`` adds.
     messages
-        Where the messages lie.
+        The spans of the messages.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def fields(data: Bytes, messages: Spans) -> dict[int, Spans]:
 
 
 def _values(data: Bytes, wire: int, cursor: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
-    """Read one value of a wire type at each cursor: its start or value, its end, and the cursor behind it."""
+    """Read one value of a wire type at each cursor; return its start or value, its end, and the cursor after it."""
     if wire == _LENGTH:
         size, start = _varints(data, cursor)
         if (size < 0).any() or (size > end - start).any():
@@ -206,7 +206,7 @@ def _values(data: Bytes, wire: int, cursor: Ints, end: Ints) -> tuple[Ints, Ints
 
 
 def _malformed() -> MalformedMessage:
-    return MalformedMessage("The server sent a message that is no valid protobuf; the read was stopped.")
+    return MalformedMessage("The server sent a message that is not valid protobuf; the read was stopped.")
 
 
 def _joined(spans: list[Spans]) -> Spans:
@@ -214,7 +214,7 @@ def _joined(spans: list[Spans]) -> Spans:
 
 
 def one_each(spans: Spans | None, count: int) -> Spans:
-    """Give each of ``count`` messages one occurrence: the last, as protobuf has it, or an empty one where the field is absent."""
+    """Return one occurrence for each of ``count`` messages: the last, as protobuf specifies, or an empty one if the field is absent."""
     if spans is None:
         spans = _NOTHING
     if spans.row.size == count and (spans.row == np.arange(count)).all():
@@ -232,8 +232,8 @@ def numbers(spans: Spans | None, count: int) -> Ints:
 def binary(data: Bytes, spans: Spans) -> pa.Array:
     """Return the bytes of each span as an Arrow column.
 
-    The spans must not overlap and must rise, as fields of successive messages do. Then the buffer is one binary column already,
-    whose every second value is a gap between two spans, and Arrow copies the values alone.
+    The spans must be ascending and must not overlap, as fields of successive messages are. Then the buffer already is a binary column in
+    which every second value is a gap between two spans, and Arrow copies only the values.
     """
     sizes = spans.size
     count, least = sizes.size, int(sizes.min(initial=2**31))
@@ -242,7 +242,7 @@ def binary(data: Bytes, spans: Spans) -> pa.Array:
         values = _same_sized(data, spans.start, least)
         return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
     edges = np.empty(2 * spans.start.size + 1, np.int32)
-    # An absent field is (0, 0): let it stand where the one before it ended, so that the edges still rise.
+    # An absent field is (0, 0): move it to the end of the one before, so that the edges stay ascending.
     absent = spans.end == spans.start
     start, end = spans.start, spans.end
     if absent.any():
@@ -269,13 +269,13 @@ def text(data: Bytes, spans: Spans, *, what: str) -> pa.Array:
 
 
 def _upto_dash(names: pa.Array, spans: Spans) -> Spans:
-    """Cut spans of stream names to their categories (``workbench.events.category_of``): up to the first ``-``, else whole."""
+    """Cut spans of stream names to their categories (``workbench.events.category_of``): up to the first ``-``, if any."""
     dash = pc.find_substring(names, "-").to_numpy(zero_copy_only=False)
     return Spans(spans.row, spans.start, np.where(dash < 0, spans.end, spans.start + dash))
 
 
 def equal(data: Bytes, spans: Spans, literal: bytes) -> npt.NDArray[np.bool_]:
-    """Say of each span whether it is exactly this literal."""
+    """Return for each span whether it equals a literal."""
     same: npt.NDArray[np.bool_] = spans.size == len(literal)
     rows, words = np.flatnonzero(same), _words(data)
     for at in range(0, len(literal), 8):
@@ -288,19 +288,19 @@ def equal(data: Bytes, spans: Spans, literal: bytes) -> npt.NDArray[np.bool_]:
 
 
 def stamps(data: Bytes, spans: Spans) -> Ints:
-    """Read each span as ticks of 100 ns since 1970, which the server writes as a decimal number; before 1970 it has a sign.
+    """Parse each span as ticks of 100 ns since 1970, which the server writes as a decimal number; negative before 1970.
 
     Raises
     ------
     MalformedMessage
-        One of them is no whole number of 64 bits. Which of those are instants is not decided here.
+        One of them is not a 64-bit integer. Whether the ticks are a valid instant is not checked here.
     """
     size = spans.size
     values = np.zeros(size.size, np.int64)
     for count in np.unique(size).tolist():
         rows = np.flatnonzero(size == count)
         digits = _same_sized(data, spans.start[rows], count) - ord("0") if 1 <= count <= 18 else None
-        if digits is None or digits.max() > 9:  # a sign, or so many digits that they may not fit
+        if digits is None or digits.max() > 9:  # a sign, or so many digits that the number may overflow
             values[rows] = [_stamp(bytes(data[start : start + count])) for start in spans.start[rows].tolist()]
             continue
         value = np.zeros(rows.size, np.int64)
@@ -313,7 +313,7 @@ def stamps(data: Bytes, spans: Spans) -> Ints:
 
 def _stamp(text: bytes) -> int:
     if re.fullmatch(rb"-?[0-9]{1,19}", text) is None:
-        raise MalformedMessage("The server sent a time stamp that is no number; the read was stopped.")
+        raise MalformedMessage("The server sent a time stamp that is not a number; the read was stopped.")
     ticks = int(text)
     if not -(2**63) <= ticks < 2**63:
         raise MalformedMessage(f"The server sent the time stamp {ticks}, which has more than 64 bits; the read was stopped.")
@@ -321,14 +321,14 @@ def _stamp(text: bytes) -> int:
 
 
 def _same_sized(data: Bytes, start: Ints, size: int) -> Bytes:
-    """Copy as many bytes from each start on, a row for each."""
+    """Copy ``size`` bytes from each start into a row."""
     everywhere = np.ndarray(data.size - size + 1, f"V{size}", buffer=data.data, strides=(1,))
     return everywhere[start].view(np.uint8).reshape(start.size, size)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The columns of a batch of recorded events, as the wire has them; row ``i`` is the ``i``-th event of the read."""
+    """The columns of a batch of recorded events, as on the wire; row ``i`` is the ``i``-th event of the read."""
 
     position: Ints
     prepare_position: Ints
@@ -344,12 +344,12 @@ class Decoded:
 
 
 def decode(messages: Messages) -> Decoded | None:
-    """Decode serialised ``ReadResp`` messages; those that are no event (confirmations, checkpoints, caught-up) are left out.
+    """Decode serialised ``ReadResp`` messages; skip those that are not events (confirmations, checkpoints, caught-up).
 
     Returns
     -------
-    The events in the order of the messages, or None where no message is one. A read that does not resolve links gives the link
-    itself as the event, also where its target is gone.
+    The events in the order of the messages, or None if there are none. A read that does not resolve links returns the link itself as
+    the event, even if its target is gone.
 
     Raises
     ------
@@ -396,7 +396,7 @@ def decode(messages: Messages) -> Decoded | None:
 
 
 def text_where(column: pa.Array, valid: npt.NDArray[np.bool_]) -> tuple[pa.Array, pa.Array]:
-    """Split a binary column in two of the same length: text where valid, the bytes elsewhere; the other half of each is null."""
+    """Split a binary column into a text column of the valid values and a binary column of the others; each is null elsewhere."""
     mask = pa.array(valid)
     if valid.all():
         return column.cast(pa.string()), pa.nulls(len(column), pa.binary())

@@ -1,6 +1,10 @@
-"""How events become state, declared: fields with types, handlers, upcasters.
+"""Declares how events become state: fields with types, handlers and upcasters.
 
-``plan`` has the compiled form and says what a declaration means.
+A subclass of `Projection` comes in; a `Plan`, the compiled form that both engines in ``workbench.fold`` execute, goes out.
+``plan`` defines exactly what a declaration means.
+``declaration`` and ``handlers`` check a class, ``compilation`` and ``upcast_compile`` turn it into a plan, and ``fingerprint`` identifies
+the plan for materialised results.
+Begin reading with ``declaration``, then ``plan``.
 """
 
 from workbench.projection.declaration import Projection, plan_of

@@ -1,4 +1,9 @@
-"""A sample system with a past: auth, chat and community services, a registration saga across them, and an old service.
+"""A sample system with a history, for the demo, the tutorial and tests.
+
+A seed and a size come in; a year of events goes out, appended to an event store.
+The events come from auth, chat and community services, a registration saga across them, and a legacy service.
+The same seed gives the same events, byte for byte, and ``facts`` counts them independently, so that answers can be checked.
+Begin reading with ``system``, then one of the services.
 
 =================== ================ ======================================================================================
 streams             service          events
@@ -14,13 +19,13 @@ streams             service          events
                                      ``.comment_added``, ``.post_removed``
 ``member-<id>``     community        ``community.member_welcomed``, ``.points_awarded``, ``.member_banned``, ``.member_unbanned``,
                                      ``.member_left``; the id is the user's
-``registration-…``  the saga         ``registration.started``, ``.step_completed``, ``.step_failed``, ``.step_compensated``,
+``registration-…``  saga             ``registration.started``, ``.step_completed``, ``.step_failed``, ``.step_compensated``,
                                      ``.completed``, ``.compensated``, ``.failed``
-``users``           old accounts     ``UserAdded``, ``UserRenamed``, ``UserLoggedIn``, ``UserRemoved``; the id is ``userId`` of the payload
+``users``           legacy           ``UserAdded``, ``UserRenamed``, ``UserLoggedIn``, ``UserRemoved``; the id is ``userId`` of the payload
 =================== ================ ======================================================================================
 
-Read it as an example: a service keeps a read model, decides on it, and appends at the revision that it has seen (:mod:`.auth`,
-:mod:`.chat`, :mod:`.community`); a process manager waits for events and answers with commands (:mod:`.registration`);
+A service keeps a read model, decides on it, and appends at the revision that it has seen (:mod:`.auth`, :mod:`.chat`,
+:mod:`.community`). A process manager waits for events and answers with commands (:mod:`.registration`).
 :mod:`.system` wires them, :mod:`.people` uses them.
 """
 

@@ -15,7 +15,7 @@ from workbench.kurrent.transport.http2 import PING_SECONDS, Endpoint
 from workbench.kurrent.transport.tls import Trust
 
 ANSWER_SECONDS = 10.0
-"""How long the first answer of a server may take. A port that accepts and never speaks is no KurrentDB."""
+"""How long the first answer of a server may take. A port that accepts a connection and stays silent is not a KurrentDB."""
 
 _NEVER_MS: Final = 2**31 - 1
 _LARGEST_MESSAGE: Final = 20 * 1024 * 1024  # an event is at most 16 MiB, and its envelope is small
@@ -27,14 +27,14 @@ class Channels:
     Attributes
     ----------
     trust : Trust or None
-        Whom to trust and how to identify oneself over TLS; None where the address says that there is none.
+        The trusted authorities and the client's certificate; None without TLS.
     login : Login
         Which login goes with each call.
 
     Raises
     ------
     InvalidAddress
-        A file that the address names cannot be read, or does not hold what it should.
+        A file that the address names cannot be read or has the wrong content.
     """
 
     def __init__(self, address: Address) -> None:
@@ -54,7 +54,7 @@ class Channels:
     def grpc(self, host: Host, *, spread: bool = False) -> grpc.Channel:
         """Open a gRPC channel that hands over messages without a thread switch for each.
 
-        With ``spread`` a name that stands for several machines is tried at all of them, not at the first only.
+        With ``spread``, all addresses of a host name are tried, not only the first.
         """
         options: list[tuple[str, int | str]] = [
             (ChannelOptions.SingleThreadedUnaryStream, 1),
@@ -66,16 +66,16 @@ class Channels:
         if spread:
             options.append(("grpc.lb_policy_name", "round_robin"))
         target = str(host)
-        if "%" in target:  # an IPv6 address with a zone, of which gRPC would take the zone's name only here, and encoded
+        if "%" in target:  # gRPC takes the zone of an IPv6 address only in this form, encoded
             target = f"ipv6:{target.replace('%', '%25')}"
         if self.trust is None:
             return grpc.insecure_channel(target, options)
         return grpc.secure_channel(target, self.trust.credentials(), options)
 
     def http2(self, host: Host, *, requires_leader: bool) -> Endpoint:
-        """Return the node for plain HTTP/2 connections, each of which is opened by its call.
+        """Return the endpoint for plain HTTP/2 calls; each call opens its own connection.
 
-        A server that sends nothing for the keep-alive interval and then does not answer within the keep-alive timeout is given up.
+        A call fails when the server sends nothing for the keep-alive interval and then does not answer within the keep-alive timeout.
         """
         interval, timeout = self._options.keep_alive_interval, self._options.keep_alive_timeout
         return Endpoint(
@@ -90,7 +90,7 @@ class Channels:
 
 
 def _login(address: Address) -> Login:
-    """Say which login is sent; a password goes over TLS only, and only beside a user."""
+    """Return which login is sent: a password is sent over TLS only, and only with a user."""
     if not address.username:
         return Login.NONE
     if not address.password:

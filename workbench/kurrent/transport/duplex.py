@@ -1,9 +1,9 @@
 """One bidirectional gRPC call, driven by the thread that uses it.
 
-grpc's own stream-stream call hands every message over between three threads. Measured with one small message each way, two cores,
-40,000 round trips in flight 512 at a time: 140 µs of processor time each, against 35 µs here. grpc drives its unary-stream calls in
-this way when asked to (``SingleThreadedUnaryStream``), but has no such option for bidirectional ones; so this uses what that option
-is built on. These names of grpc are private; esdbclient holds grpcio below 1.72, and the tests of the writer meet any change.
+grpc's own stream-stream call passes every message between three threads. Measured with one small message each way on two cores,
+40,000 round trips with 512 in flight: 140 µs of processor time each, against 35 µs here. grpc has a single-threaded mode for unary-stream
+calls (``SingleThreadedUnaryStream``) but none for bidirectional ones, so this module uses the private API under that mode. esdbclient
+pins grpcio below 1.72, and the tests of the writer fail if that API changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workbench.stopping import stop
 
 _NO_FLAGS: Final = 0
 _RAISING: Final = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: stop, signal.SIGHUP: stop}
-"""The handlers that raise an exception wherever the program is."""
+"""Signal handlers that may raise an exception at any instruction."""
 _CLOSED: Final = "closed by the workbench"
 _WAKE_UP: Final = "wake up"
 _WAKE_UP_SECONDS = 0.2
@@ -54,11 +54,11 @@ class CallEnded(grpc.RpcError):  # type: ignore[misc]  # grpc is untyped
 
 
 class _Interrupts:
-    """Holds back the signals that end a command, Ctrl-C first among them, while grpc's own code runs.
+    """Defers the signals that end a command, such as Ctrl-C, while grpc's code runs.
 
-    An exception inside would leave a lock of the channel held for ever, and whoever takes it next would hang: another thread, or the
-    garbage collector in one. Held back, it is raised as soon as grpc is left. Where somebody else handles a signal, or outside of the
-    main thread, nothing is changed.
+    An exception inside grpc would leave a lock of the channel held for ever, and the next thread or garbage collection that needs the lock
+    would hang. A deferred signal raises its exception as soon as grpc returns. Signals with other handlers, and threads other than the main
+    thread, are left alone.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
@@ -124,7 +124,7 @@ class Duplex:
         )
         self._call: Any = None
         self._interrupts = _Interrupts(self._cancel)
-        self._interrupts.hold()  # let go by the first operation: until this is made, nobody could close it
+        self._interrupts.hold()  # released by the first operation: before it, nothing could close the call
         self._call = channel._channel.segregated_call(
             cygrpc.PropagationConstants.GRPC_PROPAGATE_DEFAULTS,
             method.encode(),
@@ -135,7 +135,7 @@ class Duplex:
             tuple((operations, None) for operations in begin),
             None,
         )
-        self._under_way = len(begin)  # batches of operations whose completion is still to come
+        self._under_way = len(begin)  # batches of operations that have not completed
         self._outbox: deque[bytes] = deque()
         self._is_sending = self._is_receiving = False
         self._ended: CallEnded | None = None
@@ -151,7 +151,7 @@ class Duplex:
         return len(self._outbox)
 
     def send(self, message: bytes) -> None:
-        """Put a message on its way; it waits for nothing.
+        """Queue a message for sending, without waiting.
 
         Raises
         ------
@@ -165,12 +165,12 @@ class Duplex:
             self._send_next()
 
     def step(self) -> bytes | None:
-        """Wait until something happens: return the message that came, or None where one of ours went, or nothing did for a while.
+        """Wait for the next event; return a received message, or None after a message was sent or after a while without events.
 
         Raises
         ------
         CallEnded
-            The call has ended, for whatever reason; OK is one.
+            The call has ended, with any status, OK included.
         """
         if self._ended is not None:
             raise self._ended
@@ -178,7 +178,7 @@ class Duplex:
             self._is_receiving = self._operate(cygrpc.ReceiveMessageOperation(_NO_FLAGS))
         if self._quiet_since is None:
             self._quiet_since = time.monotonic()
-        self._under_way -= 1  # before it is there: were the event lost to an interrupt, close() must not wait for it
+        self._under_way -= 1  # counted down early: close() must not wait for an event that an interrupt lost
         self._interrupts.hold()
         try:
             event = self._call.next_event()
@@ -190,16 +190,16 @@ class Duplex:
         return self._handle(event)
 
     def close(self) -> None:
-        """End the call, whatever is under way; nothing that was received before is lost, as all of it was handed out."""
+        """End the call at once. No received message is lost, because each was returned when it came."""
         if self._watch_is_over.is_set():
             return
         self._interrupts.hold()
         self._watch_is_over.set()
-        if not sys.is_finalizing():  # when Python ends, it closes what is still open, and runs no daemon thread any more
+        if not sys.is_finalizing():  # at interpreter exit, open calls are closed, but daemon threads no longer run
             self._watcher.join()
         if self._ended is None:
             self._cancel()
-        while self._under_way > 0:  # grpc frees a call only when each of its operations has been seen to end
+        while self._under_way > 0:  # grpc frees a call only after the end of each operation was received
             self._under_way -= 1
             event = self._call.next_event()
             if not self._is_wake_up(event):
@@ -215,7 +215,7 @@ class Duplex:
 
     def _send_next(self) -> None:
         message = self._outbox.popleft()
-        # While more is to follow, grpc may gather several messages before it writes to the wire; the last is never held back.
+        # grpc may buffer messages while more follow; the last one is written at once.
         flags = cygrpc.WriteFlag.buffer_hint if self._outbox else _NO_FLAGS
         self._is_sending = self._operate(cygrpc.SendMessageOperation(message, flags))
 
@@ -238,7 +238,7 @@ class Duplex:
                     self._send_next()
             elif kind == _RECEIVE:
                 received = operation.message()
-                # No message is the end of the stream: its status is on the way, and is waited for.
+                # No message means the end of the stream; its status follows.
                 self._is_receiving = received is None or self._operate(cygrpc.ReceiveMessageOperation(_NO_FLAGS))
         self._handle_end(event)
         if self._ended is not None and received is None:
@@ -261,9 +261,9 @@ class Duplex:
         return True
 
     def _watch(self) -> None:
-        """Do what a timeout of next_event would, if it had one: wake it now and then, and give the call up after a long silence.
+        """Stand in for the timeout that next_event lacks: wake it now and then, and cancel the call after a long silence.
 
-        Only when it returns does Python see that somebody pressed Ctrl-C. What wakes it is a batch of no operations.
+        Python notices Ctrl-C only when next_event returns. An empty batch of operations wakes it.
         """
         while not self._watch_is_over.wait(_WAKE_UP_SECONDS):
             since = self._quiet_since

@@ -1,11 +1,11 @@
-"""One server-streaming gRPC call over a connection of its own, for reading much.
+"""One server-streaming gRPC call over its own connection, for bulk reads.
 
-gRPC's own Python library spends five to six microseconds of processor time on each message that it hands over, more than all the rest
-of an export together. A read of the log is one call with one request and very many small answers; ``frames`` takes those apart, and
-this module moves the bytes. Everything else (discovery, single answers, appends) goes through gRPC's library.
+gRPC's own Python library spends five to six microseconds of processor time on each message, more than the rest of an export together.
+A read of the log is one call with one request and very many small answers; ``frames`` parses them, and this module moves the bytes.
+Everything else (discovery, single answers, appends) goes through gRPC's library.
 
-A thread of its own does all that touches the socket, so that the server hears from us however long the caller works on a chunk:
-KurrentDB drops a client that answers no PING for some 20 seconds. How much is read ahead is bounded by HTTP/2's windows.
+A separate thread owns the socket, so that it answers the server however long the caller works on a chunk: KurrentDB drops a client that
+answers no PING for about 20 seconds. HTTP/2's windows limit how much is read ahead.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from workbench.kurrent.wire import Messages
 _Code = grpc.StatusCode
 
 PING_SECONDS = 5.0
-"""How often the server is sent a PING. KurrentDB asks for a sign of life after 10 seconds without any frame."""
+"""How often to send a PING. KurrentDB itself sends one after 10 seconds without any frame."""
 
 _RECEIVE = 1024 * 1024
 _ENOUGH, _SOON = 1024 * 1024, 0.1
-"""The caller is woken for so many bytes, or for fewer after so many seconds: waking costs more than taking frames apart."""
+"""The caller is woken after this many bytes or seconds, whichever comes first: waking costs more than parsing frames."""
 
 _LARGEST_MESSAGE = 20 * 1024 * 1024
 _PREFIX = struct.Struct(">BI")
@@ -57,7 +57,7 @@ class Endpoint:
     connect_seconds
         How long connecting and the TLS handshake may take, each.
     silence_seconds
-        How long the server may send nothing at all while the caller waits for it; None is for ever.
+        How long the server may send nothing while the caller waits; None for no limit.
     ping_seconds
         How often to send a PING, which the server answers.
     """
@@ -80,7 +80,7 @@ class Endpoint:
         return self.host.partition("%")[0]
 
     def call(self, path: str, request: bytes) -> StreamingCall:
-        """Connect for one call; it begins when its answers are asked for.
+        """Connect for one call, which starts when its answers are first read.
 
         Raises
         ------
@@ -112,9 +112,9 @@ class Endpoint:
 
 
 class StreamingCall:
-    """A call that is under way. Messages are taken by :meth:`chunks`; :meth:`cancel` ends it at any time.
+    """A call in progress. :meth:`chunks` yields its messages; :meth:`cancel` ends it at any time.
 
-    The thread owns the socket. The exchange is shared: whoever touches it holds the lock of ``_changed``.
+    The thread owns the socket. The exchange is shared: hold the lock of ``_changed`` to access it.
     """
 
     def __init__(self, connection: socket.socket, exchange: Exchange, endpoint: Endpoint) -> None:
@@ -129,9 +129,9 @@ class StreamingCall:
         self._heard = time.monotonic()
 
     def chunks(self, *, events: int, size: int) -> Iterator[Messages]:
-        """Yield the answers in order, many at once: a chunk ends at so many messages or bytes, whichever comes first.
+        """Yield the answers in order, in chunks of at most this many messages or about this many bytes.
 
-        Messages that came whole are handed over before a failure is raised.
+        Complete messages are yielded before a failure is raised.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class StreamingCall:
         """End the call, its thread and its connection. May be called at any time, from any thread."""
         self._cancelled = True
         self._notify_thread()
-        # Garbage is collected on any thread, and also when Python ends, which then runs no daemon thread any more.
+        # This may run in the garbage collector: on any thread, and at interpreter exit, when daemon threads no longer run.
         if self._started and threading.current_thread() is not self._thread and not sys.is_finalizing():
             self._thread.join()
         for end in (self._socket, self._wake, self._woken):
@@ -189,7 +189,7 @@ class StreamingCall:
         self._thread.start()
 
     def _receive(self) -> tuple[bytearray, bool, BaseException | None]:
-        """Wait for more of the body; return it, whether that was the last of it, and with which failure."""
+        """Wait for more of the body; return it, whether it was the last part, and the failure that ended the call."""
         silence = self._endpoint.silence_seconds or math.inf
         with self._changed:
             began = now = time.monotonic()
@@ -208,11 +208,11 @@ class StreamingCall:
             return body, self._finished, self._failure
 
     def _notify_thread(self) -> None:
-        with contextlib.suppress(OSError):  # it has been woken often enough, or is gone
+        with contextlib.suppress(OSError):  # the thread has a wake-up pending, or has ended
             self._wake.send(b"x")
 
     def _run(self) -> None:
-        """Do what the connection asks for until the call has ended; whatever it ended with is the caller's to see."""
+        """Serve the connection until the call has ended; store its failure for the caller."""
         failure: BaseException | None = None
         try:
             self._converse()
@@ -245,7 +245,7 @@ class StreamingCall:
                         self._woken.recv(4096)
 
     def _send(self) -> bool:
-        """Send what there is to send; return whether the connection takes no more of it now."""
+        """Send the pending bytes; return whether the connection is full for now."""
         outgoing = self._exchange.outgoing
         while outgoing:
             with self._changed:
@@ -259,7 +259,7 @@ class StreamingCall:
         return False
 
     def _take_in(self, scratch: memoryview) -> bool:
-        """Receive once; return whether there was anything."""
+        """Receive once; return whether any bytes came."""
         try:
             count = self._socket.recv_into(scratch)
         except _NOT_NOW:

@@ -1,7 +1,7 @@
 """The client's side of one gRPC call over HTTP/2, without a socket: bytes from the server go in, its answer and our replies come out.
 
-An :class:`Exchange` speaks as much of HTTP/2 as one server-streaming call needs: one stream, no push, no compression. Where RFC 9113
-calls something a connection error, it ends the call: a reader that guesses could hand over wrong data.
+An :class:`Exchange` implements as much of HTTP/2 as one server-streaming call needs: one stream, no push, no compression. What RFC 9113
+calls a connection error ends the call, because a reader that guesses could return wrong data.
 
 Sources: RFC 9113 (HTTP/2), RFC 7541 (header compression, done by the library ``hpack``), and gRPC over HTTP/2
 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
@@ -32,10 +32,10 @@ _CONNECTION: Final = 0
 _STREAM: Final = 1
 _LARGEST_NUMBER = 2**31 - 1
 _FIRST_WINDOW = 65_535
-"""How many bytes each side may send, on the connection and on each stream, before the other says more."""
+"""How many bytes each side may send, on the connection and on each stream, before the other grants more."""
 
 WINDOW = 8 * 1024 * 1024
-"""How many bytes the server may send ahead of :meth:`Exchange.take`; half of it, once taken, is granted again."""
+"""How many bytes the server may send ahead of :meth:`Exchange.take`; more is granted once half of them are taken."""
 _LARGEST_FRAME = 1024 * 1024
 _LARGEST_SENT_FRAME = 16_384  # every server takes frames of this size
 _LARGEST_HEADERS = 64 * 1024
@@ -48,7 +48,7 @@ _CODES = {str(code.value[0]): code for code in _Code}
 
 
 class CallFailed(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
-    """Raised when a call ends with another status than OK; it answers as the errors of gRPC's library do."""
+    """Raised when a call ends with a status other than OK; has the methods of the errors of gRPC's library."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(details)
@@ -65,7 +65,7 @@ class CallFailed(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
 
 
 class Exchange:
-    """One call: its request, and what has come of the answer.
+    """One call: its request, and the answer as far as it was received.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ class Exchange:
     Attributes
     ----------
     outgoing : bytearray
-        What is to be sent next. Whoever sends it removes it.
+        The bytes to send next. The sender removes what it sent.
     buffered : int
-        How many bytes of the answer's body were received and not taken.
+        How many bytes of the answer's body were received but not taken.
     ended : bool
         Whether the call ended with status OK.
     """
@@ -109,12 +109,12 @@ class Exchange:
         return len(self._body)
 
     def receive(self, data: bytes | memoryview) -> None:
-        """Take in what the server sent; any division into pieces will do.
+        """Process bytes from the server, in pieces of any size.
 
         Raises
         ------
         CallFailed
-            The call ended with another status than OK, or the server broke the protocol. What came before stays to be taken.
+            The call ended with a status other than OK, or the server broke the protocol. What came before can still be taken.
         """
         received = self._received
         received += data
@@ -133,13 +133,13 @@ class Exchange:
         del received[:at]
 
     def take(self) -> bytearray:
-        """Return the answer's body as far as it was received and not yet taken, and let the server send as much again."""
+        """Take the received part of the answer's body, and let the server send as many bytes again."""
         body, self._body = self._body, bytearray()
         self._credit(len(body))
         return body
 
     def ping(self) -> None:
-        """Ask the server for a sign of life; to the server this is one."""
+        """Queue a PING, which the server must answer and which tells the server that the client is alive."""
         self._send(_PING, 0, _CONNECTION, bytes(8))
 
     def _credit(self, size: int) -> None:
@@ -165,7 +165,7 @@ class Exchange:
             self._control(kind, flags, stream, bytes(payload))
 
     def _control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        """Take a frame that stands where it may; kinds that are not named here are passed over, as RFC 9113 asks."""
+        """Process a frame on an allowed stream; unknown kinds are ignored, as RFC 9113 requires."""
         if kind == _DATA:
             raise _broken("data before its headers")
         if kind == _PUSH_PROMISE:
@@ -232,7 +232,7 @@ class Exchange:
         if len(status) != 3 or not (status.isascii() and status.isdecimal()):
             raise _broken("headers without a status")
         if status.startswith("1") and not self._block_ends_stream:
-            return  # an interim answer: the real one follows
+            return  # an interim answer: the final one follows
         self._answered = True
         if status != "200" or not _is_grpc(headers.get("content-type", "")):
             if headers.get("grpc-status", "0") != "0":
@@ -276,13 +276,13 @@ class Exchange:
         if len(payload) < 8:
             raise _broken(f"a GOAWAY frame with {len(payload)} bytes")
         last, code = struct.unpack_from(">II", payload)
-        # A server that shuts down in order lets streams up to `last` run to their end.
+        # A server that shuts down gracefully finishes the streams up to `last`.
         if last & _LARGEST_NUMBER < _STREAM or code:
             said = payload[8:].decode(errors="replace")[:100]
             raise CallFailed(_Code.UNAVAILABLE, f"the server is going away (HTTP/2 error {code}) {said}".rstrip())
 
     def _send_request(self) -> None:
-        """Send as much of the request as the server's windows let through."""
+        """Send as much of the request as the server's windows allow."""
         while self._unsent and (room := min(*self._may_send.values(), _LARGEST_SENT_FRAME)) > 0:
             part = bytes(self._unsent[:room])
             del self._unsent[:room]
@@ -306,16 +306,16 @@ _STREAMS: Final = {
     _WINDOW_UPDATE: _BOTH,
     _CONTINUATION: _ONE,
 }
-"""On which streams each kind of frame may stand."""
+"""On which streams each kind of frame is allowed."""
 
 _SIZES: Final = {_PRIORITY_FRAME: 5, _RST_STREAM: 4, _PING: 8, _WINDOW_UPDATE: 4}
-"""The kinds of frames that have one size."""
+"""The kinds of frames with a fixed size."""
 
 _Payload = TypeVar("_Payload", bytes, memoryview)
 
 
 def _unpadded(payload: _Payload) -> _Payload:
-    """Return a payload without its padding and the byte that says how much there is."""
+    """Return a payload without its padding and the byte that holds the padding's length."""
     if not len(payload) or payload[0] >= len(payload):
         raise _broken("a frame with more padding than payload")
     return payload[1 : len(payload) - payload[0]]

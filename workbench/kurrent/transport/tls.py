@@ -1,4 +1,4 @@
-"""Whom to trust over TLS, and why a handshake failed."""
+"""TLS: the trusted authorities, the client's certificate, and explanations of failed handshakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Trust:
     Attributes
     ----------
     ca_file
-        The file of the authorities, or None for those that gRPC brings and the system knows.
+        The file of the authorities, or None for those of gRPC and of the system.
     """
 
     ca_file: str | None
@@ -45,7 +45,7 @@ class Trust:
 
     @classmethod
     def load(cls, options: Options) -> Trust:
-        """Read the files that the options name, once, and see that each holds what it should.
+        """Read the files that the options name, and check their contents.
 
         Raises
         ------
@@ -65,23 +65,23 @@ class Trust:
             reason = getattr(error, "reason", None) or str(error)
             raise InvalidAddress(
                 f"The key in {options.user_key_file} (userKeyFile) cannot be used with the certificate in {options.user_cert_file} "
-                f"(userCertFile): {reason}. It has to be its key, in PEM, and without a password."
+                f"(userCertFile): {reason}. It must be the key of that certificate, in PEM and without a password."
             ) from error
         return trust
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Return it as gRPC takes it."""
+        """Return credentials for gRPC."""
         return grpc.ssl_channel_credentials(self._authorities, self._key, self._certificate)
 
     def context(self) -> ssl.SSLContext:
-        """Return it as Python's ``ssl`` takes it: for HTTP/2, and trusting the same authorities as gRPC."""
+        """Return a context for Python's ``ssl``: for HTTP/2, with the same trusted authorities as gRPC."""
         context = ssl.create_default_context(cadata=self._authorities.decode() if self._authorities else None)
         if not self._authorities:
-            # gRPC brings its own list of authorities; who is trusted must not depend on the transport.
+            # gRPC has its own list of authorities, and both transports must trust the same ones.
             with as_file(files("grpc._cython") / "_credentials" / "roots.pem") as roots:
                 context.load_verify_locations(cafile=roots)
-        # As gRPC does, on every version of Python: a file of authorities may hold an intermediate one and not its root, and a certificate
-        # may lack extensions that RFC 5280 asks for, such as the identifier of its authority's key. Python 3.13 began to refuse that.
+        # Accept what gRPC accepts, on every version of Python: an intermediate authority without its root, and certificates that lack
+        # extensions required by RFC 5280, such as the authority key identifier. Python 3.13 began to refuse these.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self._identify(context)
@@ -89,10 +89,10 @@ class Trust:
         return context
 
     def problem(self, host: Host) -> str | None:
-        """Say why a server cannot be talked to over TLS, and what to do, or None where TLS is not to blame.
+        """Say why TLS to a server fails, and what to do; None if TLS is not the cause.
 
-        It makes handshakes of its own and sends nothing of the client's but its certificate. The server's certificate is taken
-        unverified, to see what it says.
+        This makes handshakes of its own and sends nothing but the client's certificate. It reads the server's certificate without
+        verifying it.
         """
         try:
             anyone = _handshake(host, _trusting_anyone())
@@ -105,11 +105,11 @@ class Trust:
         except ssl.SSLCertVerificationError as error:
             return self._untrusted(host, anyone.certificate, error)
         except OSError:
-            pass  # whatever it is, it is not the server's certificate
+            pass  # the server's certificate is not the cause
         if anyone.protocol != "h2":
             return (
                 "the server speaks TLS but does not offer HTTP/2 in it (no ALPN), which gRPC needs. Check that this is the port of a "
-                "KurrentDB; a proxy before it that ends TLS has to offer h2"
+                "KurrentDB; a proxy that terminates TLS must offer h2"
             )
         return self._refused_client(host)
 
@@ -119,8 +119,8 @@ class Trust:
             return f"the server's certificate is not trusted ({error.verify_message})"
         if certificate.not_valid_after_utc < now:
             return (
-                f"the server's certificate expired at {format_time(certificate.not_valid_after_utc)}. It has to be renewed on the "
-                "server; check this machine's clock too"
+                f"the server's certificate expired at {format_time(certificate.not_valid_after_utc)}. Renew it on the server; check this "
+                "machine's clock too"
             )
         if certificate.not_valid_before_utc > now:
             return (
@@ -138,12 +138,12 @@ class Trust:
         if self.ca_file is None:
             return f"the server's certificate is not trusted: it is signed by {issuer}. Name that authority with tlsCaFile=/path/to/ca.crt"
         return (
-            f"the server's certificate is not trusted: it is signed by {issuer}, and no authority in {self.ca_file} (tlsCaFile) vouches "
-            f"for it ({error.verify_message}). Name the file of the authority that signed it"
+            f"the server's certificate is not trusted: it is signed by {issuer}, and no authority in {self.ca_file} (tlsCaFile) confirms "
+            f"it ({error.verify_message}). Name the file of the authority that signed it"
         )
 
     def _refused_client(self, host: Host) -> str | None:
-        """Say whether the server goes on with the client's certificate, or asks for one."""
+        """Say whether the server refused the client's certificate or asked for one; None if neither."""
         try:
             own = _trusting_anyone()
             self._identify(own)
@@ -155,18 +155,18 @@ class Trust:
                 return _NO_TRUST_IN_CLIENT.format(file=self.user_cert_file)
             if "CERTIFICATE_REQUIRED" in (getattr(error, "reason", None) or ""):
                 return _ASKS_FOR_CERTIFICATE
-            return f"the server ended the connection right behind the TLS handshake. Perhaps {_ASKS_FOR_CERTIFICATE}"
+            return f"the server ended the connection right after the TLS handshake. Perhaps {_ASKS_FOR_CERTIFICATE}"
         return None
 
     def _identify(self, context: ssl.SSLContext) -> None:
         if self.user_cert_file is not None:
-            # Without an answer to the question for a password, OpenSSL would ask it on the terminal.
+            # Without a password callback, OpenSSL would prompt on the terminal.
             context.load_cert_chain(self.user_cert_file, self.user_key_file, password=_no_password)
 
 
-_ASKS_FOR_CERTIFICATE: Final = "the server wants a certificate of the client. Name one with userCertFile= and its key with userKeyFile="
+_ASKS_FOR_CERTIFICATE: Final = "the server wants a client certificate. Name one with userCertFile= and its key with userKeyFile="
 _NO_TRUST_IN_CLIENT: Final = (
-    "the server does not accept the client's certificate in {file} (userCertFile). It has to be signed by an authority that the server "
+    "the server does not accept the client's certificate in {file} (userCertFile). It must be signed by an authority that the server "
     "trusts, be valid today, and allow client authentication"
 )
 
@@ -178,12 +178,12 @@ class _Handshake:
 
 
 def _handshake(host: Host, context: ssl.SSLContext, *, speak: bool = False) -> _Handshake:
-    """Make a TLS handshake; with ``speak`` also wait for the server's first words, as it judges a client's certificate only then.
+    """Make a TLS handshake; with ``speak`` also wait for the server's first bytes, as it checks the client's certificate only then.
 
     Raises
     ------
     OSError
-        It failed; ``ssl.SSLError`` where TLS is to blame.
+        The connection failed; ``ssl.SSLError`` if TLS is the cause.
     """
     with (
         socket.create_connection((host.name, host.port), timeout=_PROBE_SECONDS) as plain,
@@ -198,7 +198,7 @@ def _handshake(host: Host, context: ssl.SSLContext, *, speak: bool = False) -> _
 
 
 def speaks_tls(host: Host) -> bool:
-    """Whether a server makes a TLS handshake, whoever it is."""
+    """Whether a server answers a TLS handshake, with any certificate."""
     try:
         _handshake(host, _trusting_anyone())
     except OSError:
@@ -223,18 +223,18 @@ def _no_handshake(error: ssl.SSLError, *, has_certificate: bool) -> str:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """Return the names that a certificate is for; clients look at its alternative names only."""
+    """Return the names in a certificate; clients check its alternative names only."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return [f"{name.value!s} (as its common name only, which is not looked at)" for name in common]
+        return [f"{name.value!s} (as its common name only, which clients ignore)" for name in common]
     addresses = [str(address) for address in extension.get_values_for_type(x509.IPAddress)]
     return [*extension.get_values_for_type(x509.DNSName), *addresses]
 
 
 def _is_for(host: Host, certificate: x509.Certificate) -> bool:
-    """Whether a certificate names the host, a wildcard standing for one label (RFC 6125)."""
+    """Whether a certificate is for a host; a wildcard matches one label (RFC 6125)."""
     names = [name.lower() for name in _names(certificate)]
     try:
         return str(ipaddress.ip_address(host.name.partition("%")[0])) in names
@@ -254,12 +254,12 @@ def _read(option: str, file: str | None) -> bytes | None:
 
 
 def _certificates(option: str, file: str | None, content: bytes) -> bytes:
-    """Return the certificates of a file, and nothing else that stands in it, for both transports to read alike."""
+    """Return only the certificates of a file, so that both transports read the same."""
     try:
         found = x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise InvalidAddress(
-            f"The file {file} that the address names as {option} holds no certificate that can be read; it has to be a PEM file, with "
+            f"The file {file} that the address names as {option} holds no certificate; it must be a PEM file, with "
             "-----BEGIN CERTIFICATE----- in it."
         ) from error
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in found)
