@@ -57,7 +57,7 @@ def started_by(folder: Path) -> list[psutil.Process]:
 
 
 COMMAND = "from workbench.cli.app import app; app()"
-CALL = "import sys, workbench; workbench.run_report(sys.argv[3], lake=sys.argv[5], **{sys.argv[6].strip('-'): sys.argv[7]})"
+CALL = "import sys, workbench; workbench.reports.run_report(sys.argv[3], lake=sys.argv[5], **{sys.argv[6].strip('-'): sys.argv[7]})"
 
 
 @pytest.mark.parametrize(

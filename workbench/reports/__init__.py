@@ -16,9 +16,9 @@ from workbench.reports.verify import Difference, Verification, verify_run
 
 __all__ = [
     "Difference",
+    "KeptRun",
     "Parameter",
     "ReportRun",
-    "KeptRun",
     "RunRecord",
     "Verification",
     "declared_parameters",
