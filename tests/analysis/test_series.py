@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -169,7 +170,7 @@ def test_what_is_materialised_answers_the_same_and_is_read(tmp_path: Path, monke
     now = timeline_in(tmp_path / "lake", HISTORY)
     expected = series(Thing, now, *MEASURES, every="1w")
     wb.materialise(Thing, now)
-    monkeypatch.setattr("workbench.analysis.series.vectorised", None)
+    monkeypatch.setattr(import_module("workbench.analysis.series"), "vectorised", None)
     assert_frame_equal(expected, series(Thing, now, *MEASURES, every="1w"))
 
 
