@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 import workbench
+from tests.reports.records import A_RECORD
 from tests.sample.lake import write_sample
+from workbench.reports.record import RECORD
 from workbench.sample import generate
 
 ROOM = Path(workbench.__file__).parent
@@ -36,6 +38,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", [module_of(file) for file in FILES])
 def test_the_examples_of_a_module_are_true(name: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(demo, tmp_path / "data" / "demo")
+    run = tmp_path / "data" / "runs" / "event_types-2026-03-01T060000Z"
+    run.mkdir(parents=True)
+    A_RECORD.write(run / RECORD)
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(import_module(name), extraglobs=ASSUMED)
     assert found.attempted > 0

@@ -123,24 +123,26 @@ class Workflows:
 
     Attributes
     ----------
+    workflow, timeline
+        What was asked, of which history.
     until
-        The instant at which it is said which are stuck: of the timeline's cutoff, of its last event where that is a position, and that
-        until which the lake is complete where there is no cutoff.
+        The instant by which workflows are called stuck: the timeline's cutoff; for a position, the time of its last event; without a
+        cutoff, the time until which the lake is complete.
     outcomes
         One row for each of completed, compensated, failed, stuck and running: ``outcome``, ``traces``, ``share``, and percentiles of how
         long they took, or have been under way by their last event: ``took_p50``, ``took_p90``, ``took_p99``, ``took_max``.
     traces
         One row for each correlation id, in the order of their beginnings: ``correlation_id``, ``outcome``, ``started_at``, ``ended_at``
-        (of the event that decided; null where none did), ``last_at``, ``duration`` (from the start to that end, or to the last event),
-        ``events``, ``last_type``, ``variant`` (as in ``variants``), ``first_position`` and ``last_position``. Of an undated event the time
-        is null, and so is what would be measured from or to it; ``last_at`` is that of the last event that has one.
+        (of the event that decided; null if none did), ``last_at``, ``duration`` (from the start to that end, or to the last event),
+        ``events``, ``last_type``, ``variant`` (as in ``variants``), ``first_position`` and ``last_position``. The time of an undated event
+        is null, and so are durations from or to it; ``last_at`` is that of the last event that has one.
     steps
         One row for each event type, in the order in which they mostly come: ``type``, ``events``, ``traces``, ``share`` of the traces that
         have it, how long it took from the event before in the trace (``took_p50``, ``took_p90``, ``took_p95``, ``took_p99``, ``took_max``;
-        null for what only begins), and of how many traces it is the last event: ``last``, and of those that are ``stuck`` there.
+        null if it only begins), and in how many traces it is the ``last`` event, and ``stuck`` there.
     variants
-        One row for each sequence of types, the most frequent first: ``variant`` (1, 2, …), ``traces``, ``share``, how many of each outcome,
-        ``took_p50``, and the ``types``.
+        One row for each sequence of types, the most frequent first: ``variant`` (1, 2, …), ``traces``, ``share``, the number of each
+        outcome, ``took_p50``, and the ``types``.
     process
         The process map, one row for each type that directly follows another in a trace, the most frequent first: ``from_type``,
         ``to_type``, ``count``, ``traces``, ``took_p50``, ``took_p90``, ``took_mean``, ``took_max``.

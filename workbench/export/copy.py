@@ -51,51 +51,70 @@ def export_log(
     follower_seconds: float = FOLLOWER_SECONDS,
     clock: Stopwatch | None = None,
 ) -> ExportSummary:
-    """Copy what is new in the log of ``source`` into ``lake``, which is made where there is none.
+    """Copy what is new in the log of an event store into a lake, exactly once. The lake is made if it does not exist.
 
-    The log's last event is taken first and is where this export ends: a busy log is not chased. Run again, it copies what came
-    since. It may be killed at any moment: what was committed is whole, and the next export goes on behind it.
+    The last event of the log is looked up first, and is where the export ends: a busy log is not chased. The next export continues there.
+    A batch and the checkpoint behind it are one commit, so that an export may be killed at any moment.
 
-    Indexes of keys that ``materialise`` made are brought up to date where 100,000 events or more came since.
+    If the connection breaks or the server restarts, the export commits what came and continues by itself: it waits 1, 2, 5, 15 and 40
+    seconds, connects again, and checks that the log is still the same. Each commit starts the waits again.
 
-    Where the connection breaks, or the server is restarted, what came is committed, and the export goes on by itself: it waits 1, 2, 5,
-    15 and 40 seconds, connects anew, and makes sure again that the log is the same. Each commit begins the waits anew.
+    Indexes of keys that `materialise` made are brought up to date when 100,000 or more events are new.
 
     Parameters
     ----------
     source
-        An open connection, from :func:`workbench.kurrent.connect`; or an address, which is opened and closed here.
+        The store's address, such as ``"esdb://localhost:2113?Tls=false"``; or a connection from :func:`workbench.kurrent.connect`.
     lake
-        A directory, or the URL of an object store (with ``storage_options``).
+        A directory, or the URL of one in an object store.
     selection
         Which events to keep. A new lake leaves out the streams that the server writes for itself, unless ``system`` is set. A lake
-        remembers its selection and refuses another one; without a selection its own holds. What governs whether the kept events are
-        visible is kept with them: metadata of the chosen streams, and tombstones.
+        remembers its selection, which is the default, and refuses another one. Metadata of the chosen streams and tombstones are always
+        kept, as they decide which events are visible.
     cluster
-        Whether to merge what was written into files sorted by stream, where enough has come together.
+        Whether to merge new files into files sorted by stream when there are enough of them.
     accept_scavenged
-        Whether to go on where the event at which the last export ended was scavenged, and nothing else proves that the log is still
-        the one that was copied. Where something proves that it is another, the export is refused all the same.
+        Continue even if the event at which the last export ended was scavenged and no other event proves that the log is the one that was
+        copied. A log that is proved to be another one is refused all the same.
     until
-        A time up to which the lake should be complete: the export waits for it, at most 12 seconds, before it takes the log's last
-        event. The summary's checkpoint says whether that was enough.
+        A time up to which the lake should be complete. The export waits for it, at most 12 seconds, before it looks up the last event. The
+        checkpoint in the result says whether that was enough.
     progress
-        Called from this thread after each batch.
+        Called after each batch, in this thread.
     waiting
-        Called from this thread before each wait, with what it is for.
+        Called before each wait with its reason, in this thread.
+    storage_options
+        Options of deltalake for object stores.
     follower_seconds
-        How long to wait for a log that ends before the checkpoint.
+        How long to wait for a log that ends before the checkpoint, as that of a follower may.
     clock
-        The time, and how to wait; for tests.
+        Tells the time and waits; for tests.
+
+    Returns
+    -------
+    ExportSummary
+        How many events were read and kept, the checkpoint, and what else happened.
 
     Raises
     ------
     SourceError
-        The server failed and goes on failing, or the log is behind (``SourceBehind``), is another one than was copied
-        (``LogRewritten``), or may be (``LogUnproven``).
+        The server keeps failing; or the log is behind the lake (``SourceBehind``), is another one than was copied (``LogRewritten``), or
+        may be (``LogUnproven``).
     LakeError
-        The lake is of another store or selection (``LakeMismatch``), is written by another export (``LakeBusy``), is no lake, or its disk
-        is full. It is as it was at its last commit.
+        The lake is of another store or selection (``LakeMismatch``), is being written by another export (``LakeBusy``), is not a lake, or
+        its disk is full. It stays as it was at its last commit.
+    UsageError
+        The address or the selection is not valid, or ``until`` is in the future.
+
+    Examples
+    --------
+    >>> from uuid import uuid4
+    >>> from workbench.embedded import EmbeddedStore, NewEvent
+    >>> with EmbeddedStore() as store:
+    ...     _ = store.append("user-1", [NewEvent(uuid4(), "user.created", b'{"name": "Ada"}')])
+    ...     found = wb.export_log(store.uri, "data/copy")
+    >>> found.events_kept, wb.open("data/copy").timeline.count()
+    (1, 1)
     """
     clock = clock or Stopwatch()
     waiting = waiting or _untold

@@ -26,34 +26,50 @@ def travel(
     baseline: Bound | None = None,
     errors: OnError = "raise",
 ) -> Travel:
-    """Return a widget that moves through the history of one entity: event by event, played, by keyboard, or straight to a moment.
+    """Return a widget that moves through the history of one entity.
 
-    It shows all events of the entity, its state after the one that is chosen, and what that event changed; with a baseline what is
-    otherwise than it was then, and with a fork both histories side by side. All of it goes to the browser once, so that every move is
-    answered there; only what an event says is fetched, when it is unfolded. In a page that was exported from the notebook stands the
-    moment that was shown, as a table.
+    It shows all events of the entity, its state after the chosen one, and what that event changed. With a baseline it shows what differs
+    from that moment; with another history, both side by side. All states go to the browser once, so that moving needs no kernel; payloads
+    are fetched when an event is unfolded. A page exported from the notebook shows the present moment as a table.
 
     Keys: the arrows for one event, Page Up and Page Down for ten, Home and End, space to play and to stop, B to pin a baseline.
 
     Parameters
     ----------
-    projection, timeline, key, against, errors
-        As in ``wb.steps``, whose rows are the events.
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    timeline
+        The history to fold. ``timeline.after(...)`` bounds the events that are shown, not the fold.
+    key
+        The entity.
+    against
+        Another history to show beside this one, such as a what-if.
     at
-        The moment to begin with: the last event of the entity at or before a time or a position. The last one of all if it is not given.
+        The moment to begin with: the entity's last event at or before this time or position. By default, its last event.
     baseline
-        The moment to compare with, likewise; without it, each event is compared with the one before.
+        The moment to compare with, likewise. By default, each event is compared with the one before.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` shows such an event as failed.
 
     Returns
     -------
     Travel
-        An anywidget. ``.timeline`` is the history up to the moment that is shown, for the next question; ``.steps`` are the rows, and
-        ``.payloads(index)`` says what an event holds.
+        An anywidget. ``timeline`` is the history up to the moment that is shown, for the next question. ``steps`` are the rows of `steps`,
+        and ``payloads(index)`` returns what an event holds.
 
     Raises
     ------
     UsageError
-        There is no event of the entity, or none by then; or as ``steps`` does.
+        The entity has no event, or none by the moment; or the timeline selects a part of the events, which would change the state.
+    ValueDoesNotFit
+        A value does not fit its field.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> shown = wb.travel(User, wb.open("data/demo").timeline, key="4", at="2026-02-01")
+    >>> shown.timeline
+    <Timeline of data/demo: up to position 774500, without system events>
     """
     ensure_timelines(timeline)
     from workbench.jupyter.widget import Travel  # noqa: PLC0415  # heavy

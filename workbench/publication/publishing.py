@@ -63,46 +63,50 @@ def publish(
 ) -> Published:
     """Write one typed table for each event type, and states and results beside them, for other tools.
 
-    A table's first columns are the event's own: ``position``, ``recorded_at``, ``stream``, ``revision``, ``event_id``,
-    ``correlation_id``, ``causation_id``, and ``origin`` in a what-if. The payload's columns follow, as ``publication.columns.columns_of``
-    has them: objects are flattened, ``address.city`` into ``address_city``; booleans, integers and other numbers have their types;
-    integers beside fractions are doubles; integers beyond 64 bits and values of several kinds are text, strings as they are; arrays,
-    and objects that cannot be flattened, are JSON text. Absent and null are both null. Rows stand in the order of the lake's files.
+    A table's first columns are the event's own: ``position``, ``recorded_at``, ``stream``, ``revision``, ``event_id``, ``correlation_id``,
+    ``causation_id``, and ``origin`` in a what-if. The payload's columns follow. Objects are flattened: ``address.city`` becomes
+    ``address_city``. Booleans, integers and other numbers have their types; integers mixed with fractions become doubles; integers beyond
+    64 bits and values of several kinds become text, strings as they are. Arrays, and objects that cannot be flattened, become JSON text.
+    Absent and null both become null. Rows are in the order of the lake's files.
 
-    Publish again, and only events after the last one published are added. A table whose columns changed by them is written anew, so
-    that all of its files have the same columns; a place keeps its column's name. States and results are always written anew, and those
-    that are not given any more are removed. A what-if, and a timeline that is ``visible()``, are written anew as a whole. Everything is
-    staged aside: whatever is killed, what was published before stands. In a directory the files that ``manifest.json`` names are those
-    that count.
+    To publish again adds only the events after the last one published. A table whose columns they change is written anew, so that all of
+    its files have the same columns; a column keeps its name. States and results are always written anew; those that are no longer given
+    are removed. A what-if, and a timeline that is ``visible()``, are written anew as a whole. Everything is staged: if the process is
+    killed, what was published before stays. In a directory, only the files that ``manifest.json`` names are valid.
 
     Parameters
     ----------
     history
-        A lake, or a timeline: as-of, selected, or a what-if.
+        A lake, or a timeline: as of any time, selected, or a what-if.
     to
         A directory, or a file that ends in ``.duckdb``.
     types
-        Only these event types, in which ``*`` stands for any run of characters; none for an empty list.
+        Only these event types, in which ``*`` stands for any run of characters. An empty list means none.
     projections
-        Projections, folds or names of categories, whose states at the end of the timeline become tables: ``User_state``.
+        Projections, folds or names of categories. Their states at the end of the timeline become tables: ``User_state``.
     results
-        Frames, or what Polars makes one of, by the names of their tables.
+        Frames, or what Polars can make a frame of, by the names of their tables.
     format
-        ``"parquet"``, ``"csv"`` or ``"arrow"`` in a directory, or ``"duckdb"``; it follows from ``to`` where it is not given.
+        ``"parquet"``, ``"csv"`` or ``"arrow"`` in a directory, or ``"duckdb"``. By default, it follows from ``to``.
     guard_formulas
-        In CSV, put ``'`` before each text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break. Spreadsheets may take such
-        a text for a formula; other readers then see one character more.
+        In CSV, put ``'`` before each text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break. Spreadsheets may take such a
+        text for a formula; other readers see one character more.
+
+    Returns
+    -------
+    Published
+        Its frame ``tables`` has one row for each table: name, kind, source, columns, rows, and how many rows are new.
 
     Raises
     ------
     UsageError
-        Something else was published there, or more of the history; or the format does not go with the name.
+        Something else, or more of the history, was published there; or ``format`` does not fit the name of ``to``.
     LakeMismatch
         What was published there is of another lake, or of a history that was rewritten since.
     LakeBusy
         Another process publishes there, or has the DuckDB file open.
     StorageFull
-        No room is left; what was published before stands.
+        No space is left. What was published before stays.
 
     Examples
     --------

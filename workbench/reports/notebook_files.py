@@ -13,7 +13,18 @@ from workbench.errors import ReportError, UsageError
 
 
 def shipped_notebooks() -> dict[str, Path]:
-    """Return the workbench's own notebooks by name: those beside a checkout's package, or those inside an installed one."""
+    """Return the notebooks that the workbench includes: those beside a checkout's package, or those inside an installed one.
+
+    Returns
+    -------
+    dict[str, Path]
+        Paths by name, sorted.
+
+    Examples
+    --------
+    >>> sorted(shipped_notebooks())[:3]
+    ['activity', 'event_types', 'first_tour']
+    """
     package = Path(workbench.__file__).parent
     folders = [package / "notebooks"]
     if (package.parent / "pyproject.toml").is_file():
@@ -23,13 +34,25 @@ def shipped_notebooks() -> dict[str, Path]:
 
 
 def find_notebook(notebook: str | Path) -> Path:
-    """Return the path of a notebook, given its path or the name of one that the workbench brings along.
+    """Return the path of a notebook.
+
+    Parameters
+    ----------
+    notebook
+        A path, or the name of a notebook that the workbench includes.
+
+    Returns
+    -------
+    Path
+        The absolute path of an existing ``.ipynb`` file.
 
     Raises
     ------
     UsageError
         There is no such notebook.
 
+    Examples
+    --------
     >>> find_notebook("event_types").name
     'event_types.ipynb'
     """

@@ -30,7 +30,19 @@ _SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a notebook: its name, its type as written, its default, and what its comment says."""
+    """A parameter of a notebook.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    type
+        Its type, as written: ``"Literal['1d', '1w'] | None"``.
+    default
+        Its default.
+    help
+        What its comment says; empty without one.
+    """
 
     name: str
     type: str
@@ -60,12 +72,33 @@ class Parameter:
 
 
 def declared_parameters(notebook: Path) -> tuple[Parameter, ...]:
-    """Return the parameters that a notebook declares, in its order. Reads the notebook, and runs nothing.
+    """Return the parameters that a notebook declares. Reads the notebook, and runs nothing.
+
+    Parameters
+    ----------
+    notebook
+        The path of the notebook.
+
+    Returns
+    -------
+    tuple[Parameter, ...]
+        In the order of the cell tagged ``parameters``.
 
     Raises
     ------
     ReportError
-        There is no cell tagged ``parameters``, or one of its lines is no assignment of a literal to a typed name.
+        There is no cell tagged ``parameters``, or one of its lines is not an assignment of a literal to a name with a type.
+
+    Examples
+    --------
+    >>> from workbench.reports import find_notebook
+    >>> for parameter in declared_parameters(find_notebook("event_types")):
+    ...     print(parameter)
+    lake: str = '../data/demo'
+    at: str | int | None = None
+    scenario: str | None = None
+    every: Literal['auto', '1h', '1d', '1w', '1mo'] = 'auto'
+    tz: str = 'UTC'
     """
     for cell in read_cells(notebook):
         if cell["cell_type"] == "code" and "parameters" in cell.get("metadata", {}).get("tags", ()):

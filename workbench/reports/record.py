@@ -103,16 +103,24 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run of a report.
+    """What is recorded of one run of a report: enough to repeat it.
 
     Attributes
     ----------
+    title
+        The title of the report.
     outcome, message, cell
-        How it ended; what is to be said of a failure, and in which of the notebook's code cells it was, counted from 1.
+        How the run ended; the reason for a failure, and the code cell of the notebook in which it was, counted from 1.
     started, seconds, memory
-        When it began, how long it took, and the most bytes that its processes held together, as far as was looked.
+        When it began, how long it took, and the most bytes that its processes held together whenever that was looked at.
+    asked
+        What was run, over which lake, with which parameters and limits.
+    basis
+        What the page rests on: the log, the position, the events, the notebook, and the versions of packages.
     page
-        The digest of the page; None if there is none.
+        The SHA-256 of the page; None if there is none.
+    format
+        The version of this format.
     """
 
     title: str
@@ -139,19 +147,43 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """A run in a directory of runs: its own directory, and its record; None if that cannot be read."""
+    """A run in a directory of runs.
+
+    Attributes
+    ----------
+    directory
+        The directory of the run itself.
+    record
+        Its record; None if that cannot be read.
+    """
 
     directory: Path
     record: RunRecord | None
 
 
 def read_record(run: str | Path) -> RunRecord:
-    """Return the record of a run, given its directory.
+    """Return the record of a run.
+
+    Parameters
+    ----------
+    run
+        The directory of the run.
+
+    Returns
+    -------
+    RunRecord
+        The record.
 
     Raises
     ------
     ReportError
-        There is no run, or its record cannot be read.
+        The directory is not a run, or its record cannot be read.
+
+    Examples
+    --------
+    >>> found = read_record("data/runs/event_types-2026-03-01T060000Z")
+    >>> found.outcome, found.asked.at, found.basis.events
+    ('succeeded', '2026-03-01T00:00:00Z', 12345)
     """
     file = Path(run) / RECORD
     try:

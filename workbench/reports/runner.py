@@ -85,55 +85,65 @@ def run_report(
 ) -> ReportRun:
     """Run a notebook over a lake and write its report: one HTML file that opens anywhere, offline.
 
-    The notebook runs in a process and a kernel of its own, of this Python. What it gives is written aside and moved into place when
-    it is whole; until then, and after every failure, what stood at ``out`` stays. The same lake up to the same cutoff with the same
-    parameters gives the same bytes.
+    The notebook runs in a process and a kernel of its own, of this Python. The page is written under another name and renamed when it is
+    complete; until then, and after a failure, an older page stays. The same lake up to the same cutoff with the same parameters gives the
+    same bytes.
 
     Parameters
     ----------
     notebook
-        A path, or the name of a notebook that the workbench brings along, such as ``"event_types"``. It declares its
-        parameters in a cell tagged ``parameters``, among them ``lake: str`` and ``at: str | int | None``, and to be asked what if
-        ``scenario: str | None``.
+        A path, or the name of a notebook that the workbench includes, such as ``"event_types"``. It declares its parameters in a cell
+        tagged ``parameters``: ``lake: str`` and ``at: str | int | None``, and for what-ifs ``scenario: str | None``.
     lake
-        The lake: a folder, or an address in an object store.
+        A directory, or the URL of one in an object store.
     out
-        Where the page goes, if nothing else is wanted; its folder exists or is made.
+        Where the page goes. Its directory is made if it does not exist. Give either ``out`` or ``runs``.
     runs
-        Instead, a directory of runs. Each run has a directory of its own in it, with the page, the executed notebook and a record (see
-        ``RunRecord``), and stands in the directory's ``index.html``. Failed runs have their record too, and no page.
+        A directory of runs. Each run gets a directory of its own in it, with the page, the executed notebook and a record (see
+        `RunRecord`), and is listed in ``index.html``. A failed run has a record and no page.
     at
-        Until when, inclusively: a time with a zone, a date (its first instant in UTC), or a position. Without it the lake's
-        last event, as of now: what an export adds during the run does not get into the report.
+        The cutoff, inclusive: a time with a zone, a date (its first instant in UTC), or a position. By default, the lake's last event when
+        the run starts: what an export adds during the run is not in the report.
     scenario
-        A scenario, with whose edits the history is looked at: a YAML file, or the name of one that the workbench brings along. The foot
-        of the page names the edits.
+        A scenario whose edits are applied to the history: a YAML file, or the name of one that the workbench includes. The foot of the
+        page names the edits.
     parameters
-        Values by name; or texts ``"name=value"`` as they come from a command line.
+        Values by name; or texts ``"name=value"``, as on a command line.
     cell_timeout, timeout
         How many seconds one cell, and the run as a whole, may take.
     memory
-        How many bytes all processes of the run may hold together (resident, looked at five times a second).
+        How many bytes all processes of the run may hold together: resident memory, looked at five times a second. No limit by default.
     max_output
-        How many bytes all cells may put out together, as text and as charts: a browser opens no page of hundreds of megabytes.
+        How many bytes all cells may output together, text and charts. Browsers do not open pages of hundreds of megabytes.
     code
-        Whether the code of each cell can be unfolded on the page.
+        Whether the page can show the code of each cell.
     environment
-        Names of environment variables that the notebook needs. It sees no others of yours, since what a cell prints stands on the page:
-        only those that every program needs, such as ``HOME`` and ``PATH``, and, for a lake in an object store, the variables of that store.
+        Names of environment variables that the notebook needs. What a cell prints is on the page; therefore it sees no other variables
+        but those that every program needs, such as ``HOME`` and ``PATH``, and for a lake in an object store those of that store.
+
+    Returns
+    -------
+    ReportRun
+        Where the page is, and what it rests on.
 
     Raises
     ------
     UsageError
-        There is no such notebook, it has no such parameter, a value is not of its type, nothing can be written at ``out`` or ``runs``, or
-        a variable of ``environment`` is not set.
-        Nothing was started.
+        There is no such notebook, it has no such parameter, a value is not of its type, ``out`` or ``runs`` cannot be written, or a
+        variable of ``environment`` is not set. Nothing was started.
     LakeError, OutsideHistory, InvalidTime
         The lake cannot be read, or not up to ``at``.
     CellFailed, CellTimedOut, TooMuchOutput, KernelDied, RunTimedOut, RunOutOfMemory
         The notebook did not reach its end.
     ReportError
         The notebook or its page is at fault in another way.
+
+    Examples
+    --------
+    >>> from workbench.reports import run_report
+    >>> found = run_report("event_types", lake="data/demo", at="2026-03-01", out="data/report.html")
+    >>> found.events, found.page.name
+    (20314, 'report.html')
     """
     if (out is None) == (runs is None):
         raise UsageError("Say where the report goes: out= is one page, runs= a directory in which each run has its own.")

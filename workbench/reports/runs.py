@@ -16,12 +16,27 @@ _LOCK, _STAGES = ".lock", ".run.*.part"
 
 
 def read_runs(runs: str | Path) -> list[KeptRun]:
-    """Return all runs of a directory, the newest first; those whose records cannot be read come last.
+    """Return all runs of a directory of runs.
+
+    Parameters
+    ----------
+    runs
+        The directory.
+
+    Returns
+    -------
+    list[KeptRun]
+        The newest first; those whose records cannot be read last.
 
     Raises
     ------
     UsageError
         There is no such directory.
+
+    Examples
+    --------
+    >>> [(run.record.report, run.record.outcome) for run in read_runs("data/runs")]
+    [('event_types', 'succeeded')]
     """
     folder = Path(runs).expanduser()
     if not folder.is_dir():
@@ -38,14 +53,29 @@ def read_runs(runs: str | Path) -> list[KeptRun]:
 
 
 def write_index(runs: str | Path) -> Path:
-    """Write the page that lists all runs of a directory, and return its path. Each run does this by itself.
+    """Write the page that lists all runs of a directory. Each run does so itself.
+
+    Parameters
+    ----------
+    runs
+        The directory.
+
+    Returns
+    -------
+    Path
+        The page, ``index.html`` in the directory.
 
     Raises
     ------
     UsageError
         There is no such directory.
     ReportError
-        It cannot be written.
+        The page cannot be written.
+
+    Examples
+    --------
+    >>> write_index("data/runs").name
+    'index.html'
     """
     folder = Path(runs).expanduser()
     read_runs(folder)  # that there is such a directory

@@ -16,7 +16,15 @@ from workbench.reports.runner import ReportRun, run_report
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that a page rests on and that is not what it was; ``unknown`` where all that is recorded is the same."""
+    """Something that a page rests on and that has changed.
+
+    Attributes
+    ----------
+    what
+        What has changed; ``"unknown"`` if all that is recorded is the same.
+    said
+        How, in a sentence.
+    """
 
     what: Literal["page", "data", "notebook", "scenario", "parameters", "packages", "unknown"]
     said: str
@@ -31,12 +39,14 @@ class Verification:
 
     Attributes
     ----------
+    run
+        The directory of the run.
     is_same
-        Whether the page is the same to the byte, and the one in the run is still the one that the run wrote.
+        Whether the new page is the same to the byte, and the page in the run is still the one that the run wrote.
     differences
-        What is not as it was. If the page is the same all the same, that had no effect on it.
+        What has changed. If the page is the same nevertheless, it had no effect on the page.
     first
-        The place at which the pages part, as it was and as it is; empty if they do not.
+        The first place at which the pages differ, before and after; empty if they do not differ.
     """
 
     run: Path
@@ -55,16 +65,28 @@ def verify_run(
     run
         The directory of the run.
     lake, notebook
-        Where these are now, if they are not where they were.
+        Where these are now, if they were moved.
     keep
         A file to which the new page is written.
+
+    Returns
+    -------
+    Verification
+        Whether the page is the same, and if not, what has changed.
 
     Raises
     ------
     ReportError
-        There is no such run, it had no page, or it cannot be done again.
+        There is no such run, it had no page, or it cannot be repeated.
     LakeError, OutsideHistory
         The lake cannot be read, or no longer reaches the position.
+
+    Examples
+    --------
+    >>> from workbench.reports import run_report
+    >>> found = run_report("event_types", lake="data/demo", at="2026-01-02", runs="data/verified")
+    >>> verify_run(found.directory).is_same
+    True
     """
     record = read_record(run)
     if record.page is None:

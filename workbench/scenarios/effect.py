@@ -134,21 +134,47 @@ def _text(value: Any) -> str | None:
 
 
 def whatif(scenario: Scenario, timeline: Timeline, *, errors: OnError = "raise") -> WhatIf:
-    """Apply a scenario to a timeline, and return what it changes, projection by projection.
+    """Apply a scenario to a timeline, and return what it changes in the states of each of its projections.
 
     Parameters
     ----------
+    scenario
+        The scenario. Its edits apply after the timeline's own.
     timeline
-        A history from its first event, up to any time; the scenario's edits come behind its own.
+        A history from its first event to its cutoff.
     errors
-        As in ``state``.
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
+
+    Returns
+    -------
+    WhatIf
+        What each edit did, the number of events before and after, and for each projection the diff and the measures before and after.
+        ``summary`` holds all of it in one frame.
 
     Raises
     ------
     UsageError
-        ``scenario`` is none, a measure names what no state has, or as ``state`` and ``diff`` do.
+        ``scenario`` is not a scenario, a measure names a column that does not exist, or the timeline selects a part of the events.
     InvalidProjection
-        There is no such projection.
+        The scenario names a projection that does not exist.
+    ValueDoesNotFit
+        A value does not fit its field.
+
+    Examples
+    --------
+    >>> now = wb.open("data/demo").timeline
+    >>> found = wb.whatif(wb.Scenario.load("no-deletions"), now)
+    >>> users = found.summary.filter(pl.col("projection").str.ends_with(":User"))
+    >>> users.select("what", "before", "after").head(2)
+    shape: (2, 3)
+    ┌──────────┬────────┬───────┐
+    │ what     ┆ before ┆ after │
+    │ ---      ┆ ---    ┆ ---   │
+    │ str      ┆ str    ┆ str   │
+    ╞══════════╪════════╪═══════╡
+    │ entities ┆ 535    ┆ 602   │
+    │ added    ┆ null   ┆ 67    │
+    └──────────┴────────┴───────┘
     """
     if not isinstance(scenario, Scenario):
         raise UsageError(

@@ -62,12 +62,24 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A what-if with a name.
+    """A what-if with a name and a question. `load` reads one from YAML; `whatif` applies it.
 
-    Attributes
+    Parameters
     ----------
+    name
+        What it is called.
     edits
-        As ``Timeline.edits`` has them.
+        What happens otherwise, in the order of application, as in ``Timeline.edits``.
+    question
+        The question that it asks, for titles and reports.
+    projections
+        The projections whose states it is about, and what is measured of them.
+
+    Examples
+    --------
+    >>> edits = wb.open("data/demo").timeline.drop(type="user.deleted").edits
+    >>> print(wb.Scenario("no-deletions", edits=edits, question="What if nobody had left?"))
+    no-deletions: What if nobody had left?
     """
 
     name: str
@@ -77,15 +89,31 @@ class Scenario:
 
     @classmethod
     def load(cls, path: str | Path) -> Scenario:
-        """Read a scenario from a YAML file, given its path or the name of one that the workbench brings along.
+        """Read a scenario from a YAML file.
 
-        Opens no lake, and runs nothing that the file names. Plain words are text, times and dates included; numbers are those of JSON;
-        ``true``, ``false`` and ``null`` are what they say.
+        Opens no lake, and runs no code that the file names. Plain words are text, dates and times too; numbers are those of JSON;
+        ``true``, ``false`` and ``null`` are values.
+
+        Parameters
+        ----------
+        path
+            The path of the file, or the name of a scenario that the workbench includes, such as ``"no-deletions"``.
+
+        Returns
+        -------
+        Scenario
+            The scenario, checked.
 
         Raises
         ------
         UsageError
-            There is no such file, or it is no scenario: the message names line and column, and the words that are known there.
+            There is no such file, or it is not a scenario: the message gives line and column, and the words that are known there.
+
+        Examples
+        --------
+        >>> scenario = wb.Scenario.load("no-deletions")
+        >>> scenario.name, len(scenario.edits)
+        ('no deletions', 1)
         """
         document = Document.open(find_scenario(path))
         top = document.words(document.root, "a scenario", _TOP, needs=("name", "edits"))
@@ -102,7 +130,25 @@ class Scenario:
         return cls(name, edits, question, watched)
 
     def on(self, timeline: Timeline) -> Timeline:
-        """Return a history in which this happened: the timeline with the scenario's edits behind its own."""
+        """Return a timeline with the scenario's edits after its own.
+
+        Parameters
+        ----------
+        timeline
+            The history to edit.
+
+        Returns
+        -------
+        Timeline
+            The what-if.
+
+        Examples
+        --------
+        >>> now = wb.open("data/demo").timeline
+        >>> fork = wb.Scenario.load("no-deletions").on(now)
+        >>> now.count() - fork.count()
+        351
+        """
         return replace(timeline, edits=(*timeline.edits, *self.edits))
 
     def __str__(self) -> str:
