@@ -44,11 +44,12 @@ laws: $(VENV)/dev ## Try the laws that property tests state on thousands of exam
 conformance: $(VENV)/dev ## Run the tests of the boundary against the server that WORKBENCH_TEST_SERVER names, or KurrentDB's container
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
-check: $(VENV)/dev ## Format, lint, types, imports, notebooks without outputs
+check: $(VENV)/dev ## Format, lint, types, imports, public docstrings, notebooks without outputs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python .ci/docstrings.py
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: $(VENV)/dev ## Format the code and mend what can be mended

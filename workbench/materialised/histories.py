@@ -87,32 +87,45 @@ class Materialised:
 
 
 def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = "raise") -> Materialised:
-    """Keep the whole history of a projection, or a snapshot of a fold, in the lake.
+    """Store the whole history of a projection, or a snapshot of a fold, in the lake. Questions about it then read it instead of folding.
 
-    From then on questions about the same projection read it. One that is there already is brought up to date, and made anew where it was
-    damaged. Waits for another process that is writing.
+    What is stored already is brought up to date, and made anew if it is damaged. The function waits for another process that is writing.
 
-    Where a projection's key stands in the events, and the lake holds 100,000 events or more, an index of keys is kept beside the history:
-    which streams have events about which entity. ``steps`` and the ``diff`` of a what-if use it. Exports bring it up to date; remove the
-    history, and it serves all questions for one entity.
+    If a projection's key is in the events, and the lake holds 100,000 events or more, an index of keys is stored too: which streams have
+    events about which entity. `steps` and the `diff` of a what-if use it, and without the history all questions about one entity do.
+    Exports bring it up to date.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`. Python functions need a ``version``.
     lake
-        A lake, or its timeline up to some moment. A snapshot of a fold at such a moment stays; the one at the end of the log gives way to
-        that at a later end.
+        A lake on this machine's file system, or its timeline up to a moment. A snapshot of a fold at such a moment stays; the one at the
+        end of the log is replaced by that at a later end.
     errors
-        ``"collect"`` keeps what is there without the events with a value that does not fit; a question that does not say the same, and
-        looks at such an event, is then replayed.
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out. A question with the other
+        choice that meets such an event folds instead.
+
+    Returns
+    -------
+    Materialised
+        What is stored: its kind, positions, rows and bytes. ``remove()`` deletes it.
 
     Raises
     ------
     UsageError
-        The timeline is a part of the history, or lies in an object store; or a Python function without ``version=`` takes part.
+        The timeline is a part of the history, the lake is in an object store or has no events, or a Python function has no ``version``.
     LakeError
-        There is no right or no room to write.
-    ValueDoesNotFit, UsageError
-        As ``rebuild`` does.
+        The lake cannot be written, or no space is left.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> found = wb.materialise(User, wb.open("data/demo"))
+    >>> found.kind, found.rows
+    ('history', 8139)
     """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
     subject = subject_of(projection, timeline)
@@ -135,9 +148,28 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
 
 
 def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
-    """Return what is kept in a lake, or of one projection, by name; each can be removed.
+    """Return what is materialised in a lake.
 
-    An index of keys bears the name of the projection that made it, and belongs to all that find their keys in the same way.
+    Parameters
+    ----------
+    lake
+        The lake, or a timeline of it.
+    projection
+        Only what belongs to this projection or fold. An index of keys has the name of the projection that made it, and belongs to all
+        projections that find their keys in the same way.
+
+    Returns
+    -------
+    list[Materialised]
+        Sorted by name. ``remove()`` deletes one.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import Room
+    >>> lake = wb.open("data/demo")
+    >>> _ = wb.materialise(Room, lake)
+    >>> [(one.name, one.kind) for one in wb.list_materialised(lake, Room)]
+    [('Room', 'history')]
     """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
     snapshot = timeline.log

@@ -66,33 +66,60 @@ def diff(
     key: str | None = None,
     errors: OnError = "raise",
 ) -> pl.DataFrame:
-    """Return the entities that differ between two timelines: one row for each, sorted by key.
+    """Return the entities whose fields differ between two timelines.
 
-    Fields are compared, and not which events led to them. Where edits are all that two timelines differ in, only entities that these touch
-    are folded, as far as they are few.
+    If two timelines differ only in their edits, only entities that the edits touch are folded, as long as these are few.
 
     Parameters
     ----------
+    projection
+        A class that extends `Projection`, a `Fold`, or the name of a category, as in `state`.
+    a
+        The history on the ``before`` side.
     b
-        The other history; with ``other``, ``a`` if it is not given: what other rules make of the same events.
+        The history on the ``after`` side, such as a later moment or a what-if. May be left out with ``other``: then both projections fold
+        ``a``.
     other
-        The projection for ``b``, if it is another one; the fields that both have are compared then.
+        The projection for ``b``, if it is another one. Only fields that both have are compared.
     key
         Only this entity.
+    errors
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
 
     Returns
     -------
     polars.DataFrame
-        ``key``; ``change``: ``added`` (only in ``b``), ``removed`` (only in ``a``) or ``changed``; ``changed_fields``, empty unless
-        ``changed``; ``before`` and ``after``, structs of the fields in ``a`` and in ``b``, null where the entity is not there; and the
-        earliest event in log order after which the entity is not the same in both: ``diverged_position``, ``diverged_event_id``,
-        ``diverged_event_type``, ``diverged_at``. Of two moments of one history that is the first event between them that changed it; of a
-        what-if the event that an edit put there, or the recorded one that it took away.
+        One row for each entity that differs, sorted by ``key``:
+
+        - ``key``; ``change``: ``added`` (only in ``b``), ``removed`` (only in ``a``) or ``changed``; ``changed_fields``, empty unless
+          ``changed``.
+        - ``before`` and ``after``: the fields in ``a`` and in ``b`` as structs, null where the entity does not exist.
+        - ``diverged_position``, ``diverged_event_id``, ``diverged_event_type`` and ``diverged_at``: the earliest event in log order after
+          which the entity differs. Of two moments of one history, that is the first event between them that changed the entity; of a
+          what-if, the event that an edit put there, or the recorded one that it took away.
 
     Raises
     ------
-    UsageError, ValueDoesNotFit
-        As ``rebuild`` does; or the two projections have no field in common, or one of different types.
+    UsageError
+        There is no second history and no ``other``; the two projections have no field in common, or a common field of different types; or
+        a timeline selects a part of the events, which would change the states.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
+
+    Examples
+    --------
+    >>> from workbench.sample.projections import User
+    >>> now = wb.open("data/demo").timeline
+    >>> fork = now.drop(stream="user-3", type="user.updated")
+    >>> wb.diff(User, now, fork).select("key", "change", "changed_fields", "diverged_position")
+    shape: (1, 4)
+    ┌─────┬─────────┬────────────────────┬───────────────────┐
+    │ key ┆ change  ┆ changed_fields     ┆ diverged_position │
+    │ --- ┆ ---     ┆ ---                ┆ ---               │
+    │ str ┆ str     ┆ list[str]          ┆ i64               │
+    ╞═════╪═════════╪════════════════════╪═══════════════════╡
+    │ 3   ┆ changed ┆ ["email", "phone"] ┆ 122400            │
+    └─────┴─────────┴────────────────────┴───────────────────┘
     """
     if b is None:
         if other is None:
