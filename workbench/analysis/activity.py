@@ -35,22 +35,22 @@ _FIRST_DAY = -719_162
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What :func:`activity` found.
+    """The result of :func:`activity`.
 
     Attributes
     ----------
     timeline
-        Of what, in words.
+        The history, in words.
     actor
-        The place in an event that says who acted.
+        The path in an event that says who acted.
     every, cohorts, tz
-        How long the periods of ``over_time`` and of ``retention`` are, never ``"auto"``, and the time zone in which days begin.
+        The lengths of the periods of ``over_time`` and of ``retention``, never ``"auto"``, and the time zone in which days begin.
     summary
         One row of key figures.
     over_time
         One row for each period, from the first action's to the last action's.
     days
-        One row for each day between them: active actors of the day, the week and the month.
+        One row for each day from the first action's to the last action's: active actors of the day, the week and the month.
     hours
         One row for each hour of each weekday.
     actors, streams
@@ -82,51 +82,51 @@ def activity(
     cohorts: Cohort = "1w",
     tz: str = "UTC",
 ) -> Activity:
-    """Say who acts in a timeline, when, and who comes back.
+    """Return who acts in a timeline, when, and who comes back.
 
-    The query runs when it is called, once over the events; its names and times are in memory at once, about 50 bytes of an event.
+    The query runs when the function is called and reads the events once. Names and times are held in memory: about 50 bytes an event.
 
     Parameters
     ----------
     timeline
-        Any timeline. Links are left out. Who is new is new in it: after ``after(...)``, everybody is.
+        Any history. Links are left out. An actor is new at the first action in this timeline: after ``after(...)``, all are new.
     actor
-        What of an event says who acted: ``event.metadata["userId"]``, ``event.data["by"]["id"]``, ``event.stream``. A number counts as its
-        text. An event without it, or with null there, is no action and is counted apart; so is one whose payload has half a
-        surrogate pair in it, which DuckDB cannot read.
+        Where an event says who acted: ``event.metadata["userId"]``, ``event.data["by"]["id"]``, ``event.stream``. A number counts as its
+        text. An event in which it is absent or null is not an action and is counted apart, and so is one whose payload DuckDB cannot
+        read because it has half a surrogate pair in it.
     actions
-        The types of events that are actions, in which ``*`` stands for any run of characters. Without it, all types.
+        Types of events that are actions, in which ``*`` stands for any run of characters. By default, all types.
     every
-        How long the periods of ``over_time`` are: ``"1d"``, ``"1w"`` (from Monday), ``"1mo"``, ``"1q"`` or ``"1y"``. ``"auto"`` takes the
-        shortest of which there are no more than about a hundred.
+        The length of the periods of ``over_time``: ``"1d"``, ``"1w"`` (from Monday), ``"1mo"``, ``"1q"`` or ``"1y"``. ``"auto"`` takes the
+        shortest that gives no more than about a hundred periods.
     cohorts
-        How long the periods of ``retention`` are: ``"1d"``, ``"1w"`` or ``"1mo"``.
+        The length of the periods of ``retention``: ``"1d"``, ``"1w"`` or ``"1mo"``.
     tz
         The IANA name of the time zone in which days begin.
 
     Returns
     -------
     Activity
-        Its frames; days and periods are Dates on the zone's calendar, by the events' own times:
+        Frames. Days and periods are Dates on the zone's calendar, by the events' own times:
 
-        - ``summary``: ``actions``, ``without_actor`` (events of these types that say nobody), ``undated_actions`` (whose stamps are no
-          instants: they fall on no day and are counted nowhere else), ``actors``, ``streams``; ``first_day``,
-          ``last_day``; ``daily_actors``, ``weekly_actors``, ``monthly_actors`` (means of the days); ``peak_day``, ``peak_day_actors``;
-          ``stickiness`` (the mean of the days' daily actors over that of their monthly ones).
+        - ``summary``: ``actions``, ``without_actor`` (events of these types that name no actor), ``undated_actions`` (counted nowhere
+          else, as they fall on no day), ``actors``, ``streams``; ``first_day``, ``last_day``; ``daily_actors``, ``weekly_actors``,
+          ``monthly_actors`` (means over the days); ``peak_day``, ``peak_day_actors``; ``stickiness`` (the mean of daily actors over
+          the mean of monthly actors).
         - ``over_time``: ``period`` (its first day), ``every``, ``actions``, ``actors`` (who acted in it), ``new_actors`` (whose first
           action is in it), ``actions_per_actor``. Dense; the first and the last period may be incomplete.
         - ``days``: ``day``, ``actions``, ``daily``, ``weekly``, ``monthly`` (actors of the day, of the 7 and of the 30 days that end with
           it), ``new_actors``, ``stickiness`` (``daily / monthly``). Dense; the first 29 days have shorter months.
         - ``hours``: ``weekday`` (1 is Monday), ``hour`` (of the wall clock), ``actions``, ``share``. All 168.
-        - ``actors``: ``actor``, ``actions``, ``active_days``, ``first_day``, ``last_day``; equal ones by name.
-        - ``streams``: ``stream``, ``actions``; equal ones by name.
+        - ``actors``: ``actor``, ``actions``, ``active_days``, ``first_day``, ``last_day``; the most active first, then by name.
+        - ``streams``: ``stream``, ``actions``; the most active first, then by name.
         - ``retention``: ``cohort`` (the period in which its actors were first seen), ``size``, ``age`` (in periods; 0 is the first),
-          ``actors`` (who acted then), ``share`` (of the size). Dense up to the last period, which may be incomplete.
+          ``actors`` (how many acted then), ``share`` (of the size). Dense up to the last period, which may be incomplete.
 
     Raises
     ------
     UsageError
-        ``actor`` is no place of text, or ``every``, ``cohorts`` or ``tz`` is unknown.
+        ``actor`` is not a path to text in an event, or ``every``, ``cohorts`` or ``tz`` is unknown.
 
     Examples
     --------

@@ -23,18 +23,18 @@ _ENDS = ("first_recorded_at", "last_recorded_at", "first_position", "last_positi
 def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal["auto"] | None = None, tz: str = "UTC") -> pl.DataFrame:
     """Count the events of a timeline by type, category or stream, in all or by period.
 
-    The query runs when it is called; periods cost two more looks at the names and times.
+    The query runs when the function is called. Periods cost two more passes over names and times.
 
     Parameters
     ----------
     timeline
-        Any timeline. Its cutoff and its selection say what is counted.
+        Any history. Its cutoff and its selection decide what is counted.
     by
         What is counted: event types, categories or streams.
     every
         Also count by period: ``"1s"``, ``"1m"`` (minute), ``"15m"``, ``"1h"``, ``"1d"``, ``"1w"`` (from Monday), ``"1mo"`` (month),
         ``"1q"`` (quarter) or ``"1y"``. ``"auto"`` takes the shortest of these that cuts the timeline into no more than about a
-        hundred periods and keeps the table within its limit. Without it, one row stands for each type.
+        hundred periods and keeps the table within its limit. By default, each type has one row.
     tz
         The IANA name of the time zone in which days, weeks, months and hours begin.
 
@@ -56,14 +56,14 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         links                                     Int64         links in users' streams, which are not counted
         ========================================  ============  ==============================================
 
-        What holds links and no event has a row too, with count 0 and null where there is nothing to tell. After ``links()`` the events
-        that they lead to are counted instead, and ``with_system()`` counts the links as events: then ``links`` is 0.
+        A type (category, stream) with links but no event has a row too, with count 0 and nulls. After ``links()`` the targets of links
+        are counted instead; after ``with_system()`` the links are events themselves. In both cases ``links`` is 0.
 
-        With ``every`` a first column ``period`` (Datetime in ``tz``) holds the instant at which a period begins, and a second
-        column ``every`` (Enum) says how long periods are: the same in all rows, and never ``"auto"``. Rows are ordered by
-        period, then as above. They are dense: every type has a row in every period from the first event's to the last event's,
-        with count 0 and null times, positions and sizes of an event where it has none. ``share`` is of the period's events, null in
-        a period without any. There is no column ``links``. Undated events are in no period, so that counts add up to less by them.
+        With ``every``, two columns come first: ``period`` (Datetime in ``tz``), the instant at which a period begins, and ``every``
+        (Enum), the length of all periods, never ``"auto"``. There is no column ``links``. Rows are ordered by period, then as above.
+        They are dense: every type has a row in every period between those of the first and the last event. Where it has no event, its
+        count is 0, and times, positions and sizes of an event are null. ``share`` is of the period's events, null in a period without
+        any. Undated events are in no period, so that they are missing from the counts.
 
     Raises
     ------

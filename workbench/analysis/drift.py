@@ -14,7 +14,7 @@ _FATE = pl.Enum(["new", "vanished", "grown", "shrunk", "same"])
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What :func:`drift` found.
+    """The result of :func:`drift`.
 
     Attributes
     ----------
@@ -23,8 +23,8 @@ class Drift:
     before, after
         The two histories, in words.
     divergence
-        The Jensen-Shannon divergence of the two mixes in bits: 0 where they are the same, 1 where they have no type in common. None if
-        one of the histories is empty, and so has no mix.
+        The Jensen-Shannon divergence of the two mixes in bits: 0 if they are the same, 1 if they have no type in common, None if one of
+        the histories is empty.
     terms
         One row for each type, the one that explains most first; see :func:`drift`.
     """
@@ -42,10 +42,10 @@ class Drift:
 
 
 def drift(before: Timeline, after: Timeline, *, by: By = "type") -> Drift:
-    """Compare the mix of events of two timelines, and say which types explain the difference.
+    """Compare the mix of events of two timelines, and return which types explain the difference.
 
-    The two may be any: two periods of one history (``now.upto(t)`` and ``now.after(t)``), what was recorded and a what-if, two lakes.
-    Only shares count, not how many events there are in all.
+    Any two can be compared: two periods of one history (``now.upto(t)`` and ``now.after(t)``), a recorded history and a what-if, or two
+    lakes. Only shares count, not the numbers of events.
 
     The measure is the Jensen-Shannon divergence with equal weights (Lin, "Divergence measures based on the Shannon entropy", IEEE
     Transactions on Information Theory 37, 1991): with the shares ``p`` and ``q`` of a type and ``m = (p + q) / 2``, it is the sum over
@@ -54,14 +54,14 @@ def drift(before: Timeline, after: Timeline, *, by: By = "type") -> Drift:
     Parameters
     ----------
     before, after
-        The reference, and what is held against it.
+        The reference, and the history to compare with it.
     by
         What is counted: event types, categories or streams.
 
     Returns
     -------
     Drift
-        Its frame ``terms`` has the greatest contribution first, equal ones by name:
+        Its frame ``terms`` is sorted by contribution, the greatest first, then by name:
 
         ========================================  =======  ==================================================================
         type *or* category *or* stream            String

@@ -35,41 +35,44 @@ def enrich(
     prefix: str | None = None,
     errors: OnError = "raise",
 ) -> pl.DataFrame:
-    """Give each event the state that another entity had when it happened.
+    """Add to each event the state that another entity had when the event happened.
 
     Parameters
     ----------
     frame
-        Events, or another table with a column ``position``: ``timeline.events()``, a result of SQL, anything that Polars makes a frame of.
+        Events, or another table with a column ``position``: ``timeline.events()``, a result of SQL, or anything else of which Polars can
+        make a frame.
     projection
-        How the other entities' events become their state.
+        The projection of the other entities.
     timeline
-        The history whose states are given: that of which the events are, up to their end at least.
+        The history that the events are from, at least up to the last of them. Its states are added.
     on
-        The column with the other entity's key; whole numbers count as their digits.
+        The column with the other entity's key. Whole numbers count as their digits.
     before
-        The state that the event met, before all that happened at its position. Without it, the state that it left behind, up to its
-        position inclusively, as of ``timeline.upto(position=...)``.
+        Add the state before everything that happened at the event's position. By default, the state after it, as in
+        ``timeline.upto(position=...)``.
     prefix
-        What the added columns' names begin with; without it, ``user_`` for a projection ``User``.
+        The prefix of the added columns. By default, ``user_`` for a projection ``User``.
     errors
-        As in ``state``.
+        ``"raise"`` stops at the first value that does not fit its field. ``"collect"`` leaves such events out.
 
     Returns
     -------
     polars.DataFrame
-        The frame, its rows in their order, and behind its columns those of a state but for the key: the fields, and of the last event
-        that had been applied to the entity by then ``position``, ``revision`` and ``recorded_at``, and ``event_count``, with the prefix.
-        They are null where the entity was not there, and where key or position is null.
+        The frame with its rows in their order, and after its columns those of `state` without the key: the fields, ``event_count``, and
+        ``position``, ``revision`` and ``recorded_at`` of the last event applied to the entity by then, all with the prefix. They are null
+        if the entity did not exist, or if key or position is null.
 
-        In a what-if, events that were inserted or moved stand behind the one that was recorded at their position. The column ``sequence``
-        of ``events()`` tells them apart; without it, all rows are taken for recorded events.
+        In a what-if, inserted and moved events follow the one that was recorded at their position. The column ``sequence`` of
+        ``events()`` tells them apart. Without it, all rows count as recorded events.
 
     Raises
     ------
     UsageError
-        The first argument is no frame, lacks a column, or has one already that would be added; a position lies beyond the end of the
-        timeline; the timeline is one of ``visible()``; or as ``history`` does.
+        The first argument is not a frame, lacks a column, or already has one that would be added; a position is after the end of the
+        timeline; the timeline is ``visible()``; or it selects a part of the events, which would change the states.
+    ValueDoesNotFit
+        A value does not fit its field, or a stream's name has no key.
 
     Examples
     --------

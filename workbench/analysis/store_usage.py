@@ -25,14 +25,14 @@ _SPAN = pl.Duration("us")
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What :func:`store_usage` found.
+    """The result of :func:`store_usage`.
 
     Attributes
     ----------
     timeline
-        Of what, in words.
+        The history, in words.
     every, tz
-        How long periods are, never ``"auto"``, and the time zone in which they begin.
+        The length of periods, never ``"auto"``, and the time zone in which they begin.
     summary
         One row of key figures.
     rates
@@ -48,8 +48,8 @@ class StoreReport:
     gaps
         The thousand streams with the most revisions missing.
     hidden
-        The streams of which the store hides something from readers, or could; None where the lake cannot tell, since it was exported
-        with a choice of types.
+        The streams of which the store hides events from readers, or has a limit. None if the lake was exported with a choice of types,
+        and so cannot tell.
     steps_back
         The thousand greatest steps back of the clock, the greatest first.
     """
@@ -69,28 +69,28 @@ class StoreReport:
 
 
 def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", snapshots: Some = (), tz: str = "UTC") -> StoreReport:
-    """Say how the store that wrote a timeline is used.
+    """Return how a store is used: rates, streams and their lengths, snapshots, gaps, what it hides, and its clock.
 
-    The queries run when it is called. They read positions, times, streams and revisions, and no payload.
+    The queries run when the function is called. They read positions, times, streams and revisions, but no payloads.
 
     Parameters
     ----------
     timeline
-        Any timeline. Where types are selected, revisions are missing by that choice; where edits dropped events, by them.
+        Any history. A selection of types, or an edit that drops events, makes revisions missing.
     every
         How long the periods of ``rates`` are, as in :func:`workbench.distribution`.
     snapshots
-        The types of the events that are snapshots, in which ``*`` stands for any run of characters.
+        Types of events that are snapshots, in which ``*`` stands for any run of characters.
     tz
         The IANA name of the time zone in which periods begin.
 
     Returns
     -------
     StoreReport
-        Its frames; all instants are Datetime in UTC but ``period``, which is in ``tz``:
+        Frames. All instants are Datetime in UTC, but ``period`` is in ``tz``:
 
-        - ``summary``: ``events``, ``undated_events`` (whose stamps are no instants: no rate counts them), ``streams``, ``categories``;
-          ``first_recorded_at``, ``last_recorded_at``; ``events_per_second`` (the mean between these two, null for a moment);
+        - ``summary``: ``events``, ``undated_events`` (not counted in any rate), ``streams``, ``categories``;
+          ``first_recorded_at``, ``last_recorded_at``; ``events_per_second`` (the mean between these two, null if they are equal);
           ``peak_second``, ``peak_second_events``, ``peak_minute``, ``peak_minute_events``;
           ``burstiness``, ``fano_factor``; ``median_length``, ``longest_length`` of streams; ``missing_revisions``, ``streams_with_gaps``,
           ``hidden_events``, ``steps_back``, ``largest_step_back`` (Duration).
@@ -104,18 +104,18 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
           ``median_since`` and ``largest_since`` (events since the last snapshot: what a load of the stream reads),
           ``median_age`` (Duration between two snapshots of a stream).
         - ``gaps``: ``stream``, ``missing``, ``first_missing`` (a revision), ``first_revision``, ``last_revision``: of the revisions between
-          a stream's first and last event in the timeline. Streams that begin late are no gap: a truncated stream does. Links and other
-          records of the server's own types are not missing, though the timeline leaves them out.
+          a stream's first and last event in the timeline. A stream that begins late, as a truncated one does, has no gap there. Links
+          and other events of the server's own types do not count as missing, although the timeline leaves them out.
         - ``hidden``: ``stream``, ``fate`` (``tombstoned``; ``deleted``: may be written again; ``truncated``: some events are hidden;
           ``limited``: a limit hides nothing yet), ``events`` in the timeline, ``hidden`` of these, ``truncate_before``, ``max_count``,
-          ``max_age`` (Duration). Streams without events are listed where nothing is selected.
+          ``max_age`` (Duration). Streams without events are listed if the timeline has no selection.
         - ``steps_back``: ``position``, ``recorded_at``, ``step`` (Duration by which it is earlier than the event before it in the log).
 
         Burstiness is ``(s - m) / (s + m)`` of the mean and the standard deviation of the time from one event to the next, in the order
         of their times: -1 for a metronome, 0 for a Poisson process, towards 1 for bursts (Goh and Barabási, "Burstiness and memory in
         complex systems", Europhysics Letters 81, 2008). The Fano factor is the variance of the events in a minute over their mean,
         quiet minutes between the first and the last event included: 1 for a Poisson process (Fano, "Ionization yield of radiations
-        II", Physical Review 72, 1947). Both are null where there is nothing to tell: fewer than three events, or one moment only.
+        II", Physical Review 72, 1947). Both are null if there are fewer than three events, or if all have the same time.
 
     Raises
     ------

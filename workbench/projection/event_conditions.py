@@ -40,7 +40,7 @@ def where(text: str) -> Where:
 
 
 def event_path(text: str) -> Value:
-    """Return the value of an event that a path names: into its payload or metadata, or one of its own columns.
+    """Return the value of an event at a path into its payload or metadata, or in one of its own columns.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def event_path(text: str) -> Value:
     Returns
     -------
     Value
-        As ``wb.event.metadata["userId"]`` gives it, for ``activity(actor=…)``, ``schemas(version=…)``, handlers and keys.
+        The same as ``wb.event.metadata["userId"]``, for ``activity(actor=…)``, ``schemas(version=…)``, handlers and keys.
 
     Raises
     ------
     InvalidCondition
-        The text is not a path, or names what no event has.
+        The text is not a path, or an event has no such column.
 
     Examples
     --------

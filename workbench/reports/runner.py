@@ -36,22 +36,22 @@ class ReportRun:
     Attributes
     ----------
     page
-        The report.
+        The path of the report.
     notebook, parameters
-        What was run, with which values beside the notebook's own defaults.
+        What was run, and the values that were given beside the notebook's defaults.
     cutoff, position
-        Until when, as it was asked for, and the position of the last event at which that came out; None in an empty lake.
+        The cutoff as it was asked for, and the position that it resolved to; None in an empty lake.
     source, events
-        Which event store, and how many of its events lie before the cutoff, without system events.
+        The event store, and the number of its events up to the cutoff, without system events.
     late
-        How many events up to that position, system events included, carry a stamp later than the cutoff's time: the server's
+        The number of events up to that position, system events included, with a stamp later than the cutoff's time: the server's
         clock ran backwards.
     seconds
         How long the run took.
     memory
-        The most bytes that its processes held together, as far as was looked.
+        The most bytes that its processes held together, looked at five times a second.
     directory
-        Where all of the run is kept, if it is.
+        The directory of the run; None if only the page was written.
     """
 
     page: Path
