@@ -107,7 +107,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "an unknown type": (lambda: declare({"a": bytes}, [on("t").set(a=1)]), "User: field 'a' has the unknown type bytes: take str, int"),
     "a union": (lambda: declare({"a": str | int}, [on("t").set(a=1)]), "has the unknown type str | int"),
     "a bare set": (lambda: declare({"a": set}, [on("t").set(a=1)]), "does not say what its set holds"),
-    "a set of JSON": (lambda: declare({"a": set[Json]}, [on("t").set(a=1)]), "set of json, which cannot be"),
+    "a set of JSON": (lambda: declare({"a": set[Json]}, [on("t").set(a=1)]), "set of json, which is not possible"),
     "a list of lists": (lambda: declare({"a": list[list[str]]}, [on("t").set(a=1)]), "take a Json field for nested values"),
     "a default that can change": (
         lambda: declare({"a": list[str]}, [on("t").set(a=None)], a=[]),
@@ -127,12 +127,15 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "a key that is none": (lambda: declare({"a": int}, [on("t").set(a=1)], key="userId"), "a key is a value of the event"),
     "a key that is a time": (lambda: declare({"a": int}, [on("t").set(a=1)], key=event.recorded_at), "a key is text or an integer"),
     "a change after delete": (lambda: on("t").delete().set(a=1), "on('t').delete() ends a handler, and set() cannot follow"),
-    "create and delete": (lambda: on("t").create().delete(), "a handler that creates cannot delete"),
-    "keep of nothing": (lambda: on("t").append(a=1, keep=0), "keep says how many elements, at least 1"),
-    "keep of more than there can be": (lambda: on("t").append(a=1, keep=2**31), "keep says how many elements"),
-    "a handler without a type": (lambda: on(""), "on('') cannot be"),
+    "create and delete": (lambda: on("t").create().delete(), "delete() is not allowed, as the handler creates"),
+    "keep of nothing": (lambda: on("t").append(a=1, keep=0), "expects keep= as a whole number from 1 to 2147483647, got 0"),
+    "keep of more than there can be": (
+        lambda: on("t").append(a=1, keep=2**31),
+        "expects keep= as a whole number from 1 to 2147483647, got 2147483648",
+    ),
+    "a handler without a type": (lambda: on(""), "on() expects an event type name, got ''"),
     "and for &": (lambda: bool(event.data["a"].exists()), "combine conditions by &, | and ~"),
-    "a value as a condition": (lambda: on("t").where(event.data["a"]), "on('t').where() takes a condition"),  # type: ignore[arg-type]  # wrong on purpose
+    "a value as a condition": (lambda: on("t").where(event.data["a"]), "on('t').where() expects a condition"),  # type: ignore[arg-type]  # wrong on purpose
     "two values compared": (lambda: event.data["a"].isin(cast(Any, event.data["b"])), "is compared with constants only"),
     "a comparison with None": (lambda: event.data["a"] == None, "ask .is_null()"),  # noqa: E711  # wrong on purpose
     "a comparison with infinity": (lambda: event.data["a"] < float("inf"), "take a finite number"),
@@ -141,7 +144,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "isin of two kinds": (lambda: event.data["a"].isin(1, "1"), "at least one constant, and all of one kind"),
     "a negative index": (lambda: event.data[-1], "an index, which counts from 0"),
     "a part of a column": (lambda: event.stream["a"], "is a column and has no parts"),
-    "too many digits at all": (lambda: Digits(39, 2), "1 to 38 digits"),
+    "too many digits at all": (lambda: Digits(39, 2), "a precision of 1 to 38"),
     "a field of an instance": (lambda: plan_of(int), "is no projection"),  # type: ignore[arg-type]  # wrong on purpose
 }
 

@@ -46,7 +46,9 @@ class Digits:
 
     def __post_init__(self) -> None:
         if not 1 <= self.precision <= 38 or not 0 <= self.scale <= self.precision:
-            raise InvalidProjection(f"Digits({self.precision}, {self.scale}) cannot be: 1 to 38 digits, no more of them behind the point.")
+            raise InvalidProjection(
+                f"Digits() expects a precision of 1 to 38 and a scale of 0 to the precision, got {self.precision} and {self.scale}."
+            )
 
 
 class _JsonText:
@@ -92,7 +94,9 @@ def kind_of(annotation: Any) -> Kind:
     if origin in (set, list) and len(arguments) == 1:
         element = kind_of(arguments[0])
         if element.element is not None or (origin is set and element.name == "json"):
-            raise InvalidProjection(f"has the type {origin.__name__} of {element}, which cannot be: take a Json field for nested values")
+            raise InvalidProjection(
+                f"has the type {origin.__name__} of {element}, which is not possible: take a Json field for nested values"
+            )
         return Kind("set" if origin is set else "list", element)
     if annotation in (set, list):
         raise InvalidProjection(f"does not say what its {annotation.__name__} holds: write {annotation.__name__}[str], for example")

@@ -78,7 +78,7 @@ class On:
         """
         given: object = where(condition) if isinstance(condition, str) else condition
         if not isinstance(given, Where):
-            raise InvalidProjection(f"{self}.where() takes a condition like 'data.amount > 100', not {condition!r}.")
+            raise InvalidProjection(f"{self}.where() expects a condition such as 'data.amount > 100', got {condition!r}.")
         return replace(self, condition=given if self.condition is None else self.condition & given)
 
     def create(self, /, *fields: str, **values: Source) -> Self:
@@ -111,7 +111,9 @@ class On:
         """
         for name in fields:
             if not storable(name):
-                raise InvalidProjection(f"{self}.create() takes names of fields, not {name!r}: write field={name!r} to say where from.")
+                raise InvalidProjection(
+                    f"{self}.create() expects names of fields, got {name!r}: write field=... to give a field another value."
+                )
         from_payload = {name: Value(plan.Path("data", (name,))) for name in fields}
         return replace(self._change("set", {**from_payload, **values}, create=True), creates=True)
 
@@ -273,7 +275,7 @@ class On:
         Raises
         ------
         InvalidProjection
-            ``keep`` is not a whole number of at least 1.
+            ``keep`` is not a whole number from 1 to 2147483647.
 
         Examples
         --------
@@ -281,7 +283,7 @@ class On:
         on('user.logged_in')
         """
         if type(keep) is not int or not 1 <= keep < 2**31:
-            raise InvalidProjection(f"{self}.append(keep={keep!r}) cannot be: keep says how many elements, at least 1.")
+            raise InvalidProjection(f"{self}.append() expects keep= as a whole number from 1 to 2147483647, got {keep!r}.")
         return self._change("append", values, keep=keep)
 
     def delete(self) -> Self:
@@ -306,7 +308,7 @@ class On:
         """
         self._open("delete")
         if self.creates:
-            raise InvalidProjection(f"{self}.delete() cannot be: a handler that creates cannot delete.")
+            raise InvalidProjection(f"{self}.delete() is not allowed, as the handler creates: declare a second handler.")
         return replace(self, deletes=True)
 
     def __repr__(self) -> str:
@@ -348,5 +350,5 @@ def on(type: str) -> On:  # noqa: A002  # the field's own word
     on('user.moved')
     """
     if not type or not storable(type):
-        raise InvalidProjection(f"on({type!r}) cannot be: it takes the name of an event type.")
+        raise InvalidProjection(f"on() expects an event type name, got {type!r}.")
     return On(type)

@@ -109,11 +109,11 @@ class Upcast:
         for name, source in sources.items():
             path = getattr(source, "value", None)
             if not isinstance(path, plan.Path) or path.root != "data" or not path.steps:
-                raise InvalidProjection(f"{self}.move({name}={source!r}) cannot be: it takes a place in event.data.")
+                raise InvalidProjection(f"{self}.move() expects a path in event.data, got {name}={source!r}.")
             if path.steps == (name,):
                 raise InvalidProjection(f"{self}.move({name}={source!r}) changes nothing.")
             if isinstance(path.steps[-1], int):
-                raise InvalidProjection(f"{self}.move({name}={source!r}) cannot be: an element of an array does not move.")
+                raise InvalidProjection(f"{self}.move() cannot move an element of an array, got {name}={source!r}.")
             moves.append(plan.Move(path.steps, name))
         return self._with("move", *moves)
 
@@ -142,7 +142,7 @@ class Upcast:
         """
         for name, constant in constants.items():
             if not _is_scalar(constant):
-                raise InvalidProjection(f"{self}.default({name}={constant!r}) cannot be: it takes None, a boolean, a number or text.")
+                raise InvalidProjection(f"{self}.default() expects None, a boolean, a number or text, got {name}={constant!r}.")
         return self._with("default", *(plan.Default(name, plan.Scalar(constant)) for name, constant in constants.items()))
 
     def retype(self, /, **types: Scalars) -> Self:
@@ -172,7 +172,7 @@ class Upcast:
         """
         for name, to in types.items():
             if to not in _TARGETS:
-                raise InvalidProjection(f"{self}.retype({name}={to!r}) cannot be: it takes int, float, str or bool.")
+                raise InvalidProjection(f"{self}.retype() expects int, float, str or bool, got {name}={to!r}.")
         return self._with("retype", *(plan.Retype(name, _TARGETS[to]) for name, to in types.items()))
 
     def split(self, name: str, *, into: tuple[str, ...], by: str = " ") -> Self:
@@ -203,7 +203,9 @@ class Upcast:
         upcast('user.created')
         """
         if not by or len(into) < 2 or len(set(into)) != len(into) or name in into:
-            raise InvalidProjection(f"{self}.split({name!r}) cannot be: it takes a separator, and two or more other names that differ.")
+            raise InvalidProjection(
+                f"{self}.split({name!r}) expects a separator and at least two other names, all different, got {into!r} and {by!r}."
+            )
         for target in into:
             self._name(target)
         return self._with("split", plan.Split(name, tuple(into), by))
@@ -239,7 +241,7 @@ class Upcast:
         """
         given: object = function
         if not callable(given):
-            raise InvalidProjection(f"{self}.apply({function!r}) cannot be: it takes a function (data, metadata) -> data.")
+            raise InvalidProjection(f"{self}.apply() expects a function (data, metadata) -> data, got {function!r}.")
         return self._with("apply", plan.Apply(function, version))
 
     def to(self, type: str) -> Self:  # noqa: A002  # the field's own word
@@ -266,7 +268,7 @@ class Upcast:
         upcast('chat.room_created')
         """
         if not type or not storable(type) or self.target is not None:
-            raise InvalidProjection(f"{self}.to({type!r}) cannot be: it takes the name of an event type, once.")
+            raise InvalidProjection(f"{self}.to() expects an event type name, once, got {type!r}.")
         return replace(self, target=type)
 
     def __repr__(self) -> str:
@@ -274,7 +276,7 @@ class Upcast:
 
     def _name(self, name: object) -> None:
         if not storable(name):
-            raise InvalidProjection(f"{self}: {name!r} is no name in a payload.")
+            raise InvalidProjection(f"{self} expects the name of a key in the payload, got {name!r}.")
 
     def _with(self, method: str, *edits: plan.Edit) -> Self:
         if not edits:
@@ -340,8 +342,8 @@ def upcast(type: str, *, when: Where | str | None = None) -> Upcast:  # noqa: A0
     └─────┴──────────────┴─────────┘
     """
     if not type or not storable(type):
-        raise InvalidProjection(f"upcast({type!r}) cannot be: it takes the name of an event type.")
+        raise InvalidProjection(f"upcast() expects an event type name, got {type!r}.")
     condition: object = where(when) if isinstance(when, str) else when
     if condition is not None and not isinstance(condition, Where):
-        raise InvalidProjection(f"upcast({type!r}, when={when!r}) cannot be: when takes a condition like 'metadata.schemaVersion = 1'.")
+        raise InvalidProjection(f"upcast({type!r}) expects when= as a condition such as 'metadata.schemaVersion = 1', got {when!r}.")
     return Upcast(type, condition)

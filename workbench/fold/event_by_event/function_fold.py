@@ -167,7 +167,7 @@ class Fold:
     def __post_init__(self) -> None:
         given: object = self.function
         if not callable(given):
-            raise InvalidProjection(f"Fold({given!r}) cannot be: it takes a function (state, event) -> state.")
+            raise InvalidProjection(f"Fold() expects a function (state, event) -> state, got {given!r}.")
         checked_key(self.name, self.key)
         checked_categories(self.name, self.category, self.key)
 
