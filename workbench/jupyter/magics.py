@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -176,12 +175,8 @@ class EventMagics(Magics):
 def _run(timeline: Timeline, query: str) -> pl.DataFrame:
     from polars.exceptions import PolarsError  # noqa: PLC0415  # only what a query needs, when it is asked
 
-    from workbench.lake import Lake  # noqa: PLC0415
-    from workbench.lake.reading.snapshot import Snapshot  # noqa: PLC0415
-
     # The lake knows what DuckDB's errors mean, also those that come when the rows are read.
-    reading = Lake(timeline.log).reading(query) if isinstance(timeline.log, Snapshot) else nullcontext()
-    with reading:
+    with timeline.log.queries.translated(timeline.log.files, sql=query):
         relation = timeline.sql(query)
         try:
             return relation.pl()

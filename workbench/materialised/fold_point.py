@@ -13,10 +13,9 @@ from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_columns import with_witness
 from workbench.fold.resolve import Subject
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult
-from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.stored_file import FilePart, Manifest, Materials, Moment, moment_at
 from workbench.projection.fingerprint import fingerprint
-from workbench.timeline import Timeline
+from workbench.timeline import RecordedLog, Timeline
 
 KEPT_VERSION = 2
 """Raised whenever the engines give something else for the same plan, or other things of it are kept: what is older is not read then."""
@@ -41,7 +40,7 @@ class KeptState:
 class Shelf:
     """Where what is kept of a subject stands, if anything is; ``key`` is None if nothing may be."""
 
-    snapshot: Snapshot
+    snapshot: RecordedLog
     materials: Materials
     key: str | None
 
@@ -54,14 +53,13 @@ class Shelf:
         traced
             Whether a plan has its witness already: see ``workbench.fold.event_columns``.
         """
-        snapshot = timeline.log
-        if not isinstance(snapshot, Snapshot) or not is_plain(timeline):
+        if not is_plain(timeline):
             return None
         plan = subject if isinstance(subject, Fold) or traced else with_witness(subject)[0]
-        return cls.named(plan.fingerprint() if isinstance(plan, Fold) else fingerprint(plan), snapshot)
+        return cls.named(plan.fingerprint() if isinstance(plan, Fold) else fingerprint(plan), timeline.log)
 
     @classmethod
-    def named(cls, meaning: str | None, snapshot: Snapshot) -> Shelf | None:
+    def named(cls, meaning: str | None, snapshot: RecordedLog) -> Shelf | None:
         """Return the place for what has a meaning, which is None if it cannot be told; None for a lake in which nothing can be kept."""
         materials = Materials.of(snapshot)
         if materials is None:
@@ -164,7 +162,7 @@ def is_plain(timeline: Timeline) -> bool:
 
 def may_be_kept(timeline: Timeline) -> bool:
     """Whether anything at all is kept in a timeline's lake, which costs less to tell than what is meant."""
-    materials = Materials.of(timeline.log) if isinstance(timeline.log, Snapshot) else None
+    materials = Materials.of(timeline.log)
     return materials is not None and materials.root.is_dir()
 
 

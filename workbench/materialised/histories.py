@@ -31,7 +31,6 @@ from workbench.fold.event_columns import with_witness
 from workbench.fold.resolve import Source, Subject, folded_from_the_start, subject_of
 from workbench.fold.results import history_schema, state_of_versions
 from workbench.lake.lake import Lake
-from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.fold_point import KeptState, Shelf, is_plain, may_be_kept
 from workbench.materialised.key_index import shelf_of, streams_about, write_index
 from workbench.materialised.snapshots import continued, kept_snapshot
@@ -172,8 +171,7 @@ def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -
     [('Room', 'history')]
     """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
-    snapshot = timeline.log
-    materials = Materials.of(snapshot) if isinstance(snapshot, Snapshot) else None
+    materials = Materials.of(timeline.log)
     if materials is None:
         return []
     found = materials.all()
@@ -277,7 +275,7 @@ class _History:
     @classmethod
     def of(cls, plan: Plan, timeline: Timeline, *, key: str | None, errors: OnError) -> _History | None:
         snapshot, end = timeline.log, timeline.position
-        if end is None or not isinstance(snapshot, Snapshot) or not may_be_kept(timeline):
+        if end is None or not may_be_kept(timeline):
             return None
         # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without witness.
         for traced, is_traced in ((with_witness(plan)[0], False), (plan, True)):

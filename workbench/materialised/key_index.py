@@ -39,7 +39,7 @@ from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
 from workbench.projection.fingerprint import fingerprint
 from workbench.projection.rows import ROW
-from workbench.timeline import Timeline
+from workbench.timeline import RecordedLog, Timeline
 from workbench.timeline.extraction import Chunk
 
 _FEW = 100
@@ -79,7 +79,6 @@ def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, sea
     if found is None:
         return None
     if timeline.edits:
-        assert isinstance(timeline.log, Snapshot)
         put = timeline.log.added(timeline).filter(pl.col("category").is_in(plan.categories))
         conditions = [mentioned(plan, key) for key in keys]
         known = [condition for condition in conditions if condition is not None]
@@ -129,7 +128,7 @@ class _Index:
         return None if shelf is None or shelf.key is None else cls(shelf, _keys_alone(plan), plan.name)
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> RecordedLog:
         return self.shelf.snapshot
 
     def streams(self, timeline: Timeline, keys: Sequence[str]) -> set[str] | None:
@@ -266,7 +265,7 @@ def _since(moment: Moment, recorded: Timeline) -> Timeline:
 
 def shelf_of(plan: ir.Plan, timeline: Timeline) -> Shelf | None:
     """Return where the index stands that a plan shares with those that have the same keys; None if there can be none."""
-    if not isinstance(timeline.log, Snapshot) or not _says_keys(plan):
+    if not _says_keys(plan):
         return None
     meaning = fingerprint(_keys_alone(plan))
     return Shelf.named(None if meaning is None else f"keys {meaning}", timeline.log)

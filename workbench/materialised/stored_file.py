@@ -29,7 +29,7 @@ from workbench.errors import LakeBusy
 from workbench.lake.files.integrity import digest_of
 from workbench.lake.files.location import translated
 from workbench.lake.files.parquet import CheckedFile, seal
-from workbench.lake.reading.snapshot import Snapshot
+from workbench.timeline import RecordedLog
 
 FOLDER = "materialised"
 MANIFEST = "manifest.json"
@@ -155,10 +155,10 @@ class Materials:
     """The lake's, for messages."""
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> Materials | None:
+    def of(cls, log: RecordedLog) -> Materials | None:
         """Return what is kept in a lake; None for one in an object store, where nothing is."""
-        directory = snapshot.place.directory
-        return None if directory is None else cls(directory / FOLDER, snapshot.table, snapshot.path)
+        directory = log.place.directory
+        return None if directory is None else cls(directory / FOLDER, log.table, log.path)
 
     def find(self, key: str) -> Manifest | None:
         """Return the manifest of a folder; None if there is none that is whole and of this lake's history."""
@@ -365,7 +365,7 @@ class Materials:
         return file.name
 
 
-def moment_at(snapshot: Snapshot, position: int) -> Moment | None:
+def moment_at(snapshot: RecordedLog, position: int) -> Moment | None:
     """Return the last event of a log up to a position, and how many there are up to it, those of the system included; None if none."""
     whole = [file for file in snapshot.files if file.last_position <= position]
     parts = [file for file in snapshot.files if file.first_position <= position < file.last_position]

@@ -13,7 +13,6 @@ from workbench.errors import LakeMismatch, UsageError
 from workbench.fold.resolve import Source, subject_of
 from workbench.frames import as_frame
 from workbench.lake.lake import Lake
-from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised.stored_file import Moment, moment_at
 from workbench.payloads.shapes import ELEMENT, Known, places, shapes
 from workbench.publication.catalogue import Format, Notes, PublishedTable, TableKind, by_source, noted
@@ -21,7 +20,7 @@ from workbench.publication.table_columns import EVENT_COLUMNS, columns_of, is_wh
 from workbench.publication.target import TableChange, Target, staging, target_of
 from workbench.publication.typed_tables import Press, Staged, TableLayout, long_places
 from workbench.replay.state import state
-from workbench.timeline import Timeline
+from workbench.timeline import RecordedLog, Timeline
 
 _JSON_KINDS = frozenset({"null", "boolean", "integer", "float", "text", "array", "long"})
 
@@ -126,7 +125,6 @@ def publish(
     """
     timeline = history.timeline if isinstance(history, Lake) else history
     snapshot = timeline.log
-    assert isinstance(snapshot, Snapshot)
     target, settled = target_of(to, format)
     events = timeline if not types else timeline.types(*types)
     what = _described(events, is_none=types is not None and not types)
@@ -265,7 +263,7 @@ def _described(timeline: Timeline, *, is_none: bool) -> str:
     return "; ".join([*parts, *(f"what if {edit}" for edit in timeline.edits)])
 
 
-def _check(before: Notes, snapshot: Snapshot, target: Target, *, what: str, form: str, goes_on: bool, moment: Moment | None) -> None:
+def _check(before: Notes, snapshot: RecordedLog, target: Target, *, what: str, form: str, goes_on: bool, moment: Moment | None) -> None:
     """Make sure that what was published is of the same history, and that this one does not end before it."""
     if before.lake != snapshot.table:
         raise LakeMismatch(f"{target.path} was published from another lake than {snapshot.path}: publish to another place.")

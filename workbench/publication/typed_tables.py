@@ -30,7 +30,6 @@ from workbench.lake.files.location import translated, translation
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.reading.event_filter import EventFilter, identifier, quoted
 from workbench.lake.reading.query import query_error
-from workbench.lake.reading.snapshot import Snapshot
 from workbench.publication.exact_texts import FUNCTION as EXACT_TEXT
 from workbench.publication.exact_texts import exact_columns, exact_text
 from workbench.timeline import Timeline
@@ -176,7 +175,7 @@ class Press:
     def _portions(self, timeline: Timeline, columns: Sequence[str]) -> Iterator[str]:
         """Yield queries of the events, portion by portion."""
         snapshot = timeline.log
-        if isinstance(snapshot, Snapshot) and not timeline.edits and not timeline.visible_only and not timeline.follows:
+        if not timeline.edits and not timeline.visible_only and not timeline.follows:
             conditions = EventFilter.of(timeline, rule=snapshot.rule)
             for files in _together(conditions.files(snapshot.files)):
                 snapshot.queries.checks.verify(files, columns=(*columns, "type"), conditions=conditions)
@@ -236,7 +235,6 @@ class Press:
 
     @contextmanager
     def _translated(self, timeline: Timeline | None = None) -> Iterator[None]:
-        snapshot = None if timeline is None else timeline.log
         with translated(self._place):
             try:
                 yield
@@ -244,8 +242,8 @@ class Press:
                 full = translation(error, self._place)
                 if isinstance(full, StorageFull):
                     raise full from error
-                if isinstance(snapshot, Snapshot):
-                    raise query_error(error, place=snapshot.place, files=snapshot.files) from error
+                if timeline is not None:
+                    raise query_error(error, place=timeline.log.place, files=timeline.log.files) from error
                 raise LakeError(f"{self._place} cannot be written: {str(error).splitlines()[0]}") from error
 
 

@@ -301,11 +301,7 @@ def _record(
 
 
 def _basis(plan: ReportPlan, opened: _Opened) -> Basis:
-    # Here and not above: the notebook's process imports this package too, and has no use for a lake.
-    from workbench.lake.reading.snapshot import Snapshot  # noqa: PLC0415
-
     origin, log = opened.origin, opened.recorded.log
-    assert isinstance(log, Snapshot)
     store = log.identity.store
     return Basis(
         store=origin.store,

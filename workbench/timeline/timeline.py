@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
     from pyarrow import Table
 
+    from workbench.events import CategoryRule
+    from workbench.lake.files.format import DataFile, Identity
+    from workbench.lake.files.location import Location
+    from workbench.lake.reading.query import Queries
     from workbench.projection.expressions import Where
     from workbench.timeline.extraction import Extracted, Extraction, Pair
 
@@ -44,6 +48,34 @@ class RecordedLog(Protocol):
     @property
     def path(self) -> str:
         """Where the lake lies."""
+
+    @property
+    def place(self) -> Location:
+        """The same, as a directory or an object store."""
+
+    @property
+    def table(self) -> str:
+        """The id of the lake's table, which no other table has."""
+
+    @property
+    def version(self) -> int:
+        """The version of the table."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which store was copied, and what of it."""
+
+    @property
+    def rule(self) -> CategoryRule:
+        """How categories are cut from the names of streams."""
+
+    @property
+    def files(self) -> tuple[DataFile, ...]:
+        """The files that hold the events, in the order of their positions."""
+
+    @property
+    def queries(self) -> Queries:
+        """Runs SQL over these files."""
 
     def resolve(self, cutoff: Cutoff, *, stale: bool) -> int | None:
         """Return the position of the last event, system events included, at or before the cutoff; None if there is none."""
@@ -83,6 +115,9 @@ class RecordedLog(Protocol):
 
     def touched(self, timeline: Timeline) -> pl.DataFrame | None:
         """Return the events that the timeline's edits touch, as they were recorded and as they are now; None if there are many."""
+
+    def added(self, timeline: Timeline) -> pl.DataFrame:
+        """Return the events that the timeline's edits put somewhere, or changed, as they are then; whatever its cutoff and selection."""
 
     def first_touched(self, timeline: Timeline) -> int | None:
         """Return the position of the first event that the timeline's edits took away or put there; None if there is none."""
