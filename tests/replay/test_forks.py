@@ -269,9 +269,9 @@ def test_a_diff_finds_the_same_whether_edits_touch_little_or_much(
         two = edited(one if data.draw(st.booleans()) else now, second)
         for a, b in ((now, one), (one, two), (two, one)):
             found = wb.diff(projection, a, b, errors="collect")
-            with mock.patch.object(diffing, "_FEW", -1), mock.patch.object(diffing, "_FEW_KEYS", -1):  # as if they touched much
+            with mock.patch.object(diffing, "_FEW_STREAMS", -1), mock.patch.object(diffing, "_FEW_KEYS", -1):  # as if they touched much
                 assert_frame_equal(wb.diff(projection, a, b, errors="collect"), found)
-                with mock.patch.object(diffing, "_parts_early", return_value=False):
+                with mock.patch.object(diffing, "_is_whole_fork", return_value=False):
                     assert_frame_equal(wb.diff(projection, a, b, errors="collect"), found)
             before = wb.state(projection, a, errors="collect").select("key", *fields(projection))
             after = wb.state(projection, b, errors="collect").select("key", *fields(projection))

@@ -20,6 +20,7 @@ def replay(
     timeline: Timeline,
     *,
     key: str | None = None,
+    keys: pl.Series | None = None,
     index: KeyIndex | None = None,
     initial: pl.DataFrame | None = None,
     history: bool = False,
@@ -34,6 +35,8 @@ def replay(
         As ``resolve.folded`` gives it.
     key
         Only this entity. The counts are then of the events that were looked at.
+    keys
+        Only these entities, with ``history``, of a plan of one category whose keys are the names of streams.
     index
         What is known of where events about an entity stand, for a key that stands in events.
     initial
@@ -47,13 +50,14 @@ def replay(
         assert initial is None
         result, _ = fold_function(subject, scope.events().collect(), errors=errors)
     elif vectorised.supports(subject):
-        ask = vectorised.history if history else vectorised.state
-        return ask(subject, scope.timeline, key=key, initial=initial, errors=errors, counted=counted).result
+        if history:
+            return vectorised.history(subject, scope.timeline, key=key, keys=keys, initial=initial, errors=errors, counted=counted).result
+        return vectorised.state(subject, scope.timeline, key=key, initial=initial, errors=errors, counted=counted).result
     else:
         state, versions = (None, initial) if history else (initial, None)
         events = scope.events().collect_batches(maintain_order=True)
         result = fold(scope.plan, events, initial=state, versions=versions, history=history, errors=errors)
-    if key is None:
+    if key is None and keys is None:
         return result
-    mine = pl.col("key") == key
+    mine = pl.col("key") == key if keys is None else pl.col("key").is_in(keys.implode())
     return replace(result, state=result.state.filter(mine), history=None if result.history is None else result.history.filter(mine))

@@ -190,12 +190,21 @@ def state_of(subject: Subject, timeline: Timeline, *, key: str | None = None, er
 
 
 def history_of(
-    plan: Plan, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    keys: pl.Series | None = None,
+    since: int | None = None,
+    errors: OnError = "raise",
 ) -> pl.DataFrame:
-    """Return every version up to the end of a timeline in the same way; what had ended by the position ``since`` may be left out."""
-    found = kept_versions(plan, timeline, key=key, since=since, errors=errors)
+    """Return every version up to the end of a timeline in the same way; what had ended by the position ``since`` may be left out.
+
+    With ``keys``, which are names of one category's streams, only the versions of these entities.
+    """
+    found = kept_versions(plan, timeline, key=key, keys=keys, since=since, errors=errors)
     if found is None:
-        found = replay(plan, timeline, key=key, index=streams_about, history=True, errors=errors, counted=False).history
+        found = replay(plan, timeline, key=key, keys=keys, index=streams_about, history=True, errors=errors, counted=False).history
         assert found is not None
     return found
 
@@ -211,7 +220,7 @@ def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None,
     if isinstance(subject, Fold):
         return continued(subject, timeline, key=key, errors=errors)
     with suppress(Unusable):
-        found = _History.of(subject, timeline, key=key, errors=errors)
+        found = _History.of(subject, timeline, is_of_all=key is None, errors=errors)
         return None if found is None else found.answer(key)
     return None
 
@@ -245,18 +254,27 @@ def _is_kept(subject: Subject, timeline: Timeline) -> bool:
 
 
 def kept_versions(
-    plan: Plan, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    keys: pl.Series | None = None,
+    since: int | None = None,
+    errors: OnError = "raise",
 ) -> pl.DataFrame | None:
     """Return every version from what is kept, as a replay's ``history``; None if nothing is that could answer.
 
     Parameters
     ----------
+    keys
+        Only these entities; there may be many.
     since
         What had ended by this position is left out.
     """
     with suppress(Unusable):
-        found = _History.of(plan, timeline, key=key, errors=errors)
-        return None if found is None else found.versions(key, since=-1 if since is None else since)
+        found = _History.of(plan, timeline, is_of_all=key is None and keys is None, errors=errors)
+        asked = [key] if key is not None else None if keys is None else keys.to_list()
+        return None if found is None else found.versions(asked, since=-1 if since is None else since)
     return None
 
 
@@ -273,7 +291,7 @@ class _History:
     errors: OnError
 
     @classmethod
-    def of(cls, plan: Plan, timeline: Timeline, *, key: str | None, errors: OnError) -> _History | None:
+    def of(cls, plan: Plan, timeline: Timeline, *, is_of_all: bool, errors: OnError) -> _History | None:
         snapshot, end = timeline.log, timeline.position
         if end is None or not may_be_kept(timeline):
             return None
@@ -286,7 +304,7 @@ class _History:
             last = snapshot.last_position()
             assert last is not None
             [moment] = manifest.moments
-            if end == last > moment.position and key is None and shelf.is_far_behind(moment):
+            if end == last > moment.position and is_of_all and shelf.is_far_behind(moment):
                 # Without the right, the room or the quiet to write, what is new is folded for this question only.
                 with suppress(LakeError, OSError), shelf.materials.writing(wait=False):
                     manifest = _kept_history(shelf, plan, timeline, errors=errors, traced=traced)
@@ -313,44 +331,52 @@ class _History:
 
     def answer(self, key: str | None) -> KeptState:
         now = min(self.end, self._moment.position)
-        parts = [one for one in self._about(key) if one.first_from <= now and (one.last_to is None or one.last_to > now)]
+        keys = None if key is None else [key]
+        parts = [one for one in self._about(keys) if one.first_from <= now and (one.last_to is None or one.last_to > now)]
         ends = pc.field("valid_to_position")
         where = (pc.field("valid_from_position") <= now) & (ends.is_null() | (ends > now))
         own = ("key", *(one.name for one in self.plan.fields), "revision", "event_count", "valid_from_position", "valid_from")
-        state, result = state_of_versions(self._read(parts, key, where, columns=own), self.plan), None
+        state, result = state_of_versions(self._read(parts, keys, where, columns=own), self.plan), None
         if self._tail is not None:
             result = replay(self.plan, self._tail, key=key, index=streams_about, initial=state, errors=self.errors)
             state = result.state
         return self.shelf.answer(self._moment, result, state=state, end=self.end, key=key)
 
-    def versions(self, key: str | None, *, since: int) -> pl.DataFrame:
-        parts = [one for one in self._about(key) if one.first_from <= self.end and (one.last_to is None or one.last_to > since)]
+    def versions(self, keys: list[str] | None, *, since: int) -> pl.DataFrame:
+        parts = [one for one in self._about(keys) if one.first_from <= self.end and (one.last_to is None or one.last_to > since)]
         ends = pc.field("valid_to_position")
         where = None if since < 0 else ends.is_null() | (ends > since)
         if self._tail is None:
             begun = pc.field("valid_from_position") <= self.end
-            rows = self._read(parts, key, begun if where is None else begun & where)
+            rows = self._read(parts, keys, begun if where is None else begun & where)
             later = pl.col("valid_to_position") > self.end
             found = rows.with_columns(pl.when(~later).then(pl.col(name)).alias(name) for name in ("valid_to_position", "valid_to"))
         else:
-            ended = self._read([one for one in parts if not one.is_open], key, where)
-            going_on = self._read([one for one in parts if one.is_open], key, None)
-            rest = replay(self.traced, self._tail, key=key, index=streams_about, initial=going_on, history=True, errors=self.errors).history
+            ended = self._read([one for one in parts if not one.is_open], keys, where)
+            going_on = self._read([one for one in parts if one.is_open], keys, None)
+            one, many = (None, None) if keys is None else (keys[0], None) if len(keys) == 1 else (None, pl.Series(keys))
+            rest = replay(
+                self.traced, self._tail, key=one, keys=many, index=streams_about, initial=going_on, history=True, errors=self.errors
+            ).history
             assert rest is not None
             found = pl.concat([ended, rest])
         ordered = found.sort("key", "valid_from_position", self.traced.fields[-1].name)
         return ordered.select(history_schema(self.plan).names())
 
-    def _about(self, key: str | None) -> list[FilePart]:
-        parts = self._moment.parts
-        return [one for one in parts if key is None or (storable(key) and one.least_key <= key <= one.greatest_key)]
+    def _about(self, keys: list[str] | None) -> list[FilePart]:
+        if keys is None:
+            return list(self._moment.parts)
+        asked = [key for key in keys if storable(key)]
+        least, greatest = min(asked, default=""), max(asked, default="")
+        return [one for one in self._moment.parts if asked and one.least_key <= greatest and least <= one.greatest_key]
 
     def _read(
-        self, parts: list[FilePart], key: str | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
+        self, parts: list[FilePart], keys: list[str] | None, where: pc.Expression | None, *, columns: tuple[str, ...] | None = None
     ) -> pl.DataFrame:
         schema = history_schema(self.traced)
-        if key is not None and parts:
-            mine = pc.field("key") == pa.scalar(key, pa.large_string())
+        if keys is not None and parts:
+            named = pa.array(keys, pa.large_string())
+            mine = pc.field("key") == named[0] if len(keys) == 1 else pc.field("key").isin(named)
             where = mine if where is None else mine & where
         return self.shelf.materials.read_rows(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
 

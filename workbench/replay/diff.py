@@ -1,9 +1,15 @@
-"""``diff``: which entities differ between two timelines, in what, and at which event they part."""
+"""``diff``: which entities differ between two timelines, in what, and at which event they diverge.
+
+``choose`` says how the two sides are found: by reading no more than what can differ. ``divergence`` compares them.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TypeVar
 
 import polars as pl
 
@@ -11,24 +17,15 @@ from workbench.errors import UsageError
 from workbench.fold import vectorised
 from workbench.fold.entity_scope import EntityScope, keyed_by_stream, only_streams
 from workbench.fold.event_by_event.function_fold import Fold
-from workbench.fold.event_by_event.plan_fold import OnError
+from workbench.fold.event_by_event.plan_fold import OnError, keyed
 from workbench.fold.resolve import Source, Subject, folded_from_the_start, subject_of
 from workbench.materialised.key_index import streams_about
-from workbench.projection.evaluation import keying
-from workbench.projection.payloads import ABSENT, decoder
 from workbench.projection.plan import Plan
-from workbench.projection.rows import ROW, rows_of
-from workbench.projection.values import Misfit
-from workbench.replay.divergence import DIVERGED, among, both, first_divergence
+from workbench.replay.divergence import DIVERGED, OWN, PLACE, POINT, DiffSide, beside, compared, differing, diverged, first_touched, shown
 from workbench.replay.versions import versions
 from workbench.timeline import Timeline
 
-_POINT = ("key", "_position", "_prepare_position")
-_EVENT = {"_position": "diverged_position", "_event_id": "diverged_event_id", "_event_type": "diverged_event_type", "_at": "diverged_at"}
-_OWN = (*_POINT, "_event_id", "_event_type", "_at", "_there")
-
-
-_FEW = 100
+_FEW_STREAMS = 100
 """So many streams are looked up by themselves; where edits touch more, everything is folded."""
 
 _FEW_KEYS = 10
@@ -37,24 +34,27 @@ _FEW_KEYS = 10
 _FEW_SEARCHED = 2
 """The same where it takes a look at all events to find those about each of them."""
 
+Answer = TypeVar("Answer")
+
+
+class Case(Enum):
+    """How the two sides of a diff are found, the cheapest first."""
+
+    FEW_STREAMS = "Edits touch few streams, which are the entities: these are folded on each side."
+    FEW_KEYS = "Edits touch events about few entities, whose keys stand in the events: these are folded on each side."
+    WHOLE_FORK = "A what-if of what was recorded touches many streams, which are the entities: one pass folds both sides."
+    TWO_MOMENTS = "The timelines are two moments of one history: the later one is folded, and holds the earlier."
+    SEPARATE = "Nothing is known that the two sides share: each is folded by itself."
+
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """How entities came to be on one side: their fields after every event that changed or ended them.
+class Choice:
+    """A case, the two timelines as far as they have to be read, and of ``FEW_KEYS`` the entities."""
 
-    ``steps`` has one row for each, in the order of keys and of the log: ``_OWN``, and the fields as the struct ``_fields``, null where the
-    entity ended and ``_there`` is false. ``types`` are those of the fields.
-    """
-
-    steps: pl.DataFrame
-    types: dict[str, pl.DataType]
-
-    def upto(self, position: int | None) -> _Side:
-        return self if position is None else replace(self, steps=self.steps.filter(pl.col("_position") <= position))
-
-    def end(self) -> pl.DataFrame:
-        """Return the entities that are there in the end."""
-        return self.steps.group_by("key", maintain_order=True).last().filter("_there")
+    case: Case
+    a: Timeline
+    b: Timeline
+    keys: tuple[str, ...] = ()
 
 
 def diff(
@@ -129,121 +129,133 @@ def diff(
     subject_b = subject_a if other is None else subject_of(other, b)
     whole_a = folded_from_the_start(a, subject_a, question="diff")
     whole_b = folded_from_the_start(b, subject_b, question="diff")
-    if other is None and keyed_by_stream(subject_a):
-        whole_a, whole_b = _narrowed(subject_a, whole_a, whole_b)
-    touched = _touched_keys(subject_a, whole_a, whole_b) if other is None and key is None else None
-    if touched is not None:
-        keys, narrowed_a, narrowed_b = touched
-        side_a, side_b = (_side_of(subject_a, timeline, keys, errors=errors) for timeline in (narrowed_a, narrowed_b))
-    elif other is None and key is None and not isinstance(subject_a, Fold) and _parts_early(subject_a, whole_a, whole_b):
-        return _wide(subject_a, whole_a, whole_b, errors=errors)
-    elif other is None and not whole_a.edits and _without_end(whole_a) == _without_end(whole_b):
-        # Two moments of one history: the later one holds the earlier.
-        longer = max(whole_a, whole_b, key=lambda one: one.upto_position if one.upto_position is not None else float("inf"))
-        side = _side(subject_a, longer, key=key, errors=errors)
-        side_a, side_b = side.upto(whole_a.upto_position), side.upto(whole_b.upto_position)
-    else:
-        side_a = _side(subject_a, whole_a, key=key, errors=errors)
-        side_b = _side(subject_b, whole_b, key=key, errors=errors)
-    fields = _compared(side_a, side_b, subject_a, subject_b)
-    differing = _differing(_beside(side_a.end(), side_b.end()), fields)
-    return _shown(differing, _diverged(side_a, side_b, fields, differing.select("key")), fields)
+    choice = choose(subject_a, whole_a, whole_b, key=key) if other is None else Choice(Case.SEPARATE, whole_a, whole_b)
+    match choice.case:
+        case Case.WHOLE_FORK:
+            assert not isinstance(subject_a, Fold)
+            return _whole_fork(subject_a, choice, errors=errors)
+        case Case.FEW_KEYS:
+            side_a, side_b = (_of_keys(subject_a, one, choice.keys, errors=errors) for one in (choice.a, choice.b))
+        case Case.TWO_MOMENTS:
+            side_a, side_b = _two_moments(subject_a, choice, key=key, errors=errors)
+        case Case.FEW_STREAMS | Case.SEPARATE:
+            side_a = _side(subject_a, choice.a, key=key, errors=errors)
+            side_b = _side(subject_b, choice.b, key=key, errors=errors)
+    fields = compared(side_a, side_b, subject_a, subject_b)
+    found = differing(beside(side_a.end(), side_b.end()), fields)
+    return shown(found, diverged(side_a, side_b, fields, found.select("key")), fields)
+
+
+def choose(subject: Subject, a: Timeline, b: Timeline, *, key: str | None) -> Choice:
+    """Return the first case that holds of two timelines with one subject."""
+    by_stream = keyed_by_stream(subject)
+    if a.edits != b.edits and replace(a, edits=b.edits) == b:
+        few = _few_streams(subject, a, b) if by_stream else _few_keys(subject, a, b) if key is None else None
+        if few is not None:
+            return few
+        if by_stream and key is None and _is_whole_fork(subject, a, b):
+            return Choice(Case.WHOLE_FORK, a, b)
+    if not a.edits and _without_end(a) == _without_end(b):
+        return Choice(Case.TWO_MOMENTS, a, b)
+    return Choice(Case.SEPARATE, a, b)
+
+
+def _few_streams(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
+    """Return the streams that edits touch, if these are few."""
+    streams: set[str] = set()
+    for side in (a, b):
+        rows = side.log.touched(side)
+        if rows is None:
+            return None
+        streams.update(rows.filter(pl.col("category").is_in(subject.categories))["stream"])
+    if len(streams) > _FEW_STREAMS:
+        return None
+    if not streams:
+        return _nothing(a)
+    return Choice(Case.FEW_STREAMS, only_streams(a, streams), only_streams(b, streams))
+
+
+def _few_keys(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
+    """Return the entities that edits touch, if these are few, and the streams that have events about them, where those are few."""
+    if isinstance(subject, Fold) or subject.python_only or any(one.key is None for handled in subject.types for one in handled.branches):
+        return None
+    keys: set[str] = set()
+    streams: set[str] = set()
+    for side in (a, b):
+        rows = side.log.touched(side)
+        if rows is None:
+            return None
+        # An event whose key cannot be told has no effect: it fails, if the fold comes to it.
+        found = pl.concat(keyed(subject, [rows]))
+        streams.update(found["stream"])
+        keys.update(found["key"])
+        keys.discard("")
+        if len(keys) > _FEW_KEYS:
+            return None
+    if not keys:
+        return _nothing(a)
+    asked = tuple(sorted(keys))
+    recorded = streams_about(subject, replace(a, edits=()), asked, searches=len(asked) <= _FEW_SEARCHED)
+    if recorded is not None and len(streams | recorded) <= _FEW_STREAMS:
+        return Choice(Case.FEW_KEYS, only_streams(a, streams | recorded), only_streams(b, streams | recorded), asked)
+    return Choice(Case.FEW_KEYS, a, b, asked) if len(asked) <= _FEW_SEARCHED else None
+
+
+def _nothing(timeline: Timeline) -> Choice:
+    """Return the case of edits that touch nothing: nothing differs, and nothing has to be read."""
+    empty = replace(timeline, cutoff=None, upto_position=-1, edits=())
+    return Choice(Case.TWO_MOMENTS, empty, empty)
+
+
+def _is_whole_fork(subject: Subject, a: Timeline, b: Timeline) -> bool:
+    """Tell whether one pass of the vectorised engine can fold what was recorded, ``a``, and a what-if of it."""
+    if isinstance(subject, Fold) or a.edits or b.visible_only or any(selection.streams for selection in b.selections):
+        return False
+    return len(subject.categories) == 1 and vectorised.supports(subject)
 
 
 def _without_end(timeline: Timeline) -> Timeline:
     return replace(timeline, cutoff=None, upto_position=None)
 
 
-def _narrowed(subject: Subject, a: Timeline, b: Timeline) -> tuple[Timeline, Timeline]:
-    """Look only at the streams that edits touch, where they are all that two timelines differ in, and few."""
-    if a.edits == b.edits or replace(a, edits=b.edits) != b:
-        return a, b
-    touched = [side.log.touched(side) for side in (a, b)]
-    streams: set[str] = set()
-    for rows in touched:
-        if rows is None:
-            return a, b
-        streams.update(rows.filter(pl.col("category").is_in(subject.categories))["stream"])
-    if len(streams) > _FEW:
-        return a, b
-    if not streams:
-        # Nothing differs, and nothing has to be read to know it.
-        return replace(a, cutoff=None, upto_position=-1, edits=()), replace(b, cutoff=None, upto_position=-1, edits=())
-    return only_streams(a, streams), only_streams(b, streams)
-
-
-def _touched_keys(subject: Subject, a: Timeline, b: Timeline) -> tuple[list[str], Timeline, Timeline] | None:
-    """Return the keys of the entities that edits touch, where keys stand in the events, and they are few and all that could differ.
-
-    The timelines come back narrowed to the streams that have events about them, where those are few.
-    """
-    if isinstance(subject, Fold) or keyed_by_stream(subject) or subject.python_only:
-        return None
-    if a.edits == b.edits or replace(a, edits=b.edits) != b:
-        return None
-    keys: set[str] = set()
-    streams: set[str] = set()
-    finds = {
-        handled.type: [keying(branch.key) for branch in handled.branches]
-        for handled in subject.types
-        if all(branch.key is not None for branch in handled.branches)
-    }
-    decode = decoder((), whole=True, decimals=False)
-    for side in (a, b):
-        rows = side.log.touched(side)
-        if rows is None or len(finds) < len(subject.types):
-            return None
-        ours = rows.filter(pl.col("category").is_in(subject.categories), pl.col("type").is_in(list(finds)))
-        streams.update(ours["stream"])
-        for row in rows_of(ours):
-            data, metadata = (ABSENT if row[ROW.index(root)] is None else decode(row[ROW.index(root)]) for root in ("data", "metadata"))
-            for find in finds[row[ROW.index("type")]]:
-                with suppress(Misfit):  # the fold says so, if it comes to that event
-                    if key := find(row, data, metadata):
-                        keys.add(key)
-        if len(keys) > _FEW_KEYS:
-            return None
-    plain = replace(a, edits=())
-    recorded = streams_about(subject, plain, sorted(keys), searches=len(keys) <= _FEW_SEARCHED) if keys else None
-    if recorded is None or len(streams | recorded) > _FEW:
-        return (sorted(keys), a, b) if len(keys) <= _FEW_SEARCHED else None
-    return sorted(keys), only_streams(a, streams | recorded), only_streams(b, streams | recorded)
-
-
-def _side_of(subject: Subject, timeline: Timeline, keys: list[str], *, errors: OnError) -> _Side:
-    if not keys:
-        return _side(subject, replace(timeline, cutoff=None, upto_position=-1, edits=()), key=None, errors=errors)
+def _of_keys(subject: Subject, timeline: Timeline, keys: tuple[str, ...], *, errors: OnError) -> DiffSide:
     sides = [_side(subject, timeline, key=key, errors=errors) for key in keys]
-    return _Side(pl.concat([side.steps for side in sides]), sides[0].types)
+    return DiffSide(pl.concat([side.steps for side in sides]), sides[0].types)
 
 
-def _parts_early(plan: Plan, a: Timeline, b: Timeline) -> bool:
-    """Whether two timelines are what was recorded and a what-if of it that touches much, by streams that are entities."""
-    forked = not a.edits and b.edits and replace(b, edits=()) == a and not b.visible_only
-    return bool(forked) and keyed_by_stream(plan) and len(plan.categories) == 1 and vectorised.supports(plan) and not _named_streams(b)
+def _two_moments(subject: Subject, choice: Choice, *, key: str | None, errors: OnError) -> tuple[DiffSide, DiffSide]:
+    a, b = choice.a, choice.b
+    longer = max(a, b, key=lambda one: one.upto_position if one.upto_position is not None else float("inf"))
+    side = _side(subject, longer, key=key, errors=errors)
+    return side.upto(a.upto_position), side.upto(b.upto_position)
 
 
-def _named_streams(timeline: Timeline) -> bool:
-    return any(selection.streams for selection in timeline.selections)
-
-
-def _wide(plan: Plan, a: Timeline, b: Timeline, *, errors: OnError) -> pl.DataFrame:
-    """Compare two states, and fold again only those entities of which these passes do not tell where they diverge."""
-    fields = tuple(field.name for field in plan.fields)
-    states, diverged = first_divergence(plan, b, fields=fields, errors=errors)
-    ends = (state.select("key", pl.struct(fields or ("key",)).alias("_fields")) for state in states)
-    differing = _differing(_beside(*ends), fields)
-    diverged = diverged.join(differing, on="key", how="semi")
-    left = differing.select("key").join(diverged, on="key", how="anti")
+def _whole_fork(plan: Plan, choice: Choice, *, errors: OnError) -> pl.DataFrame:
+    """Compare two states, and the versions of only those entities of which one pass over both does not tell where they diverge."""
+    fork, fields = choice.b, tuple(field.name for field in plan.fields)
+    a, b = vectorised.beside(plan, fork, errors=errors)
+    ends = (side.state.select("key", pl.struct(fields or ("key",)).alias("_fields")) for side in (a, b))
+    found = differing(beside(*ends), fields)
+    at = first_touched(plan, a, b, fields).join(found, on="key", how="semi")
+    named = fork.log.named(fork, at.select(PLACE))
+    known = at.join(named, on=PLACE, how="left").rename({"position": "diverged_position", "event_id": "diverged_event_id"}).select(DIVERGED)
+    left = found.select("key").join(known, on="key", how="anti")
     if left.height:
-        streams = f"{plan.categories[0]}-" + left["key"]
-        side_a, side_b = both(lambda one: _side(plan, among(one, streams), key=None, errors=errors), a, b)
-        diverged = pl.concat([diverged, _diverged(side_a, side_b, fields, left).select(DIVERGED)])
-    return _shown(differing, diverged, fields)
+        side_a, side_b = _both(lambda one: _side(plan, one, keys=left["key"], errors=errors), choice.a, fork)
+        known = pl.concat([known, diverged(side_a, side_b, fields, left).select(DIVERGED)])
+    return shown(found, known, fields)
 
 
-def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> _Side:
-    found = versions(subject, timeline, key=key, errors=errors)
+def _both(ask: Callable[[Timeline], Answer], a: Timeline, b: Timeline) -> tuple[Answer, Answer]:
+    """Ask of two timelines at once: where the one has work for one processor only, the other takes the rest."""
+    with ThreadPoolExecutor(1, thread_name_prefix="side") as beside:
+        other = beside.submit(ask, b)
+        return ask(a), other.result()
+
+
+def _side(subject: Subject, timeline: Timeline, *, key: str | None = None, keys: pl.Series | None = None, errors: OnError) -> DiffSide:
+    """Fold one side: all entities, the one with a key, or those with some keys."""
+    found = versions(subject, timeline, key=key, keys=keys, errors=errors)
     rows, witness = found.rows, found.witness
     steps = rows.select(
         "key",
@@ -268,7 +280,7 @@ def _side(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnEr
         # First: an event that ends an entity and begins it anew leaves it there.
         about = EntityScope.of(subject, timeline, key=key, index=streams_about).timeline
         steps = pl.concat([_endings(ended, subject, about), steps], how="diagonal")
-    return _Side(steps.sort(_POINT, maintain_order=True), {name: rows.schema[name] for name in found.fields})
+    return DiffSide(steps.sort(POINT, maintain_order=True), {name: rows.schema[name] for name in found.fields})
 
 
 def _endings(ended: pl.DataFrame, subject: Subject, timeline: Timeline) -> pl.DataFrame:
@@ -300,75 +312,4 @@ def _endings(ended: pl.DataFrame, subject: Subject, timeline: Timeline) -> pl.Da
         .filter(later)
         .unique(["key", "valid_from_position", "_version_prepare"], keep="first", maintain_order=True)
     )
-    return found.with_columns(pl.lit(value=False).alias("_there")).select(*_OWN)
-
-
-def _compared(a: _Side, b: _Side, subject_a: Subject, subject_b: Subject) -> tuple[str, ...]:
-    """Return the fields to be compared."""
-    if isinstance(subject_a, Fold) or isinstance(subject_b, Fold):
-        # A fold's fields are those of the states that there are.
-        return tuple(dict.fromkeys((*a.types, *b.types)))
-    common = tuple(name for name in a.types if name in b.types)
-    if not common and (a.types or b.types):
-        has = [f"{name} has {', '.join(side.types) or 'none'}" for name, side in ((subject_a.name, a), (subject_b.name, b))]
-        raise UsageError(f"The two projections have no field in common to compare: {' and '.join(has)}.")
-    for name in common:
-        one, two = a.types[name], b.types[name]
-        if one != two and not (one.is_numeric() and two.is_numeric()):
-            raise UsageError(f"{name} is {one} in {subject_a.name} and {two} in {subject_b.name}: only fields of one type can be compared.")
-    return common
-
-
-def _beside(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    """Put the entities of both sides side by side."""
-    sides = [
-        side.select("key", pl.col("_fields").alias(name), pl.lit(value=True).alias(f"_there{name}"))
-        for side, name in ((a, "_a"), (b, "_b"))
-    ]
-    beside = sides[0].join(sides[1], on="key", how="full", coalesce=True)
-    return beside.with_columns(pl.col("_there_a", "_there_b").fill_null(value=False)).sort("key")
-
-
-def _field(frame: pl.DataFrame, side: str, name: str) -> pl.Expr:
-    dtype = frame.schema[side]
-    has = isinstance(dtype, pl.Struct) and any(field.name == name for field in dtype.fields)
-    return pl.col(side).struct.field(name) if has else pl.lit(None)
-
-
-def _differs(frame: pl.DataFrame, name: str) -> pl.Expr:
-    return _field(frame, "_a", name).ne_missing(_field(frame, "_b", name))
-
-
-def _differing(frame: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
-    """Return the rows whose two sides are not the same."""
-    return frame.filter(pl.any_horizontal(pl.col("_there_a") != pl.col("_there_b"), *(_differs(frame, name) for name in fields)))
-
-
-def _diverged(a: _Side, b: _Side, fields: tuple[str, ...], keys: pl.DataFrame) -> pl.DataFrame:
-    """Return for each of these keys the first event after which the two sides are not the same."""
-    steps_a = a.steps.join(keys, on="key", how="semi", maintain_order="left").with_row_index("_row_a")
-    steps_b = b.steps.join(keys, on="key", how="semi", maintain_order="left").with_row_index("_row_b")
-    # Every event of either side, and the last step of each side at it.
-    events = (
-        pl.concat([steps_a.drop("_fields", "_there"), steps_b.drop("_fields", "_there")], how="diagonal")
-        .sort(_POINT, maintain_order=True)
-        .with_columns(pl.col("_row_a", "_row_b").forward_fill().over("key"))
-        .unique(_POINT, keep="last", maintain_order=True)
-        .join(steps_a.select("_row_a", _a="_fields", _there_a="_there"), on="_row_a", how="left", maintain_order="left")
-        .join(steps_b.select("_row_b", _b="_fields", _there_b="_there"), on="_row_b", how="left", maintain_order="left")
-        .with_columns(pl.col("_there_a", "_there_b").fill_null(value=False))
-    )
-    diverged = _differing(events, fields).unique("key", keep="first", maintain_order=True)
-    return diverged.select("key", **{name: pl.col(own) for own, name in _EVENT.items()})
-
-
-def _shown(differing: pl.DataFrame, diverged: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
-    both = pl.col("_there_a") & pl.col("_there_b")
-    named = [pl.when(both & _differs(differing, name)).then(pl.lit(name)) for name in fields]
-    return differing.select(
-        "key",
-        pl.when(both).then(pl.lit("changed")).when(pl.col("_there_b")).then(pl.lit("added")).otherwise(pl.lit("removed")).alias("change"),
-        (pl.concat_list(named) if named else pl.lit([], dtype=pl.List(pl.String))).list.drop_nulls().alias("changed_fields"),
-        pl.col("_a").alias("before"),
-        pl.col("_b").alias("after"),
-    ).join(diverged, on="key", how="left", maintain_order="left")
+    return found.with_columns(pl.lit(value=False).alias("_there")).select(*OWN)

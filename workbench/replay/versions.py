@@ -51,7 +51,13 @@ class Versions:
 
 
 def versions(
-    subject: Subject, timeline: Timeline, *, key: str | None = None, since: int | None = None, errors: OnError = "raise"
+    subject: Subject,
+    timeline: Timeline,
+    *,
+    key: str | None = None,
+    keys: pl.Series | None = None,
+    since: int | None = None,
+    errors: OnError = "raise",
 ) -> Versions:
     """Return the versions of every entity, or of one, up to the end of a timeline, as ``subject.folded`` gives it.
 
@@ -60,13 +66,15 @@ def versions(
 
     Parameters
     ----------
+    keys
+        Only these entities, of a plan of one category whose keys are the names of streams; there may be many.
     since
         A position: versions that had ended by then are not wanted. Those that stood there are given, but not which event made them.
     """
     if isinstance(subject, Fold):
         return _of_fold(subject, timeline, key=key, since=since, errors=errors)
     traced, witness = with_witness(subject)
-    rows = history_of(traced, timeline, key=key, since=since, errors=errors)
+    rows = history_of(traced, timeline, key=key, keys=keys, since=since, errors=errors)
     ordered = [name for name in rows.columns if name not in witness.values()]
     return Versions(rows.select(*ordered, *witness.values()), tuple(field.name for field in subject.fields), witness)
 

@@ -128,6 +128,7 @@ def versions(
     timeline: Timeline,
     *,
     key: str | None = None,
+    keys: pl.Series | None = None,
     initial: pl.DataFrame | None = None,
     errors: OnError = "raise",
     counted: bool = True,
@@ -138,12 +139,14 @@ def versions(
 
     Parameters
     ----------
+    keys
+        Only these entities of a plan of one category, whose keys are the names of streams; there may be many.
     initial
         The versions that no event had ended at the end of an earlier replay; the timeline then holds the events after it. They are given
         again, with their ends where those are known now.
     """
     timings = Timings()
-    extracted, engine = _engine(plan, timeline, key=key, keeps_history=True, errors=errors, timings=timings)
+    extracted, engine = _engine(plan, timeline, key=key, keys=keys, keeps_history=True, errors=errors, timings=timings)
     if initial is not None:
         engine.resume(state_of_versions(initial, plan), initial)
 
@@ -163,12 +166,13 @@ def history(
     timeline: Timeline,
     *,
     key: str | None = None,
+    keys: pl.Series | None = None,
     initial: pl.DataFrame | None = None,
     errors: OnError = "raise",
     counted: bool = True,
 ) -> Replay:
     """Fold a timeline into ``versions``, and the state at its end. All of it is held in memory."""
-    found = versions(plan, timeline, key=key, initial=initial, errors=errors, counted=counted)
+    found = versions(plan, timeline, key=key, keys=keys, initial=initial, errors=errors, counted=counted)
     batches = list(found)
     assert found.result is not None
     with found.timings.stage("write"):
@@ -179,9 +183,16 @@ def history(
 
 
 def _engine(
-    plan: Plan, timeline: Timeline, *, key: str | None, keeps_history: bool, errors: OnError, timings: Timings
+    plan: Plan,
+    timeline: Timeline,
+    *,
+    key: str | None,
+    keys: pl.Series | None = None,
+    keeps_history: bool,
+    errors: OnError,
+    timings: Timings,
 ) -> tuple[Extracted, Engine]:
-    layout = ExtractionLayout.of(plan, key=key)
+    layout = ExtractionLayout.of(plan, key=key, keys=keys)
     extracted = timeline.log.extract(timeline, layout.extraction)
     return extracted, Engine(plan, layout, key=key, keeps_history=keeps_history, errors=errors, timings=timings)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from workbench.fold.entity_scope import keyed_by_stream, mention_of, streams_named
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import columns, places
@@ -28,8 +30,8 @@ class ExtractionLayout:
     columns: frozenset[str]
 
     @classmethod
-    def of(cls, plan: ir.Plan, *, key: str | None) -> ExtractionLayout:
-        """Lay out a plan, for all entities or for the one that has a key."""
+    def of(cls, plan: ir.Plan, *, key: str | None, keys: pl.Series | None = None) -> ExtractionLayout:
+        """Lay out a plan, for all entities, for the one with a key, or for those whose keys are the names of one category's streams."""
         wanted, slots = [], []
         for handled in plan.types:
             exact = set(_decimal_places(handled, plan))
@@ -48,6 +50,7 @@ class ExtractionLayout:
                 tuple(sorted(own)),
                 None if key is None else streams_named(plan, key),
                 apart=keyed_by_stream(plan) and len(plan.categories) == 1,
+                among=None if keys is None else f"{plan.categories[0]}-" + keys,
                 mention=None if key is None else mention_of(plan, key),
             ),
             tuple(slots),
