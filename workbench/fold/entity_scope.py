@@ -113,7 +113,8 @@ def mention_of(plan: ir.Plan, key: str) -> Mention | None:
     paths = [one for one in keys if isinstance(one, ir.Path)]
     if len(paths) < len(keys) or plan.python_only:
         return None
-    text = key if key.removeprefix("-").isdecimal() else json.dumps(key, ensure_ascii=False)
+    # Without the quote before it: a search for a text that begins with a quote stops at every name and value.
+    text = key if key.removeprefix("-").isdecimal() else json.dumps(key, ensure_ascii=False)[1:]
     return Mention(tuple(sorted({path.root for path in paths})), (text, "\\"))
 
 
