@@ -224,7 +224,7 @@ def test_a_lake_of_another_store(new_store: Callable[..., Store], lake: Path) ->
     rows = lake_rows(lake)
     other = new_store()
     fill(other, 90, begin=3)
-    says(run("export", "--source", other.uri, "--lake", lake), "another store", "of its own", status=1)
+    says(run("export", "--source", other.uri, "--lake", lake), "another store", "new lake", status=1)
     assert lake_rows(lake) == rows
 
 
@@ -237,7 +237,7 @@ def test_a_log_that_was_rewritten(store: Store, lake: Path) -> None:
     rows = lake_rows(lake)
     store.faults.restore(upto=rows[30][0])
     fill(store, 90, begin=2)
-    says(run("export", "--source", store.uri, "--lake", lake), "not the one that the lake", "backup", "new lake", status=1)
+    says(run("export", "--source", store.uri, "--lake", lake), "not the log from which the lake", "backup", "new lake", status=1)
     assert lake_rows(lake) == rows
 
 

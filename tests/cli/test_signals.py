@@ -198,7 +198,7 @@ CONNECT = """
 import sys
 from workbench.errors import WorkbenchError
 from workbench.kurrent import connect
-from workbench.kurrent import channels
+from workbench.kurrent.transport import channels
 try:
     connect(sys.argv[1])
 except WorkbenchError:

@@ -3,9 +3,9 @@
 Appends and reads of any KurrentDB client come in over a loopback port; KurrentDB's own answers and errors go out.
 Events live in memory or in a data folder; system projections, stream metadata, clusters and injected faults are supported as far as
 the workbench and its tests need them.
-``log`` holds the events, ``services`` and the modules beside it implement the protocol, and ``faults`` breaks things on purpose.
+``recording`` holds the events, ``calls`` answers the protocol's calls, and ``faults`` breaks things on purpose.
 Only the demo, the sample system and tests use this room.
-Begin reading with ``store``, then ``log``.
+Begin reading with ``store``, then ``recording.log``.
 """
 
 from workbench.embedded.calls.accounts import Account

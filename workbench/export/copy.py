@@ -1,4 +1,4 @@
-"""Copy what is new in a log: read on one thread, write and commit on another."""
+"""Copies new events of a log into a lake: reads on one thread, writes and commits on another."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from workbench.lake.files.location import Location
 from workbench.materialised.key_index import keep_up
 
 COMMIT_EVENTS, COMMIT_BYTES = 131_072, 64 * 1024 * 1024
-"""A commit holds at most about this much; it bounds the memory, and what a crash can lose of the work done."""
+"""The approximate size of a commit; it limits the memory, and the work that a crash can lose."""
 
 FOLLOWER_SECONDS = 30.0
-"""How long a log that ends before the checkpoint is waited for: a follower may lag behind the leader that was copied."""
+"""How long to wait for a log that ends before the checkpoint: a follower may lag behind the leader that was copied."""
 
 EMPTY_SECONDS = 5.0
-"""How long an empty log is asked again: for a second after its first start, a server shows none of its events."""
+"""How long to poll an empty log: for a second after its first start, a server shows none of its events."""
 
 
 def export_log(
@@ -137,7 +137,7 @@ def export_log(
     selection = selection or Selection()
     check_selection(selection)
     if until is not None and until > clock.now() + timedelta(seconds=UNTIL_SECONDS):
-        raise UsageError(f"until={format_time(until)} lies in the future: no lake can be complete until then yet.")
+        raise UsageError(f"until={format_time(until)} is in the future: no lake can be complete until then yet.")
     began = time.perf_counter()
     tries = Tries(clock, waiting)
     start = tries.run(lambda: _start(source, clock), again=source.reconnect)
@@ -157,7 +157,7 @@ def export_log(
         seconds = time.perf_counter() - began
         clustered = writer.cluster() if cluster else None
         if clustered is not None and clustered.epochs:
-            writer.vacuum()  # what was replaced a day ago; readers of today's files are not disturbed
+            writer.vacuum()  # deletes files that were replaced a day ago or earlier, so that current readers keep theirs
         summary = ExportSummary(
             source=source.address,
             lake=str(lake),
@@ -197,7 +197,7 @@ def _start(source: Source, clock: Stopwatch) -> EventPosition | None:
 
 @dataclass(slots=True)
 class _Export:
-    """One export into an open lake, which goes on from the lake's checkpoint as often as it is told to."""
+    """One export into an open lake; each call of :meth:`go_on` continues from the lake's checkpoint."""
 
     source: Source
     writer: LakeWriter
@@ -212,16 +212,16 @@ class _Export:
     proof: Proof = field(default_factory=Proof)
 
     def position(self) -> int | None:
-        """Return how far the log has been copied."""
+        """Return the position up to which the log has been copied."""
         return None if self.writer.checkpoint is None else self.writer.checkpoint.position
 
     def go_on(self) -> None:
-        """Copy the log from the checkpoint to its end; make sure before that it is the same log.
+        """Verify that the log is the same, and copy it from the checkpoint to its end.
 
-        The end is the one that was taken first, however often this is called.
+        The first call determines the end; later calls keep it.
         """
         before, start = self.writer.checkpoint, self.source.start()
-        check_start(self.source, self.writer, start)  # another store may be shorter, and must not be waited for
+        check_start(self.source, self.writer, start)  # do not wait for another store, which may be shorter
         mark = self._ask(before)
         if before is not None:
             proof = prove(self.source, self.writer, before, start, accept_scavenged=self.accept_scavenged)
@@ -232,11 +232,11 @@ class _Export:
         if self.mark.end is None:
             return
         if not _reaches(mark, self.mark.end):
-            # Another node answers since the connection broke. A read with a filter would not show that it lags.
+            # Another node has answered since the connection broke. A filtered read would not show that it lags.
             shown = "nothing of the log" if mark.end is None else f"the log up to position {mark.end.position}"
             raise ReadInterrupted(
-                f"{self.source.address}: the node that answers now shows {shown}, and position {self.mark.end.position} was the last when "
-                "the export began. It lags, or has lost events that it had not replicated."
+                f"{self.source.address}: the node that answers now shows {shown}, but the log ended at position {self.mark.end.position} "
+                "when the export began. The node lags, or has lost events that it had not replicated."
             )
         if self.goal is None:
             self.goal = Goal.of(self.source, self.mark.end, self.writer.selection)
@@ -250,7 +250,7 @@ class _Export:
         )
 
     def _end_stands(self) -> bool:
-        """Tell whether the log's end is where it was, which a read with a filter does not show; it may have been scavenged."""
+        """Whether the event at the log's end is still there, which a filtered read does not show; it may have been scavenged."""
         assert self.mark is not None
         assert self.mark.end is not None
         assert self.goal is not None
@@ -268,7 +268,7 @@ class _Export:
         return True
 
     def _ask(self, before: Checkpoint | None) -> HighWaterMark:
-        """Ask for the end of the log, until it is not before the checkpoint, and can promise what was asked for."""
+        """Ask for the end of the log until it reaches the checkpoint and, if requested, a time."""
         given_times = self.source.accepts_timestamps
 
         def ask() -> HighWaterMark:
@@ -291,9 +291,9 @@ class _Export:
                 return mark
         reached = "is empty" if mark.end is None else f"ends at position {mark.end.position}"
         raise SourceBehind(
-            f"The log at {self.source.address} {reached}, and the lake {self.writer.path} was copied up to position {before.position}. "
-            "Either this node lags behind the one that was copied: then wait, or name the leader; or the store was restored from a backup "
-            "or replaced: then export it into a new lake."
+            f"The log at {self.source.address} {reached}, but the lake {self.writer.path} was copied up to position {before.position}. "
+            "If this node lags behind the one that was copied, wait, or name the leader. If the store was restored from a backup or "
+            "replaced, export it into a new lake."
         )
 
 
@@ -302,7 +302,7 @@ def _reaches(mark: HighWaterMark, place: Checkpoint | EventPosition) -> bool:
 
 
 class _Copy:
-    """Takes batches and commits them, many at a time: sorts and writes on another thread, a commit behind at the most."""
+    """Collects batches and commits them together; another thread sorts and writes, at most one commit behind."""
 
     def __init__(self, writer: LakeWriter, selection: Selection, progress: Callable[[Progress], None] | None) -> None:
         self.before = writer.checkpoint
@@ -319,14 +319,14 @@ class _Copy:
         check: Callable[[], object],
         stands: Callable[[], bool],
     ) -> None:
-        """Commit what a read gives, up to its goal, as the log up to a high-water mark; where the read breaks, commit what it gave.
+        """Commit the events of a read, with checkpoints up to a high-water mark; if the read breaks, commit what it gave.
 
         Parameters
         ----------
         check
-            Called before each commit; where it fails, nothing of what was read since the last commit is kept.
+            Called before each commit; if it fails, the events since the last commit are discarded.
         stands
-            Called when the read has ended: whether the event at the high-water mark is there.
+            Called when the read has ended; returns whether the event at the high-water mark is still there.
         """
         assert mark.end is not None
         end, held = mark.end, _Held()
@@ -345,7 +345,7 @@ class _Copy:
             except SourceError:
                 commits.wait()
                 if held.last is not None:
-                    with suppress(SourceError):  # then it is not known to be committed by the cluster, and is read again
+                    with suppress(SourceError):  # the cluster may not have committed these events; they are read again
                         check()
                         self._commit(commits, held, mark)
                         commits.wait()
@@ -354,16 +354,16 @@ class _Copy:
             commits.wait()
 
     def _commit(self, commits: _Commits, held: _Held, mark: HighWaterMark) -> None:
-        """Commit what is held, before the end is reached."""
+        """Commit the held events before the end of the read."""
         assert held.last is not None
-        # More events may carry the last one's time, and only the end knows of the time at which it was asked for.
+        # Later events may have the same time as the last one; only the final commit can use the time of the high-water mark.
         self._count(held)
         commits.add(held.events, held.last, mark.up_to(held.last.recorded_at, commits.complete_until))
 
     def _finish(self, commits: _Commits, held: _Held, mark: HighWaterMark, goal: Goal | None) -> None:
-        """Commit what is held when the read has ended; where it reached its goal, as the whole log up to the mark.
+        """Commit the held events after the read; if it reached its goal, the checkpoint is the high-water mark.
 
-        Without a goal the event at the mark is gone, and cannot be the checkpoint.
+        Without a goal, the event at the mark is gone and cannot be the checkpoint.
         """
         assert mark.end is not None
         before, last = commits.checkpoint, held.last
@@ -397,14 +397,14 @@ class _Copy:
 def _changed(end: EventPosition, found: str | None) -> SourceError:
     stands = "no event stands" if found is None else f"event {found} stands"
     return SourceError(
-        f"The log changed while it was read: at position {end.position} {stands}, and {end.event_id} stood there when the end of the log "
-        "was asked for. The node lost events that it had not replicated: run the export again."
+        f"The log changed while it was read: at position {end.position} {stands}, but {end.event_id} was there when the export asked for "
+        "the end of the log. The node lost events that it had not replicated: run the export again."
     )
 
 
 @dataclass(slots=True)
 class _Held:
-    """What was read since the last commit."""
+    """The events that were read since the last commit."""
 
     events: list[pa.RecordBatch] = field(default_factory=list)
     last: EventPosition | None = None
@@ -426,7 +426,7 @@ class _Held:
 
 
 class _Commits:
-    """The commits of one read, on a thread of their own, one after another."""
+    """The commits of one read, one after another on their own thread."""
 
     def __init__(self, thread: ThreadPoolExecutor, writer: LakeWriter) -> None:
         self.checkpoint = writer.checkpoint
@@ -438,13 +438,13 @@ class _Commits:
         return None if self.checkpoint is None else self.checkpoint.complete_until
 
     def add(self, events: list[pa.RecordBatch], last: EventPosition, until: datetime) -> None:
-        """Begin a commit, behind the one before."""
+        """Queue a commit after the previous one."""
         self.wait()
         self.checkpoint = Checkpoint(last.position, last.prepare_position, last.event_id, until)
         self._pending = self._thread.submit(self._writer.append, pa.Table.from_batches(events, EVENT_SCHEMA), self.checkpoint)
 
     def wait(self) -> None:
-        """Wait until the commit that is under way is done; its error comes out here."""
+        """Wait for the current commit, and raise its error."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()

@@ -1,4 +1,4 @@
-"""What an export tells its caller: how far it is, and in the end what it did."""
+"""What an export reports to its caller: its progress, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.lake.info import undated_note
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an export is; handed to the caller after each batch that was read."""
+    """The progress of an export; passed to the caller after each batch."""
 
     events: int
     seconds: float
@@ -24,26 +24,26 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that are left if the log goes on as it did, or None while nothing can be said."""
+        """The estimated seconds left at the present rate, or None if there is no estimate yet."""
         return self.seconds * (1 - self.done) / self.done if self.done > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A pause of an export, handed to the caller before it begins.
+    """A pause of an export; passed to the caller before it begins.
 
     Attributes
     ----------
     seconds
-        How long it takes, at the most.
+        The longest that it takes.
     why
         What happened, as a sentence.
     position
-        Up to where the log was copied, or None where nothing was.
+        The position up to which the log was copied, or None.
     number
-        Which wait this is since the last commit, from 1.
+        The number of this wait since the last commit, from 1.
     is_poll
-        Whether the server is asked again all the while, so that the wait may be shorter.
+        Whether the server is polled during the wait, which may then end earlier.
     """
 
     seconds: float
@@ -66,30 +66,30 @@ class ExportSummary:
     source, lake
         The address without credentials, and the lake's path.
     events_read, events_kept
-        New events that the server sent, and those of them that the selection let into the lake. The server leaves out streams of which
-        nothing is kept.
+        The number of new events that the server sent, and of those that the selection kept. The server filters out streams that the
+        selection excludes.
     checkpoint
-        The last event seen, or None of a log without events. The lake is complete until ``checkpoint.complete_until``.
+        The last event seen, or None for a log without events. The lake is complete until ``checkpoint.complete_until``.
     resumed_after
-        The checkpoint that this export went on from, or None where it began at the start of the log.
+        The checkpoint from which this export continued, or None if it began at the start of the log.
     scavenged
-        Whether the event at that checkpoint was gone, removed by a scavenge, so that other events had to prove that the log is the same.
+        Whether a scavenge had removed the event at that checkpoint, so that other events had to prove that the log is the same.
     streams_compared
-        How many streams proved that, by the newest event that the lake has of each. Where it is 0, nothing did, and ``accept_scavenged``
-        let the export go on.
+        The number of streams whose newest event in the lake proved that. If it is 0, nothing did, and ``accept_scavenged`` let the
+        export continue.
     late_events
-        New events whose time lies at or before the instant up to which the lake was complete before. Explicit transactions carry the
-        time at which they were begun; with them, answers as of such a time change.
+        The number of new events with a time at or before the instant until which the lake was complete before. Explicit transactions
+        carry the time at which they began; such events change earlier answers as of that time.
     undated_events
-        Of the kept events, those whose time stamp is no instant, as it lies outside the years 1 to 9999.
+        The number of kept events whose time stamp is not a valid instant, because it is outside the years 1 to 9999.
     is_empty
         Whether the lake holds no event at all.
     retries, waited
-        How often the connection broke and the export went on by itself, and how many seconds it waited for that.
+        How often the connection broke and the export continued, and the total seconds that it waited.
     seconds
         The time for reading and committing, waits included.
     cluster, cluster_seconds
-        What clustering did thereafter, or None without it; and its own time.
+        The result of clustering after the export, or None without it; and its duration.
     """
 
     source: str
@@ -117,22 +117,22 @@ class ExportSummary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth telling beside the figures, a sentence each."""
+        """Remarks beside the figures, one sentence each."""
         found = []
         if self.retries:
             times = "once" if self.retries == 1 else f"{self.retries} times"
-            found.append(f"The connection broke {times}; the export went on by itself after waiting {self.waited:g} s in all.")
+            found.append(f"The connection broke {times}; the export continued after waiting {self.waited:g} s in total.")
         if self.scavenged and self.streams_compared:
             streams = "1 stream proves" if self.streams_compared == 1 else f"{self.streams_compared} streams prove"
-            found.append(f"The event at which the last export ended was scavenged; the newest of {streams} that the log is the same.")
+            found.append(f"The event at which the last export ended was scavenged; the newest event of {streams} that the log is the same.")
         elif self.scavenged:
             found.append(
-                "The event at which the last export ended was scavenged; nothing proves that the log is the same, as was accepted."
+                "The event at which the last export ended was scavenged; nothing proves that the log is the same, which you accepted."
             )
         if self.late_events:
             found.append(
-                f"{self.late_events:,} new events have times up to which the lake was complete already, as those of explicit transactions "
-                "may: from now on, answers as of such times count them."
+                f"{self.late_events:,} new events have times until which the lake was already complete, as events of explicit transactions "
+                "may: from now on, answers as of such times include them."
             )
         if self.undated_events:
             found.append(f"{undated_note(self.undated_events)}.")

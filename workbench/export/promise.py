@@ -1,7 +1,7 @@
-"""Until when a lake is complete: the instant up to which every event that was recorded is in it.
+"""Determines the instant until which a lake is complete: every event recorded up to then is in it.
 
-A server stamps an event before it can be read: some milliseconds before under load, seconds with a slow follower. So the time at which
-the end of the log was asked for promises too much. What is sure is the stamp of the last event, and a date that lies well back.
+A server stamps an event before the event can be read: milliseconds before under load, seconds before on a slow follower. So the time at
+which the end of the log was read would promise too much. The stamp of the last event is safe, and so is a time far enough in the past.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from workbench.export.source import Source
 from workbench.kurrent import EventPosition, NodeState
 
 VISIBLE_WITHIN: Final = timedelta(seconds=10)
-"""How long after its stamp an event is taken to be readable at the latest, explicit transactions left out."""
+"""The longest assumed time from an event's stamp until it can be read, except in explicit transactions."""
 
 UNTIL_SECONDS: Final = 12.0
-"""How long an export waits until it can promise what was asked for: `VISIBLE_WITHIN`, and the date header's renewal once a second."""
+"""How long an export waits for the requested time: `VISIBLE_WITHIN`, plus a second for the date header, which has whole seconds."""
 
 _POLL_SECONDS = 0.5
 _TICK = timedelta(microseconds=1)
@@ -31,19 +31,19 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class HighWaterMark:
-    """The last event of the log when it was asked for, and what is known of the time.
+    """The last event of the log at a moment, and the time of that moment.
 
     Attributes
     ----------
     end
-        The event, or None of a log without events.
+        The event, or None for a log without events.
     date
-        The server's time at the answer, or where it sends none our own before the question; None where it says nothing, because a
-        follower answered whose leader is further or cannot be asked.
+        The server's time at its answer, or our own time before the request if the server sends none; None if a follower answered and
+        its leader is ahead or cannot be asked.
     leader
-        Where ``date`` is None, the leader's host and port; empty where they are not known.
+        If ``date`` is None, the leader's host and port; empty if they are not known.
     given_times
-        Whether writers may say when an event was recorded, so that stamps tell nothing of when it became readable.
+        Whether writers may set the time of an event, so that its stamp does not tell when it became readable.
     """
 
     end: EventPosition | None
@@ -52,7 +52,7 @@ class HighWaterMark:
     given_times: bool = False
 
     def complete_until(self, previous: datetime | None) -> datetime:
-        """Return until when a lake is complete that holds the log up to ``end``, and was complete until ``previous`` before."""
+        """Return the instant until which a lake is complete that holds the log up to ``end``; before, it was ``previous``."""
         if self.given_times:
             assert self.date is not None
             return max(self.up_to(None if self.end is None else self.end.recorded_at, previous), self.date)
@@ -60,10 +60,10 @@ class HighWaterMark:
         return sure if self.date is None else max(sure, self.date - VISIBLE_WITHIN)
 
     def up_to(self, stamp: datetime | None, previous: datetime | None) -> datetime:
-        """Return until when a lake is complete that holds the log up to an event with this stamp.
+        """Return the instant until which a lake is complete that holds the log up to an event with this stamp.
 
-        Later events may have the same stamp. A stamp that lies ahead of the server's own time promises no more than that time; an undated
-        event (see ``EVENT_SCHEMA``) promises nothing.
+        Later events may have the same stamp. A stamp ahead of the server's own time counts as that time; an undated event (see
+        ``EVENT_SCHEMA``) does not count.
         """
         sure = _NEVER if stamp is None or stamp == _FIRST else stamp - _TICK
         if self.date is not None and not self.given_times:
@@ -72,7 +72,7 @@ class HighWaterMark:
 
 
 def high_water_mark(source: Source, *, clock: Stopwatch, given_times: bool) -> HighWaterMark:
-    """Ask for the end of the log, and for the leader's first where a follower is read."""
+    """Ask for the end of the log; when reading a follower, ask for its leader's end first."""
     follows = source.check_node() is not NodeState.LEADER
     asked = clock.now()
     leader = source.leader_end() if follows else None
@@ -94,7 +94,7 @@ def wait_for(
     clock: Stopwatch,
     told: Callable[[Wait], None],
 ) -> HighWaterMark:
-    """Ask for the end of the log until a lake that holds it is complete until a time, at most for `UNTIL_SECONDS`."""
+    """Poll the end of the log, for at most `UNTIL_SECONDS`, until a lake that holds it is complete until a time."""
     mark = ask()
     if mark.end is None or _is_reached(mark, until, previous):
         return mark

@@ -1,4 +1,4 @@
-"""Go on after a connection broke: wait, connect anew, and try again, for as long as that gets further."""
+"""Continues after a broken connection: waits, reconnects and tries again as long as the export advances."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workbench.errors import ReadInterrupted, SourceError, SourceNotReady, Sourc
 from workbench.export.progress import Wait
 
 WAITS: Final = (1.0, 2.0, 5.0, 15.0, 40.0)
-"""How many seconds to wait before each try. The series begins anew with each commit; an election takes 2 to 3 s, a restart longer."""
+"""Seconds to wait before each try. Each commit restarts the series; an election takes 2 to 3 s, a restart longer."""
 
 BROKEN: Final = (SourceUnavailable, ReadInterrupted)
-"""What may pass by itself once a server has answered: it is restarted, the link breaks, another node becomes the leader."""
+"""Errors that may be temporary once a server has answered: a restart, a broken link, a new leader."""
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Stopwatch:
-    """The time, and how to let it pass."""
+    """A clock, and a way to wait."""
 
     now: Callable[[], datetime] = _utc_now
     seconds: Callable[[], float] = time.monotonic
@@ -42,7 +42,7 @@ class Tries:
     told
         Called before each wait.
     retries, waited
-        How many waits there were, and their seconds.
+        The number of waits, and their total seconds.
     """
 
     clock: Stopwatch
@@ -58,21 +58,21 @@ class Tries:
         position: Callable[[], int | None] = lambda: None,
         passing: tuple[type[SourceError], ...] = BROKEN,
     ) -> T:
-        """Call ``attempt`` until it returns, and return what it does.
+        """Call ``attempt`` until it succeeds, and return its result.
 
         Parameters
         ----------
         again
-            Called before each further try, and may fail like one.
+            Called before each further try; may fail as well.
         position
-            How far the work has come. Where it has moved, the waits begin with the shortest again.
+            The progress of the work. If it has advanced, the waits start with the shortest again.
         passing
-            The errors that may pass by themselves; any other is raised at once.
+            The errors that may be temporary; others are raised at once.
 
         Raises
         ------
         SourceError
-            The last error, when the last wait was in vain.
+            The last error, after the last wait.
         """
         number, reached = 0, position()
         while True:
@@ -97,9 +97,9 @@ class Tries:
 
 
 def wait_until_ready(connect: Callable[[], T], *, told: Callable[[Wait], None], clock: Stopwatch | None = None) -> T:
-    """Call ``connect``, again while the server says that it is starting or that its cluster has no leader.
+    """Call ``connect``, and repeat while the server is starting or its cluster has no leader.
 
-    Whatever else fails, fails at once: an address where nothing answers, TLS, a password.
+    Any other error is raised at once: nothing answers, TLS fails, the password is wrong.
     """
     return Tries(clock or Stopwatch(), told).run(connect, passing=(SourceNotReady,))
 
@@ -109,5 +109,5 @@ def _given_up(error: SourceError, position: int | None) -> SourceError:
     if position is None:
         return type(error)(f"Nothing was copied, after {tried}. {error} Run the export again later.")
     return type(error)(
-        f"The export ended at position {position}: {tried} got no further. {error} Run it again later: it goes on from there."
+        f"The export stopped at position {position}: {tried} failed. {error} Run it again later: it continues from there."
     )

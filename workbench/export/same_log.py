@@ -1,8 +1,8 @@
-"""Make sure that the log which answers is the one that was copied, before anything of it is written.
+"""Verifies that a log is the one that was copied, before anything is written.
 
-The event at the lake's checkpoint proves it: its position, prepare position and id are there once, and all before it with them. Where
-that event was scavenged, a server accepts any position near it, so that an answer alone proves nothing. Then other events decide:
-what the server shows before the checkpoint must be in the lake, and what no scavenge takes away must be where the lake has it.
+The event at the lake's checkpoint is the proof: if its position, prepare position and id are the same, so is everything before it. If
+that event was scavenged, a server accepts any position near it, and its answer proves nothing. Then other events decide: events that the
+server shows before the checkpoint must be in the lake, and events that no scavenge can remove must be where the lake has them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ STREAMS: Final = 8
 """How many streams are compared, by the newest event that the lake has of each."""
 
 STREAMS_ASKED: Final = 1000
-"""How many streams are looked at until so many are found of which a scavenge can have taken nothing."""
+"""How many streams are examined to find that many from which a scavenge cannot have removed events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What proved that the log is the one that was copied.
+    """The proof that the log is the one that was copied.
 
     Attributes
     ----------
     scavenged
         Whether the event at the checkpoint is gone.
     streams_compared
-        Of how many streams the lake's newest event was found in its place. 0 where the checkpoint itself is the proof, or there is none.
+        The number of streams whose newest event in the lake was found in its place; 0 if the checkpoint is the proof, or there is none.
     """
 
     scavenged: bool = False
@@ -54,7 +54,7 @@ class Proof:
 
 
 def check_start(source: Source, writer: LakeWriter, start: EventPosition | None) -> None:
-    """Refuse a log that begins where the copied one did, or before, with another event. A scavenge only takes events away.
+    """Refuse a log that begins at or before the start of the copied one with a different event; a scavenge only removes events.
 
     Raises
     ------
@@ -69,14 +69,14 @@ def check_start(source: Source, writer: LakeWriter, start: EventPosition | None)
 
 
 def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: EventPosition | None, *, accept_scavenged: bool) -> Proof:
-    """Compare the log of a source with what a lake has of it up to its checkpoint.
+    """Compare the log of a source with a lake, up to the lake's checkpoint.
 
     Parameters
     ----------
     start
         The first event of the source's log.
     accept_scavenged
-        Whether to go on where the event at the checkpoint was scavenged, and no other can prove anything. A contradiction always counts.
+        Whether to continue if the event at the checkpoint was scavenged and no other event is a proof. A contradiction is always an error.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def prove(source: Source, writer: LakeWriter, before: Checkpoint, start: EventPo
     LogUnproven
         The event at the checkpoint was scavenged, and nothing else proves anything.
     InvalidPosition
-        The server refuses the position of the checkpoint, though the log is the one that was copied.
+        The server refuses the position of the checkpoint, although the log is the one that was copied.
     SourceBehind
         The log ends before the checkpoint.
     """
@@ -110,15 +110,15 @@ class _Comparison:
         if found.order == order and found.event_id == self.before.event_id:
             return Proof()
         if found.order <= order:
-            raise self._rewritten(f"event {self.before.event_id} stood at position {order[0]}, and the server has {found} now")
+            raise self._rewritten(f"event {self.before.event_id} was at position {order[0]}, and the server now has {found}")
         self._check_events_before()
         compared = self._check_streams()
         if not compared and not accept_scavenged:
             raise LogUnproven(
                 f"The event at position {order[0]}, up to which the lake {self.writer.path} was copied, was scavenged from the log at "
-                f"{self.source.address}, and no other event proves that the log is the same: of every stream that can be read, a scavenge "
-                "may have taken events. If you know that it is the same store, and no backup was restored, run the export with "
-                "--accept-scavenged (accept_scavenged=True); else export it into a new lake."
+                f"{self.source.address}, and no other event proves that the log is the same: a scavenge may have removed events from every "
+                "stream that can be read. If you know that it is the same store and that no backup was restored, run the export with "
+                "--accept-scavenged (accept_scavenged=True); otherwise export it into a new lake."
             )
         return Proof(scavenged=True, streams_compared=compared)
 
@@ -128,12 +128,12 @@ class _Comparison:
             raise self._rewritten(f"no event begins at position {self.before.position}, up to which the lake was copied") from error
         raise InvalidPosition(
             f"The server at {self.source.address} refuses position {self.before.position}, up to which the lake {self.writer.path} was "
-            f"copied, though the newest events that the lake has of {compared} streams are where they were. So the server is at fault: "
-            f"check its log and its index, or export from another node. ({error})"
+            f"copied, although the newest events in the lake of {compared} streams are in their places. The server is at fault: check its "
+            f"log and its index, or export from another node. ({error})"
         ) from error
 
     def _check_events_before(self) -> None:
-        """Hold what the server shows before the checkpoint against the lake."""
+        """Compare the events that the server shows before the checkpoint with the lake."""
         try:
             events = self.source.points.events_before(
                 self.before.position,
@@ -147,9 +147,9 @@ class _Comparison:
         there = [EventAt(**row) for row in rows]
         held = self.writer.recorded().holds([(*event.order, event.event_id) for event in there])
         for event in there:
-            # What the stream hides may have been scavenged on the node that was copied, and be left on this one.
+            # The node that was copied may have scavenged hidden events that this node still has.
             if (*event.order, event.event_id) not in held and self._is_shown(event):
-                raise self._rewritten(f"{event} stands in the log, before the position up to which it was copied, and not in the lake")
+                raise self._rewritten(f"{event} is in the log, before the position up to which it was copied, but not in the lake")
 
     def _is_shown(self, event: EventAt) -> bool:
         try:
@@ -159,7 +159,7 @@ class _Comparison:
         return found is not None and (found.revision, found.event_id) == (event.revision, event.event_id)
 
     def _check_streams(self) -> int:
-        """Look for the newest events that the lake has of some streams, and return how many streams could be compared."""
+        """Compare the newest event in the lake of some streams; return how many streams could be compared."""
         compared = 0
         for held in self.writer.recorded().newest_of_streams(most=STREAMS_ASKED):
             compared += self._check_stream(held)
@@ -168,7 +168,7 @@ class _Comparison:
         return compared
 
     def _check_stream(self, held: EventAt) -> bool:
-        """Make sure that no other event is where the lake has one; say whether it is there, in a stream that no scavenge takes from."""
+        """Check that no other event is in its place; return whether it is there, in a stream from which no scavenge removes events."""
         points = self.source.points
         try:
             metadata = points.stream_metadata(held.stream)
@@ -178,8 +178,8 @@ class _Comparison:
         may_hide = metadata is not None and metadata.may_hide
         if found is None or found.revision != held.revision:
             if may_hide or (metadata is not None and metadata.revision > 0):
-                return False  # this metadata, or earlier one that the server does not show any more, may have let a scavenge take it
-            instead = "the stream is not there" if found is None else f"the stream goes on with revision {found.revision}"
+                return False  # this metadata, or earlier metadata that the server no longer shows, may have let a scavenge remove it
+            instead = "the stream does not exist" if found is None else f"the stream continues with revision {found.revision}"
             raise self._rewritten(f"the lake has {held}, and {instead}")
         # A read of a stream does not tell the commit position of an explicit transaction.
         known = held.order if held.position == held.prepare_position else (found.position, held.prepare_position)
@@ -191,14 +191,14 @@ class _Comparison:
         if self.start is not None and self.writer.store.first_event_id not in (None, self.start.event_id):
             return _another_store(self.writer, self.source, self.start)
         return LogRewritten(
-            f"The log at {self.source.address} is not the one that the lake {self.writer.path} is a copy of: {what}. A backup was "
+            f"The log at {self.source.address} is not the log from which the lake {self.writer.path} was copied: {what}. A backup was "
             "restored, another store answers there, or the node lost events that it had not replicated. Nothing was changed; export "
             "the log into a new lake."
         )
 
 
 def behind(batches: Iterator[Batch], before: Checkpoint) -> Iterator[Batch]:
-    """Leave out the checkpoint's own event, with which a read begins unless it was scavenged."""
+    """Skip the checkpoint's own event, the first of a read unless it was scavenged."""
     first = True
     for batch in batches:
         events = batch.events
@@ -212,6 +212,6 @@ def behind(batches: Iterator[Batch], before: Checkpoint) -> Iterator[Batch]:
 def _another_store(writer: LakeWriter, source: Source, start: EventPosition) -> LakeMismatch:
     held = writer.store
     return LakeMismatch(
-        f"The lake {writer.path} is the copy of another store: it was copied from {held.address}, whose log began with event "
-        f"{held.first_event_id}, and the log at {source.address} begins with {start.event_id}. Export it into a lake of its own."
+        f"The lake {writer.path} is a copy of another store: it was copied from {held.address}, whose log began with event "
+        f"{held.first_event_id}, but the log at {source.address} begins with {start.event_id}. Export it into a new lake."
     )

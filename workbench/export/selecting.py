@@ -1,4 +1,4 @@
-"""Which events of a batch a selection keeps."""
+"""Selects the events of a batch that an export keeps."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def check_selection(selection: Selection) -> None:
     Raises
     ------
     UsageError
-        A name is empty, or names only streams that the server writes for itself, and those are left out.
+        A name is empty, or names only the server's own streams, which are left out.
     """
     if "" in (*selection.streams, *selection.categories, *selection.types):
-        raise UsageError("The selection has an empty name, which would select nothing: leave it out, or name what to keep.")
+        raise UsageError("The selection has an empty name, which would select nothing: omit it, or name what to keep.")
     for name in selection.categories:
         linked = linked_category(name)
         if linked is not None:
             raise UsageError(
-                f"{name} is no category but the stream in which the server keeps links to the events of category {linked}: "
+                f"{name} is not a category but the stream in which the server keeps links to the events of category {linked}: "
                 f"select the category {linked}."
             )
     if selection.system:
@@ -35,14 +35,14 @@ def check_selection(selection: Selection) -> None:
     others += [name for name in selection.categories if only_server_streams(name, column="category")]
     if others:
         raise UsageError(
-            f"The selection names {others[0]}, which the server writes for itself, and a lake leaves that out unless it is asked for: "
+            f"The selection names {others[0]}, one of the server's own streams, which a lake leaves out by default: "
             "add --system (system: true in a pipeline)."
         )
 
 
 def chosen(events: pa.RecordBatch, selection: Selection) -> pa.RecordBatch:
     """Keep the events of a selection, and the system events that govern whether those are visible."""
-    # Most often the server has left its own streams out already, and a look at the first letter is enough.
+    # Most often the server has already left its own streams out, and checking the first letter is enough.
     if not selection.system and pc.any(pc.starts_with(events["stream"], "$")).as_py():
         events = events.filter(pc.invert(in_server_stream(events["stream"])))
     if not selection.is_narrow:
@@ -50,7 +50,7 @@ def chosen(events: pa.RecordBatch, selection: Selection) -> pa.RecordBatch:
     stream, type_ = events["stream"], events["type"]
     mask = pa.scalar(value=True)
     if selection.types:
-        # Tombstones and stream metadata decide what of the chosen streams is visible, whatever types were chosen.
+        # Tombstones and stream metadata decide what is visible in the chosen streams, whichever types were chosen.
         governs = pc.or_(pc.equal(type_, "$streamDeleted"), pc.starts_with(stream, "$$"))
         mask = pc.or_(_like(type_, selection.types), governs)
     governed = pc.replace_substring_regex(stream, r"^\$\$", "")
@@ -64,7 +64,7 @@ def chosen(events: pa.RecordBatch, selection: Selection) -> pa.RecordBatch:
 
 
 def in_server_stream(streams: pa.Array) -> pa.Array:
-    """Return for each name of a stream whether a server writes it for itself."""
+    """Return for each stream name whether it is one of the server's own streams."""
     return pc.match_substring_regex(streams, EXPRESSION)
 
 

@@ -10,7 +10,7 @@ from workbench.kurrent import Batch, EventPosition, NodeState, PointReader, Read
 
 
 class Source(Protocol):
-    """What an export needs of a connection, such as the one that :func:`workbench.kurrent.connect` returns."""
+    """What an export needs of a connection; :func:`workbench.kurrent.connect` returns one."""
 
     @property
     def address(self) -> str: ...

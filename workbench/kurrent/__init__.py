@@ -3,7 +3,7 @@
 An address comes in; Arrow record batches in ``EVENT_SCHEMA``, positions and answers to appends go out.
 This is the only room that uses gRPC and the messages of the protocol, and ``errors`` is the only module that translates their errors.
 ``reader`` reads in bulk, ``point_reads`` reads single events, ``bulk_writer`` appends; ``cluster`` chooses the node.
-Below them, ``http2`` and ``frames`` carry the bytes of a bulk read, and ``wire`` decodes them column by column.
+``transport`` carries the bytes, and ``wire`` decodes events column by column.
 Begin reading with ``connection``, then ``reader``.
 """
 

@@ -3,7 +3,7 @@
 A seed and a size come in; a year of events goes out, appended to an event store.
 The events come from auth, chat and community services, a registration saga across them, and a legacy service.
 The same seed gives the same events, byte for byte, and ``facts`` counts them independently, so that answers can be checked.
-Begin reading with ``system``, then one of the services.
+Begin reading with ``system``, then one of ``services``.
 
 =================== ================ ======================================================================================
 streams             service          events

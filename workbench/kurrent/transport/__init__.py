@@ -1,7 +1,7 @@
 """Carries the bytes between the workbench and a node of KurrentDB.
 
-Addresses, options and certificates come in; open channels, and the messages of one call after the other, go out.
-`http2` reads much over a connection of its own; `duplex` drives a call that sends and receives; both tell a stalled peer from an idle one.
-`tls` decides whom to trust and says why a handshake failed.
+Addresses, options and certificates come in; open channels and the messages of calls go out.
+`http2` carries a bulk read over its own connection; `duplex` drives a bidirectional call; both detect a stalled peer.
+`tls` loads the trusted authorities and explains failed handshakes.
 Begin reading with `channels`.
 """
