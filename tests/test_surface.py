@@ -80,7 +80,7 @@ def test_without_the_locks_of_posix_as_on_windows_one_sentence_names_wsl2(code: 
     found = subprocess.run([sys.executable, "-c", lines], check=False, capture_output=True, text=True)
     assert found.returncode == 1
     assert found.stderr.splitlines()[-1].endswith(
-        "The workbench runs on Linux and macOS only, as it needs their file locks: on Windows, install and run it inside WSL2."
+        "The workbench runs on Linux and macOS only, because it needs their file locks: on Windows, install and run it inside WSL2."
     )
     assert len(found.stderr.splitlines()) == 1 or "wb.open" in code
 
@@ -146,5 +146,5 @@ def test_the_tree_in_the_docstring_of_errors_names_every_error() -> None:
 def test_every_error_says_when_it_is_raised() -> None:
     for name, cls in vars(errors).items():
         if isinstance(cls, type) and name != "WorkbenchError":
-            begins = "Warned of when " if issubclass(cls, Warning) else "Raised when "
+            begins = "Issued when " if issubclass(cls, Warning) else "Raised when "
             assert (cls.__doc__ or "").startswith(begins), name

@@ -1,8 +1,7 @@
-"""A process of this Python that is held to limits: the parent's side and the child's.
+"""A Python child process with limits: the parent's side and the child's.
 
-Parent and child talk once each way. The parent writes a request, one line of JSON, to the child's standard input; the child writes an
-answer, one JSON object, to its standard output. The standard input stays open while the parent lives, and the child stops at its end, so
-nothing goes on that nobody waits for.
+The parent writes a request, one line of JSON, to the child's standard input; the child writes an answer, one JSON object, to its standard
+output. The standard input stays open while the parent lives. The child stops when it closes, so no child outlives its parent.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MARK = "WORKBENCH_RUN"
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_SECONDS = 0.2
-"""How often the memory is measured. A limit on the address space would not do: Polars and DuckDB reserve gigabytes and use a few hundred
+"""How often the memory is measured. A limit on the address space does not work: Polars and DuckDB reserve gigabytes and use a few hundred
 megabytes of them."""
 _BEAT_SECONDS = 15.0
 _ORDERLY_SECONDS = 5.0
@@ -51,12 +50,12 @@ class ProcessEnd(Generic[Kind]):
     answer
         Its answer; None if it gave none.
     over
-        Why the parent ended it: it ran longer than its limit, held more memory than its limit, or the parent no longer held the work.
-        None if it ended by itself.
+        Why the parent ended it: it exceeded its time limit or its memory limit, or the parent lost the right to the work. None if it
+        ended by itself.
     status
         The exit status; negative, the number of the signal that killed it.
     memory
-        The most bytes that it and its descendants were seen to hold together.
+        The peak memory in bytes that was measured for it and its descendants.
     """
 
     answer: Kind | None
@@ -81,23 +80,23 @@ class ChildProcess:
 
     def ask(self, request: object) -> None:
         """Send the request."""
-        with suppress(BrokenPipeError):  # the process is gone, and its status tells why
+        with suppress(BrokenPipeError):  # the process has ended, and its status says why
             self._lifeline.write(_encoded(request) + b"\n")
             self._lifeline.flush()
 
     def await_end(
         self, kind: type[Kind], *, seconds: float, memory: int | None = None, beat: Callable[[], bool] = lambda: True
     ) -> ProcessEnd[Kind]:
-        """Wait for the answer and the end of the process, and end it at its limits.
+        """Wait for the answer and the end of the process; end the process if it exceeds a limit.
 
         Parameters
         ----------
         kind
             The type of the answer.
         seconds, memory
-            How long it may take from now on, and how many bytes it and its descendants may hold together.
+            The limits: seconds from now on, and bytes that the process and its descendants may hold together.
         beat
-            Called every 15 seconds; where it returns False, the process is ended.
+            Called every 15 seconds; if it returns False, the process is ended.
         """
         deadline, next_beat, patience = time.monotonic() + seconds, time.monotonic() + _BEAT_SECONDS, _LOOK_SECONDS
         over: Over | None = None
@@ -169,7 +168,7 @@ def child_process(module: str, *, environment: Mapping[str, str], folder: Path |
 
 
 class Parent:
-    """The parent, as its child process sees it. From here on standard output goes to standard error: it is kept for the answer."""
+    """The parent, as its child process sees it. Redirects standard output to standard error, to reserve it for the answer."""
 
     def __init__(self) -> None:
         self._answer = os.fdopen(os.dup(1), "wb")
@@ -200,7 +199,7 @@ class Parent:
         return request
 
     def answer(self, answer: object) -> None:
-        """Send the answer. Does not return if the parent has ended: what was called then ends this process."""
+        """Send the answer. If the parent has ended, this does not return: the callback ``gone`` ends this process."""
         if self._gone.is_set():
             Event().wait()
         with self._answer:
@@ -215,7 +214,7 @@ def end_run(mark: str, *, below: int | None = None) -> None:
     mark
         The value of the environment variable `MARK` that the run's processes have.
     below
-        End this process and its descendants too, whatever their environment: a process may have cleared it.
+        End also this process's descendants, whatever their environment: a process may have cleared it.
     """
     import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  # it brings no types; a tenth of a second, while the process begins
 
@@ -257,7 +256,7 @@ def _resident_memory(pid: int) -> int:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of every process that this one's descendants leave behind, so that none escapes by detaching itself.
+    """Become the parent of processes that this one's descendants orphan, so that none escapes by detaching itself.
 
     Only Linux offers this. Elsewhere `end_run` finds such processes by their mark.
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: staging, waiting for the disk, renaming into place, and locks between processes."""
+"""Writes files atomically: staging, fsync, rename, and locks between processes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _HELD = ".held"
 
 
 def take_lock(file: Path, *, busy: Exception | None = None) -> FileLock:
-    """Take the lock of a file, which is made if it is not there, and stays. It is released with the object, or when the process ends.
+    """Take the lock of a file, which is created if needed and not removed. It is released with the object, or when the process ends.
 
     Parameters
     ----------
     busy
-        Raised if another process holds the lock; without it, wait.
+        Raised if another process holds the lock; if None, wait.
     """
     lock = FileLock(file, thread_local=False, fallback_to_soft=False)
     try:
@@ -41,7 +41,7 @@ def locked(file: Path, *, busy: Exception | None = None) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or a directory is on the disk."""
+    """Flush a file or a directory to the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -50,7 +50,7 @@ def sync(path: Path) -> None:
 
 
 def put_in_place(staged: Path, target: Path) -> None:
-    """Replace a file by a staged one of the same file system: also after a power failure it is the old one or the new one."""
+    """Replace a file atomically by a staged one on the same file system: after a power failure it is the old one or the new one."""
     sync(staged)
     staged.replace(target)
     sync(target.parent)
@@ -58,7 +58,7 @@ def put_in_place(staged: Path, target: Path) -> None:
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Give the path at which a file is written, and put it in the target's place if the block succeeds; leave nothing otherwise."""
+    """Yield a path to write to; rename it to the target if the block succeeds, else remove it."""
     part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(6)}.part")
     try:
         yield part
@@ -68,7 +68,7 @@ def written_aside(target: Path) -> Iterator[Path]:
 
 
 def take_folder(folder: Path, *, busy: Exception | None = None) -> FileLock:
-    """Take an empty directory that one process at a time has; see `take_lock`."""
+    """Take an empty directory that only one process at a time may use; see `take_lock`."""
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -84,12 +84,12 @@ def take_folder(folder: Path, *, busy: Exception | None = None) -> FileLock:
 
 
 def take_new_folder(parent: Path, pattern: str) -> tuple[Path, FileLock]:
-    """Make a directory of this process's own; first remove those of processes that were killed.
+    """Make a directory for this process; first remove those of killed processes.
 
     Parameters
     ----------
     pattern
-        The name, with a ``*`` that stands for a random text.
+        The name, with a ``*`` that is replaced by random text.
     """
     for left in parent.glob(pattern):
         with suppress(OSError, Timeout), locked(left / _HELD, busy=Timeout(str(left))):
@@ -100,7 +100,7 @@ def take_new_folder(parent: Path, pattern: str) -> tuple[Path, FileLock]:
 
 @contextmanager
 def staged_alone(folder: Path, *, busy: Exception | None = None) -> Iterator[Path]:
-    """Hold a directory for the block, as `take_folder` does, and remove it."""
+    """Use a directory in the block, as `take_folder` does, and then remove it."""
     lock = take_folder(folder, busy=busy)
     try:
         yield folder
@@ -110,7 +110,7 @@ def staged_alone(folder: Path, *, busy: Exception | None = None) -> Iterator[Pat
 
 @contextmanager
 def staged(parent: Path, pattern: str) -> Iterator[Path]:
-    """Make a directory for the block, as `take_new_folder` does, and remove it."""
+    """Make a directory for the block, as `take_new_folder` does, and then remove it."""
     folder, lock = take_new_folder(parent, pattern)
     try:
         yield folder
@@ -119,6 +119,6 @@ def staged(parent: Path, pattern: str) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path, lock: FileLock) -> None:
-    """Remove a directory of this process's own, and let go of it."""
+    """Remove a directory of this process, and release its lock."""
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()

@@ -1,17 +1,17 @@
 """The tree of errors.
 
-Every failure that a caller can cause or meet is one of these, and says in one sentence what happened, where, and what to do::
+Every failure that a caller can cause or meet has one of these classes and says in one sentence what happened, where, and what to do::
 
     WorkbenchError
     ├── UsageError                 the call itself is wrong              (exit status 2 on the command line)
     │   ├── InvalidAddress         a KurrentDB address that cannot be read
     │   ├── InvalidTime            a time that is naive or cannot be read
-    │   ├── InvalidProjection      a projection, handler, upcaster or fold that cannot be
-    │   ├── InvalidCondition       a text that is no condition, measure or path
+    │   ├── InvalidProjection      an invalid projection, handler, upcaster or fold
+    │   ├── InvalidCondition       an invalid condition, measure or path
     │   └── QueryError             SQL that the lake cannot run
     ├── SourceError                KurrentDB, or the way to it           (exit status 1, as all that follow)
     │   ├── SourceUnavailable      no answer at that address
-    │   │   └── SourceNotReady     the node is starting, or its cluster elects a leader: it passes by itself
+    │   │   └── SourceNotReady     temporary: the node is starting, or its cluster elects a leader
     │   ├── TlsMismatch            one side speaks TLS, the other does not, or does not trust it
     │   ├── AccessDenied           wrong password, or no right to read
     │   ├── ReadInterrupted        a read that stopped before its end
@@ -21,29 +21,29 @@ Every failure that a caller can cause or meet is one of these, and says in one s
     │   ├── InvalidPosition        a position at which no record of the log begins
     │   ├── SourceBehind           the log ends before the lake's checkpoint
     │   ├── LogRewritten           the log is no longer the one that was copied
-    │   └── LogUnproven            nothing proves that the log is the one that was copied
+    │   └── LogUnproven            no event proves that the log is the one that was copied
     ├── LakeError                  the copy on the analyst's side
     │   ├── LakeNotFound           there is no lake there
     │   ├── LakeMismatch           a lake of another store, or of another selection
-    │   ├── LakeBusy               another export wrote to the lake meanwhile
-    │   ├── LakeDamaged            files of the lake are missing or cannot be read
-    │   └── StorageFull            no room left where the lake is written
+    │   ├── LakeBusy               another export wrote to the lake at the same time
+    │   ├── LakeDamaged            files of the lake are missing or damaged
+    │   └── StorageFull            no space left where the lake is written
     ├── OutsideHistory             a cutoff that the lake cannot answer
     │   ├── BeforeFirstEvent       nothing had been recorded yet
     │   └── BeyondExport           later than the last export: export first
-    ├── ReplayError                events that do not become state
-    │   └── ValueDoesNotFit        a value that is not of its field's type, or a stream that has no key
+    ├── ReplayError                events that cannot become state
+    │   └── ValueDoesNotFit        a value that its field cannot hold, or a stream that has no key
     ├── ReportError                a notebook or its report failed
     │   ├── CellFailed             a cell of the notebook raised an error
-    │   ├── CellTimedOut           a cell took longer than a cell may
-    │   ├── TooMuchOutput          the cells put out more than a report may hold
-    │   ├── KernelDied             the process that ran the notebook is gone
-    │   ├── RunTimedOut            the run as a whole took longer than it may
-    │   └── RunOutOfMemory         the run held more memory than it may
+    │   ├── CellTimedOut           a cell exceeded the time limit of a cell
+    │   ├── TooMuchOutput          the output of the cells exceeded the limit of a report
+    │   ├── KernelDied             the process that ran the notebook ended
+    │   ├── RunTimedOut            the run exceeded its time limit
+    │   └── RunOutOfMemory         the run exceeded its memory limit
     ├── ScheduleError              the ledger of scheduled runs cannot be read or written
     └── EmbeddedStoreError         the embedded store cannot start or serve
 
-What is no failure, and should be known all the same, is a ``WorkbenchWarning``.
+A ``WorkbenchWarning`` reports what is not a failure but worth knowing.
 """
 
 import functools
@@ -56,11 +56,11 @@ class WorkbenchError(Exception):
 
 
 class WorkbenchWarning(UserWarning):
-    """Warned of when the workbench goes on, but otherwise than was asked for, or with settings that may fail later."""
+    """Issued when the workbench continues, but differently than requested, or with settings that may fail later."""
 
 
 class UsageError(WorkbenchError, ValueError):
-    """Raised when a call cannot mean anything: an unknown name, a wrong combination, a value out of range."""
+    """Raised when a call is invalid: an unknown name, a wrong combination, a value out of range."""
 
 
 class InvalidAddress(UsageError):
@@ -68,22 +68,22 @@ class InvalidAddress(UsageError):
 
 
 class InvalidTime(UsageError):
-    """Raised when a time has no time zone or is no time at all."""
+    """Raised when a time has no time zone or cannot be parsed."""
 
 
 class InvalidProjection(UsageError):
-    """Raised when a projection, one of its handlers or upcasters, or a fold is declared in a way that cannot mean anything."""
+    """Raised when the declaration of a projection, handler, upcaster or fold is invalid."""
 
 
 class InvalidCondition(UsageError):
-    """Raised when the text of a condition, a measure or a path is outside the language, or names what is not there.
+    """Raised when the text of a condition, a measure or a path is outside the language, or has an unknown name.
 
     Attributes
     ----------
     offset
-        Which character of the text is wrong, counted from 0.
+        The index of the wrong character in the text, from 0.
     reason
-        Why, in a sentence without its full stop.
+        What is wrong, as a sentence without a full stop.
     """
 
     def __init__(self, kind: str, text: str, *, offset: int, reason: str) -> None:
@@ -107,7 +107,7 @@ class SourceUnavailable(SourceError):
 
 
 class SourceNotReady(SourceUnavailable):
-    """Raised when the server is there but not ready: it is starting, or its cluster has no leader just now. It passes by itself."""
+    """Raised when the server answers but is not ready yet: it is starting, or its cluster is electing a leader."""
 
 
 class TlsMismatch(SourceError):
@@ -115,7 +115,7 @@ class TlsMismatch(SourceError):
 
 
 class AccessDenied(SourceError):
-    """Raised when the server refuses the user or the right to read."""
+    """Raised when the server refuses the login, or the user lacks a right."""
 
 
 class ReadInterrupted(SourceError):
@@ -127,7 +127,7 @@ class WrongExpectedRevision(SourceError):
 
 
 class StreamNotFound(SourceError):
-    """Raised when a stream does not exist, or no longer does."""
+    """Raised when a stream does not exist or was deleted."""
 
 
 class StreamDeleted(SourceError):
@@ -135,19 +135,19 @@ class StreamDeleted(SourceError):
 
 
 class InvalidPosition(SourceError):
-    """Raised when the server finds no record at a position that it was asked to read from."""
+    """Raised when no record of the log begins at the position of a read."""
 
 
 class SourceBehind(SourceError):
-    """Raised when the log ends before the position up to which it was already copied."""
+    """Raised when the log ends before the position up to which it was copied."""
 
 
 class LogRewritten(SourceError):
-    """Raised when the log contradicts what the lake holds of it."""
+    """Raised when the log contradicts the lake."""
 
 
 class LogUnproven(SourceError):
-    """Raised when the event at the lake's checkpoint was scavenged, and no other proves that the log is the one that was copied."""
+    """Raised when the event at the lake's checkpoint was scavenged and no other event proves that the log is the one that was copied."""
 
 
 class LakeError(WorkbenchError):
@@ -155,19 +155,19 @@ class LakeError(WorkbenchError):
 
 
 class LakeNotFound(LakeError):
-    """Raised when there is no lake at a path, or what is there is none."""
+    """Raised when a path does not exist or does not hold a lake."""
 
 
 class LakeMismatch(LakeError):
-    """Raised when a lake holds the copy of another store, or of another selection."""
+    """Raised when a lake is a copy of another store, or of another selection."""
 
 
 class LakeBusy(LakeError):
-    """Raised when another writer committed to the lake first; nothing of this writer's batch was kept."""
+    """Raised when another writer committed to the lake first; this writer's batch was discarded."""
 
 
 class LakeDamaged(LakeError):
-    """Raised when files that the lake names are missing or cannot be read."""
+    """Raised when files of a lake are missing or damaged."""
 
 
 class StorageFull(LakeError):
@@ -175,15 +175,15 @@ class StorageFull(LakeError):
 
 
 class OutsideHistory(WorkbenchError):
-    """Raised when a cutoff lies outside of what the lake knows."""
+    """Raised when a cutoff is outside the history in the lake."""
 
 
 class BeforeFirstEvent(OutsideHistory):
-    """Raised when a time lies before the first event of the log."""
+    """Raised when a time is before the first event of the log."""
 
 
 class BeyondExport(OutsideHistory):
-    """Raised when a time lies after the last export, so that the lake may lack events up to it."""
+    """Raised when a time is after the last export, so that the lake may lack events up to it."""
 
 
 class ReplayError(WorkbenchError):
@@ -191,7 +191,7 @@ class ReplayError(WorkbenchError):
 
 
 class ValueDoesNotFit(ReplayError):
-    """Raised when an event holds a value that its field cannot take; the attributes say which."""
+    """Raised when an event holds a value that its field cannot hold; the attributes identify both."""
 
     def __init__(
         self,
@@ -231,27 +231,27 @@ class ReportError(WorkbenchError):
 
 
 class CellFailed(ReportError):
-    """Raised when a cell of a notebook raises an error, or ends the notebook before its end."""
+    """Raised when a cell of a notebook raises an error, or exits the notebook early."""
 
 
 class CellTimedOut(ReportError):
-    """Raised when a cell of a notebook takes longer than a cell may."""
+    """Raised when a cell of a notebook exceeds the time limit of a cell."""
 
 
 class TooMuchOutput(ReportError):
-    """Raised when the cells of a notebook put out more than a report may hold."""
+    """Raised when the output of a notebook's cells exceeds the limit of a report."""
 
 
 class KernelDied(ReportError):
-    """Raised when the process that runs a notebook's cells ends by itself: killed, out of memory, crashed."""
+    """Raised when the process that runs a notebook's cells ends unexpectedly: killed, out of memory, crashed."""
 
 
 class RunTimedOut(ReportError):
-    """Raised when a run as a whole takes longer than it may."""
+    """Raised when a run exceeds its time limit."""
 
 
 class RunOutOfMemory(ReportError):
-    """Raised when the processes of a run hold more memory than they may."""
+    """Raised when the processes of a run exceed their memory limit."""
 
 
 class ScheduleError(WorkbenchError):
@@ -259,4 +259,4 @@ class ScheduleError(WorkbenchError):
 
 
 class EmbeddedStoreError(WorkbenchError):
-    """Raised when the embedded store cannot start: the port is taken, the data folder is in use or not its own."""
+    """Raised when the embedded store cannot start: the port is taken, or the data folder is in use or belongs to something else."""

@@ -1,4 +1,4 @@
-"""What an exported event is, and the few values that every room of the house shares."""
+"""The schema of exported events, and the values that all packages share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from workbench.errors import InvalidTime, UsageError
 
 CategoryRule = Literal["first", "last"]
-"""How a category is cut from a stream's name: up to the first ``-``, or up to the last (KurrentDB's other setting)."""
+"""How to take a category from a stream's name: up to the first ``-``, or up to the last (KurrentDB's other setting)."""
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -39,16 +39,16 @@ EVENT_SCHEMA = pa.schema(
 
 ``position`` and ``prepare_position`` are byte offsets in ``$all``; log order is ``(position, prepare_position)``.
 ``recorded_ticks`` counts 100 ns since the Unix epoch, exactly as the server stamped it; ``recorded_at`` is its floor to microseconds.
-Where the stamp lies outside the years 1 to 9999 it is no instant: ``recorded_at`` is null, and ``recorded_ticks`` keeps the stamp. Such an
-event is *undated*. In answers about time it counts as recorded with the event before it in the log.
-``data`` and ``metadata`` are UTF-8 JSON text, byte for byte as recorded; where the recorded bytes are not valid JSON they stand
-in ``data_bytes`` and ``metadata_bytes`` instead, and of such a pair exactly one is not null. An empty payload is zero bytes of
-``data_bytes``. ``correlation_id`` and ``causation_id`` are ``$correlationId`` and ``$causationId`` of the metadata, a number as text,
-as the server has it. Of equal keys in an object the first counts, in metadata as in payloads.
+If the stamp is outside the years 1 to 9999, ``recorded_at`` is null and ``recorded_ticks`` keeps the stamp. Such an event is *undated*. In
+answers about time it counts as recorded at the time of the event before it in the log.
+``data`` and ``metadata`` are UTF-8 JSON text, byte for byte as recorded. If the recorded bytes are not valid JSON, they are in
+``data_bytes`` or ``metadata_bytes`` instead; exactly one column of each pair is not null. An empty payload is zero bytes of
+``data_bytes``. ``correlation_id`` and ``causation_id`` are ``$correlationId`` and ``$causationId`` of the metadata; a number becomes text,
+as on the server. If an object has a key more than once, the first counts, in metadata as in payloads.
 """
 
 FIRST_TICKS, LAST_TICKS = -621_355_968_000_000_000, 2_534_023_007_999_999_999
-"""The ticks of the first instant of the year 1 and the last of the year 9999: a stamp outside them is no instant."""
+"""The ticks of the first instant of the year 1 and the last of the year 9999; an event with a stamp outside them is undated."""
 
 MAX_POSITION = 2**63 - 1
 """The greatest position and revision that a lake can hold; the server's own unsigned sentinels are stored as this."""
@@ -56,10 +56,10 @@ MAX_POSITION = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a log has been copied.
+    """The point up to which a log has been copied.
 
-    It names the last event *seen*, which a selection may have left out of the lake. ``complete_until`` is the instant at which
-    the last export took its high-water mark: up to then, and no further, the lake is known to be complete.
+    It names the last event *seen*, which a selection may have left out of the lake. ``complete_until`` is the instant until which the
+    lake is known to be complete.
     """
 
     position: int
@@ -75,7 +75,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class EventAt:
-    """One event of a log, by its place and its names, without its payload."""
+    """One event of a log without its payload: its position, stream, revision, type and id."""
 
     position: int
     prepare_position: int
@@ -95,10 +95,10 @@ class EventAt:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Which event store a lake is a copy of.
+    """The event store of which a lake is a copy.
 
-    ``address`` is what was dialled, without credentials, and is for people. The identity is the log's first event: two logs
-    that begin with the same position and event id are one.
+    ``address`` is the address that was dialled, without credentials, for display. The identity is the log's first event: logs whose
+    first events have the same position and id are the same.
     """
 
     address: str
@@ -108,16 +108,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events are looked at: those that fit every part that is not empty.
+    """Selects events that match every part that is not empty.
 
     Parameters
     ----------
     streams, types
-        Names, in which ``*`` stands for any run of characters: ``user-*``, ``chat.*``.
+        Names, in which ``*`` matches any run of characters: ``user-*``, ``chat.*``.
     categories
-        Names of categories, exactly.
+        Exact names of categories.
     system
-        Whether to take in the streams that the server writes for itself: links of the system projections, statistics, accounts.
+        Whether to include the server's own streams: links of the system projections, statistics, accounts.
     """
 
     streams: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ class Selection:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Return a selection from its fields by name, in which lists stand for tuples, as JSON has them."""
+        """Return a selection from a mapping of its fields; lists, as in JSON, become tuples."""
         given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         return cls(**given)
 
@@ -136,12 +136,12 @@ class Selection:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether names are given, so that other events are left out."""
+        """Whether names restrict the selection."""
         return bool(self.streams or self.categories or self.types)
 
     @property
     def is_everything(self) -> bool:
-        """Whether no event at all is left out."""
+        """Whether the selection includes every event, system events too."""
         return self.system and not self.is_narrow
 
     def __str__(self) -> str:
@@ -180,7 +180,7 @@ class Cutoff:
 
     @classmethod
     def parse(cls, value: str | int | datetime | date) -> Self:
-        """Read a cutoff: digits alone are a position, a bare date is its first instant in UTC, a time must name its zone.
+        """Parse a cutoff: digits are a position, a date is its first instant in UTC, a time must have a zone.
 
         Raises
         ------
@@ -199,19 +199,19 @@ class Cutoff:
 
 def _position(value: int) -> int:
     if not 0 <= value <= MAX_POSITION:
-        raise UsageError(f"{value} is no position: positions run from 0 to {MAX_POSITION}.")
+        raise UsageError(f"{value} is not a position: positions range from 0 to {MAX_POSITION}.")
     return value
 
 
 def parse_time(value: str | datetime | date) -> datetime:
     """Return an instant in UTC from RFC 3339 text, a datetime with a zone, or a date (its first instant in UTC).
 
-    More than six digits of a second are cut off, as a lake cuts the server's ticks.
+    More than six digits of a second are truncated, as a lake truncates the server's ticks.
 
     Raises
     ------
     InvalidTime
-        The value has no time zone or is no time.
+        The value has no time zone or is not a time.
     """
     if isinstance(value, datetime):
         moment = value
@@ -227,7 +227,7 @@ def parse_time(value: str | datetime | date) -> datetime:
             moment = datetime.fromisoformat(text)
         except ValueError:
             raise InvalidTime(
-                f"{value!r} is no time: write it like 2026-03-01T09:00:00Z, or 2026-03-01 for that day's first instant in UTC."
+                f"{value!r} is not a time: write it like 2026-03-01T09:00:00Z, or 2026-03-01 for that day's first instant in UTC."
             ) from None
     if moment.tzinfo is None or moment.utcoffset() is None:
         written = moment.isoformat()
@@ -235,11 +235,11 @@ def parse_time(value: str | datetime | date) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidTime(f"{str(value)!r} lies outside the years 1 to 9999 in UTC.") from None
+        raise InvalidTime(f"{str(value)!r} is outside the years 1 to 9999 in UTC.") from None
 
 
 FORMULA = r"^[=+\-@\t\r\n]"
-"""How a text begins that a spreadsheet, which opens it in a file of CSV, may take for a formula (OWASP, "CSV Injection")."""
+"""The first characters of a text that a spreadsheet may read as a formula when it opens a CSV file (OWASP, "CSV Injection")."""
 
 
 def format_time(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What a user gives as a table, as a Polars frame."""
+"""Converts tables that users pass in to Polars frames."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from workbench.errors import UsageError
 
 
 def as_frame(given: Any, *, name: str) -> pl.DataFrame:
-    """Return a frame of rows: of a frame, lazy or not, a result of SQL, an Arrow table, or anything that Polars makes a frame of.
+    """Convert a frame, lazy or not, a result of SQL, an Arrow table, or any input of ``polars.DataFrame``.
 
     Raises
     ------
     UsageError
-        Polars makes no frame of it. The message calls it ``name``.
+        Polars cannot convert it. The message calls it ``name``.
     """
     if isinstance(given, pl.LazyFrame):
         return given.collect()
     try:
-        if given is None:  # of which Polars makes an empty frame
+        if given is None:  # Polars would make an empty frame of it
             raise TypeError("None has no rows.")
         return pl.DataFrame(given)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"{name} is no table: give a data frame, not {type(given).__name__}.") from error
+        raise UsageError(f"{name} must be a table, such as a data frame, got {type(given).__name__}.") from error

@@ -1,8 +1,7 @@
-"""JSON as Newtonsoft.Json reads it, which is how KurrentDB reads the metadata of streams.
+"""Parses JSON as leniently as Newtonsoft.Json, which KurrentDB uses to read the metadata of streams.
 
-It takes more than JSON: single quotes, names without quotes, a comma before the end, numbers in hexadecimal or octal, ``NaN`` and
-``Infinity``, line breaks in texts. It ends where the first value ends. Newtonsoft reads comments too, but the server then takes the
-metadata for none.
+It accepts more than JSON: single quotes, names without quotes, trailing commas, hexadecimal and octal numbers, ``NaN`` and ``Infinity``,
+line breaks in texts. It stops after the first value. Newtonsoft accepts comments too, but the server then ignores the metadata.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _WORDS: dict[str, object] = {
 
 
 def read_value(text: str, *, deepest: int) -> object:
-    """Return the value that a text begins with.
+    """Parse the value at the start of a text.
 
     Raises
     ------
     ValueError
-        There is none, or it has more than ``deepest`` arrays and objects in each other.
+        There is no value, or it nests arrays and objects more than ``deepest`` levels deep.
     """
     return _JsonReader(text, deepest).value(0)
 
@@ -54,7 +53,7 @@ class _JsonReader:
         return self._word()
 
     def _peek(self) -> str:
-        """Return the next character that means something, without passing it."""
+        """Return the next character that is not white space, without consuming it."""
         found = _SPACE.match(self._text, self._at)
         self._at = found.end() if found is not None else self._at
         if self._at == len(self._text):
@@ -89,7 +88,7 @@ class _JsonReader:
 
     def _enter(self, depth: int) -> None:
         if depth > self._deepest:
-            raise ValueError(f"more than {self._deepest} arrays and objects in each other")
+            raise ValueError(f"arrays and objects are nested more than {self._deepest} levels deep")
         self._at += 1
 
     def _take(self, character: str) -> None:
@@ -100,7 +99,7 @@ class _JsonReader:
     def _match(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self._text, self._at)
         if found is None:
-            raise ValueError(f"nothing that can be read at {self._at}")
+            raise ValueError(f"unexpected text at {self._at}")
         self._at = found.end()
         return found[0]
 
@@ -118,13 +117,13 @@ class _JsonReader:
                     at += 6
                     continue
                 if escape not in _ESCAPES:
-                    raise ValueError(f"no escape is known as \\{escape}")
+                    raise ValueError(f"unknown escape \\{escape}")
                 character = _ESCAPES[escape]
                 at += 1
             parts.append(character)
             at += 1
         self._at = at + 1
-        # Two escapes may write one character beyond 16 bits.
+        # A surrogate pair, two escapes, encodes one character.
         return "".join(parts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
     def _word(self) -> object:

@@ -1,4 +1,4 @@
-"""The systems that the workbench runs on: those with the file locks of POSIX."""
+"""Checks that the operating system is supported: the workbench needs POSIX file locks."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def ensure_supported() -> None:
     """Raise a WorkbenchError where Python has no ``fcntl``, as on Windows."""
     if find_spec("fcntl") is None:
         raise WorkbenchError(
-            "The workbench runs on Linux and macOS only, as it needs their file locks: on Windows, install and run it inside WSL2."
+            "The workbench runs on Linux and macOS only, because it needs their file locks: on Windows, install and run it inside WSL2."
         )

@@ -1,8 +1,8 @@
-"""The messages of KurrentDB's protocol, as esdbclient ships them, in a pool of their own.
+"""The messages of KurrentDB's protocol, as esdbclient ships them, in a separate descriptor pool.
 
-esdbclient and kurrentdbclient register messages of the same names in the pool of the process, so the second of them cannot be imported.
+esdbclient and kurrentdbclient register messages with the same names in the default pool, so a process can import only one of them.
 The workbench imports neither. It takes the descriptors out of esdbclient's generated modules and builds its own classes from them, so a
-process may use any client beside it.
+process may use either client beside it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Duration", "Empty", "Packed", "code_pb2", "gossip_pb2", "persistent_pb2", "shared_pb2", "status_pb2", "streams_pb2"]
 
 _NAMES = ("shared", "code", "status", "streams", "gossip", "persistent")
-"""Each behind those that it imports."""
+"""In the order of their imports: each file after those that it imports."""
 
 
 def _folder() -> Path:
     found = find_spec("esdbclient")
     if found is None or found.origin is None:
-        raise WorkbenchError("esdbclient is not installed, of which the workbench takes the messages of the protocol: install it anew.")
+        raise WorkbenchError("esdbclient, which contains the messages of the protocol, is not installed: reinstall the workbench.")
     return Path(found.origin).parent / "protos" / "Grpc"
 
 
@@ -43,7 +43,7 @@ def _descriptor(file: Path) -> bytes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "AddSerializedFile":
             content: bytes = ast.literal_eval(node.args[0])
             return content
-    raise WorkbenchError(f"{file} holds no messages: esdbclient is damaged or of another version. Install the workbench anew.")
+    raise WorkbenchError(f"{file} contains no messages: esdbclient is damaged or has another version. Reinstall the workbench.")
 
 
 def _messages(file: Any) -> SimpleNamespace:

@@ -1,10 +1,10 @@
-"""Which streams a KurrentDB server writes for itself, and how to tell them from the streams of its users.
+"""Tells the streams that a KurrentDB server writes for itself from the streams of its users.
 
-A user may write to a stream whose name begins with ``$``, so the dollar sign alone tells nothing. What tells is the list of names that
-servers are known to use: links of the system projections (``$ce-order``), statistics, accounts, the state of projections. The stream
-``$$x`` holds the metadata of ``x`` and belongs to whoever ``x`` belongs to.
+A user may write to a stream whose name begins with ``$``, so the dollar sign is not enough. This module lists the names that servers are
+known to use: links of the system projections (``$ce-order``), statistics, accounts, the state of projections. The stream ``$$x`` holds
+the metadata of ``x``; it is the server's own stream if ``x`` is.
 
-The list stands here once. Each engine gets it as a regular expression that it understands; a property test holds them equal.
+Each engine gets the list as a regular expression in its own syntax; a property test keeps them equivalent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 from workbench.errors import InvalidProjection
 
 Column = Literal["stream", "category", "type"]
-"""The columns of names that a pattern can be for."""
+"""The columns to which a pattern can apply."""
 
 PREFIXES = (
     # Up to KurrentDB 25.0.
@@ -37,7 +37,7 @@ PREFIXES = (
     "$authorization-",
     "$idx-",
 )
-"""What the names of streams that a server writes begin with."""
+"""Prefixes of the names of a server's own streams."""
 
 NAMES = (
     # Up to KurrentDB 25.0.
@@ -52,14 +52,14 @@ NAMES = (
     "$policies",
     "$all-indexes",
 )
-"""Whole names of streams that a server writes."""
+"""Full names of a server's own streams."""
 
 LINK_PREFIXES = ("$ce-", "$category-")
-"""What stands before a category's name in the streams of links that the system projections make of it."""
+"""Prefixes, before a category's name, of the streams of links that the system projections write."""
 
 
 def _expression(end: str) -> str:
-    """Return the expression for the beginning of a name, given how an engine writes the end of a text."""
+    """Return the expression for the beginning of a name; ``end`` is the engine's syntax for the end of a text."""
     begins = "|".join(re.escape(prefix[1:]) for prefix in PREFIXES)
     whole = "|".join(re.escape(name[1:]) for name in NAMES)
     return rf"(?:\$\$)?\$(?:{begins}|(?:{whole}){end})"
@@ -68,19 +68,19 @@ def _expression(end: str) -> str:
 _END, _NO_MORE = r"\z", r"(?![\s\S])"
 
 EXPRESSION = rf"\A{_expression(_END)}"
-"""A regular expression that finds the names of servers' streams: for RE2 (DuckDB, Arrow) and Rust (Polars)."""
+"""A regular expression that matches the names of a server's own streams: for RE2 (DuckDB, Arrow) and Rust (Polars)."""
 
 NOT_EXPRESSION = f"(?!{_expression(_NO_MORE)})"
-"""A lookahead that fails at the beginning of the name of a server's stream: for .NET (the server) and Python.
+"""A lookahead that fails at the beginning of the name of a server's own stream: for .NET (the server) and Python.
 
-In .NET ``$`` also fits before a last newline, and Python has no ``\\z``: a negative lookahead for any character is the end in both.
+In .NET ``$`` also matches before a last newline, and Python has no ``\\z``: a negative lookahead for any character is the end in both.
 """
 
 _PYTHON = re.compile(NOT_EXPRESSION)
 
 
 def is_server_stream(name: str) -> bool:
-    """Tell whether a server writes a stream for itself.
+    """Whether a server writes a stream for itself.
 
     >>> [is_server_stream(name) for name in ("$ce-order", "$$$ce-order", "$streams", "$svc-catch-all", "$$order-1", "order-1")]
     [True, True, True, False, False, False]
@@ -89,7 +89,7 @@ def is_server_stream(name: str) -> bool:
 
 
 def is_user_event(stream: str, type_: str) -> bool:
-    """Tell whether an event is one that a user recorded, and no link, metadata or tombstone.
+    """Whether a user recorded an event, and it is not a link, metadata or a tombstone.
 
     >>> is_user_event("$svc-catch-all", "MailSent"), is_user_event("$$order-1", "$metadata"), is_user_event("order-1", "$streamDeleted")
     (True, False, False)
@@ -98,7 +98,7 @@ def is_user_event(stream: str, type_: str) -> bool:
 
 
 def only_server_streams(pattern: str, *, column: Literal["stream", "category"]) -> bool:
-    """Tell whether a pattern, in which ``*`` stands for any run of characters, can fit nothing but streams that a server writes.
+    """Whether a pattern, in which ``*`` matches any run of characters, can match only the server's own streams.
 
     >>> only_server_streams("$ce-*", column="stream"), only_server_streams("$*", column="stream")
     (True, False)
@@ -111,7 +111,7 @@ def only_server_streams(pattern: str, *, column: Literal["stream", "category"]) 
 
 
 def only_others(pattern: str, *, column: Column) -> bool:
-    """Tell whether a pattern can fit nothing that a user recorded: see ``is_user_event``.
+    """Whether a pattern can match no event that a user recorded: see ``is_user_event``.
 
     >>> only_others("$ce-*", column="stream"), only_others("$$*", column="stream"), only_others("$svc-*", column="stream")
     (True, True, False)
@@ -122,7 +122,7 @@ def only_others(pattern: str, *, column: Column) -> bool:
 
 
 def linked_category(name: str) -> str | None:
-    """Return the category of whose events a stream holds the server's links; None of any other stream.
+    """Return the category to whose events the links in a server's stream lead; None for any other stream.
 
     >>> linked_category("$ce-order"), linked_category("$category-order"), linked_category("order")
     ('order', 'order', None)
@@ -147,10 +147,10 @@ _WHAT = {
 
 
 def what_is_kept(name: str) -> str:
-    """Say what stands under the name of a system stream, or of a category of them.
+    """Describe the contents of a system stream, or of a category of system streams.
 
     >>> what_is_kept("$stats"), what_is_kept("$$order")
-    ('the server keeps its own statistics there', 'the metadata of the streams of order stands there')
+    ('the server keeps its own statistics there', 'it holds the metadata of the streams of order')
     >>> what_is_kept("$ce-order")
     'the server keeps links to the events of category order there; name that category'
     """
@@ -158,23 +158,23 @@ def what_is_kept(name: str) -> str:
     if linked is not None:
         return f"the server keeps links to the events of category {linked} there; name that category"
     if name.startswith("$$") and not name.startswith("$$$"):
-        return f"the metadata of the streams of {name.removeprefix('$$')} stands there"
+        return f"it holds the metadata of the streams of {name.removeprefix('$$')}"
     known = _WHAT.get(name) or _WHAT.get(name.partition("-")[0]) or "events of its own"
     advice = "; name a category of yours, like CATEGORY" if name.partition("-")[0] in ("$ce", "$category") else ""
     return f"the server keeps {known} there{advice}"
 
 
 def ensure_not_system(column: Literal["stream", "category"], names: Sequence[str], what: str) -> None:
-    """Refuse names that fit nothing but events of the system.
+    """Refuse names that match only system events.
 
     Raises
     ------
     InvalidProjection
-        One does; the message says what stands there.
+        A name does; the message describes the contents of that stream.
     """
     for name in names:
         if only_others(name, column=column):
             raise InvalidProjection(
-                f"{what} is about {name}, but events of the system never become state: {what_is_kept(name)}. sql() and events() of "
+                f"{what} names {name}, but system events never become state: {what_is_kept(name)}. sql() and events() of "
                 "timeline.with_system(), and workbench sql --system, show them."
             )

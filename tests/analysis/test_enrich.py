@@ -159,7 +159,7 @@ def test_a_frame_that_does_not_fit_is_refused(now: Timeline, columns: dict[str, 
 
 @pytest.mark.parametrize("frame", [None, 7])
 def test_what_is_no_frame_is_refused(now: Timeline, frame: object) -> None:
-    with pytest.raises(UsageError, match=r"The first argument of enrich\(\) is no table: give a data frame, not"):
+    with pytest.raises(UsageError, match=r"The first argument of enrich\(\) must be a table, such as a data frame, got"):
         enrich(frame, Thing, timeline=now, on="about")
 
 

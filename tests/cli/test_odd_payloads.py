@@ -91,11 +91,11 @@ def test_a_fold_that_cannot_read_its_key_names_the_event(tmp_path: Path) -> None
         ("$ce", "the server keeps links to the events of each category, in a stream $ce-CATEGORY there; name a category of yours"),
         ("$ce-order", "the server keeps links to the events of category order there; name that category"),
         ("$stats", "the server keeps its own statistics there"),
-        ("$$order", "the metadata of the streams of order stands there"),
+        ("$$order", "it holds the metadata of the streams of order"),
     ],
 )
 def test_a_category_of_the_system_is_told_to_be_one_and_what_stands_there(lake: Path, category: str, what: str) -> None:
-    says(run("infer", category, "--lake", lake), f"is about {category}, but events of the system never become state: {what}", status=2)
+    says(run("infer", category, "--lake", lake), f"names {category}, but system events never become state: {what}", status=2)
     result = run("state", "--projection", category, "--lake", lake)
     assert what in result.stderr
     assert result.exit_code == 2

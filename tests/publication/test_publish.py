@@ -326,7 +326,7 @@ def test_another_lake_another_choice_and_an_earlier_end_are_refused(tmp_path: Pa
         publish(lake, tmp_path / "out.parquet")
     with pytest.raises(UsageError, match="'sqlite' is unknown"):
         publish(lake, tmp_path / "out", format="sqlite")  # type: ignore[arg-type]  # what is refused
-    with pytest.raises(UsageError, match="is no table"):
+    with pytest.raises(UsageError, match="must be a table"):
         publish(lake, tmp_path / "out", results={"x": object()})
     duckdb.connect(str(tmp_path / "mine.duckdb")).close()
     with pytest.raises(UsageError, match="not published here"):

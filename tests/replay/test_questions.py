@@ -203,9 +203,9 @@ def test_events_of_the_system_never_become_state(tmp_path: Path) -> None:
         handlers = (on("$metadata").add(size=1),)
 
     for asked in (System, "$$thing"):
-        with pytest.raises(InvalidProjection, match=r"events of the system never become state"):
+        with pytest.raises(InvalidProjection, match=r"system events never become state"):
             wb.state(asked, timeline)
-    with pytest.raises(InvalidProjection, match=r"events of the system never become state"):
+    with pytest.raises(InvalidProjection, match=r"system events never become state"):
         wb.state(Thing, timeline.streams("$$thing-1"))
 
 

@@ -1,8 +1,8 @@
-"""Says how values look to people: numbers, sizes, times and names, key figures and tables.
+"""Formats values for display: numbers, sizes, times and names, key figures and tables.
 
 Values and data frames come in; text and HTML go out, the same in a terminal, a notebook and a report.
-`values` formats single values and key figures and loads nothing heavy; `tables` makes tables of data frames.
-Whatever is shown more than once is formatted here, so that one thing looks the same everywhere.
+`values` formats single values and key figures and imports nothing heavy; `tables` makes tables of data frames.
+All shared formatting is here, so that a value looks the same everywhere.
 Begin reading with `values`.
 """
 

@@ -1,8 +1,8 @@
-"""What things look like to people: words for values, and key figures as text or HTML. Loads nothing heavy.
+"""Formats values, and shows key figures as text or HTML. Imports nothing heavy.
 
-Whole numbers are grouped by thousands, shares are per cent, bytes carry a unit, instants are cut to the minute, and everything that
-comes from the data is escaped. Texts that differ look different: what cannot be seen is written as ``\\x0a``, and of long names
-that are shortened each keeps a look of its own.
+Whole numbers are grouped by thousands, shares are in per cent, bytes have a unit, instants are truncated to the minute, and everything
+from the data is escaped. Different texts look different: invisible characters become escapes such as ``\\x0a``, and shortened names stay
+distinct.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from html import escape
 NOTHING = "—"
 
 LONGEST = 200
-"""How many letters of a text are shown in a cell: more than any name has that people gave."""
+"""The longest text in a cell, in characters; longer than names usually are."""
 _LONGEST_FACT = 30
 
 STYLE = """
@@ -57,12 +57,12 @@ STYLE = """
 .wb-card > ul { margin: 0 0 .5rem; padding: 0 0 0 1.1rem; font-size: .875rem; overflow-wrap: anywhere; }
 </style>
 """
-"""What tables and facts look like. A notebook's output carries it along; a report has it once."""
+"""The style of tables and facts. Each output of a notebook includes it; a report has it once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A few key figures, each with its name. Shows itself in a notebook."""
+    """Named key figures. Displays as HTML in a notebook."""
 
     values: tuple[tuple[str, str], ...]
 
@@ -80,7 +80,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What something is, at a glance: its title, where it lies, key figures, and sentences below them. Shows itself in a notebook."""
+    """A summary: a title, a location, key figures and notes. Displays as HTML in a notebook."""
 
     title: str
     place: str
@@ -88,7 +88,7 @@ class Card:
     notes: tuple[str, ...] = ()
 
     def to_html(self) -> str:
-        """Return the card as HTML; nothing in it can act as markup."""
+        """Return the card as HTML; all texts are escaped."""
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         listed = f"<ul>{notes}</ul>" if notes else ""
         place = f" <code>{escape(self.place)}</code>" if self.place else ""
@@ -126,7 +126,7 @@ def facts(values: Mapping[str, object]) -> Facts:
 
 
 def in_words(value: object) -> str:
-    """Return a value as a cell of a table shows it."""
+    """Return the text of a value in a table cell."""
     match value:
         case None:
             return NOTHING
@@ -151,7 +151,7 @@ def in_words(value: object) -> str:
 
 
 def spelled(span: timedelta) -> str:
-    """Write a span for people, to three digits or the second.
+    """Format a duration, to three digits or to the second.
 
     >>> from datetime import timedelta
     >>> spelled(timedelta(microseconds=357268)), spelled(timedelta(minutes=3, seconds=7)), spelled(timedelta(days=2, hours=5))
@@ -172,12 +172,12 @@ def spelled(span: timedelta) -> str:
     return f"{whole} s"
 
 
-# A space that a browser would swallow, and a backslash that could be taken for one of ours.
+# A space that a browser would collapse, and a backslash that looks like one of our escapes.
 _UNSEEN = re.compile(r"^ | $|(?<= ) |\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def one_line(text: str) -> str:
-    r"""Return a name on one line with all that cannot be seen in it made visible, so that names that differ look different.
+    r"""Return a name on one line, with invisible characters escaped, so that different names look different.
 
     >>> print(one_line("two\nlines"), one_line("\u202eright to left"), one_line(" a  b"), one_line(r"a\b"))
     two\x0alines \u202eright to left \x20a \x20b a\b
@@ -192,13 +192,13 @@ def _escape(letter: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Return a title or a caption on one line: line breaks in it are the author's, and everything else as in a name."""
+    """Return a title or a caption on one line: line breaks become spaces, everything else is escaped as in a name."""
     words = " ".join(text.split())
     return one_line(words) if words else ""
 
 
 def shorten(text: str, longest: int, *, mark: str = "…") -> str:
-    """Return a text of at most ``longest`` letters, with a mark in place of its middle if there were more."""
+    """Return a text of at most ``longest`` characters; a longer text has its middle replaced by a mark."""
     if len(text) <= longest:
         return text
     kept = longest - len(mark)
@@ -206,7 +206,7 @@ def shorten(text: str, longest: int, *, mark: str = "…") -> str:
 
 
 def distinct_labels(names: Iterable[str], longest: int) -> dict[str, str]:
-    """Return for each name a label of one line and at most ``longest`` letters; labels of different names differ.
+    """Return for each name a label on one line, of at most ``longest`` characters; different names get different labels.
 
     >>> distinct_labels(["a", "from here to there", "from here or there"], 12)
     {'a': 'a', 'from here to there': 'from h…there', 'from here or there': 'from …2…here'}
@@ -226,14 +226,14 @@ def distinct_labels(names: Iterable[str], longest: int) -> dict[str, str]:
 
 
 def offset_where_ambiguous(moment: datetime) -> str:
-    """Return an instant's offset from UTC, such as ``+02:00``, if its wall clock shows this time twice; else nothing."""
+    """Return an instant's offset from UTC, such as ``+02:00``, if its wall clock shows this time twice; else an empty text."""
     if moment.replace(fold=0).utcoffset() == moment.replace(fold=1).utcoffset():
         return ""
     return moment.isoformat(timespec="minutes")[len("2025-10-26T02:00") :]
 
 
 def percent(share: float) -> str:
-    """Return a fraction as per cent with two decimals; what is there but rounds to nothing is shown as such.
+    """Return a fraction in per cent with two decimals; a small positive fraction is shown as less than 0.01 %.
 
     >>> percent(0.3456), percent(0.00001), percent(0)
     ('34.56 %', '< 0.01 %', '0.00 %')
@@ -242,7 +242,7 @@ def percent(share: float) -> str:
 
 
 def in_bytes(size: int) -> str:
-    """Return a size with a decimal unit.
+    """Return a size in bytes with a decimal unit.
 
     >>> in_bytes(0), in_bytes(999), in_bytes(1_234_567)
     ('0 B', '999 B', '1.2 MB')

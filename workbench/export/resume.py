@@ -108,6 +108,4 @@ def _given_up(error: SourceError, position: int | None) -> SourceError:
     tried = f"{len(WAITS)} tries in {sum(WAITS):.0f} s"
     if position is None:
         return type(error)(f"Nothing was copied, after {tried}. {error} Run the export again later.")
-    return type(error)(
-        f"The export stopped at position {position}: {tried} failed. {error} Run it again later: it continues from there."
-    )
+    return type(error)(f"The export stopped at position {position}: {tried} failed. {error} Run it again later: it continues from there.")
