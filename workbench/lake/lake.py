@@ -92,14 +92,14 @@ class Lake:
 
     @property
     def path(self) -> str:
-        """Where the lake lies."""
+        """The directory or URL of the lake."""
         return self._snapshot.path
 
     @property
     def timeline(self) -> Timeline:
-        """All events that users recorded, up to the last export before the lake was opened or refreshed.
+        """All events that users recorded, as of when the lake was opened or refreshed.
 
-        Metadata of streams, tombstones, links and the streams that the server writes for itself are left out; ``with_system()`` takes in
+        Metadata of streams, tombstones, links and the streams that the server writes for itself are left out. `Timeline.with_system` adds
         those that the lake holds.
         """
         return Timeline(log=self._snapshot)

@@ -46,12 +46,12 @@ _SMALL = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Materialised:
-    """Something that is kept in a lake.
+    """Data of a projection or fold that is stored in a lake.
 
     Attributes
     ----------
     name
-        Of the projection or fold.
+        The name of the projection or fold.
     kind
         ``"history"``: every version of every entity; ``"snapshots"``: the states of a fold at some moments; ``"keys"``: an index of the
         streams in which events with a key stand.
@@ -80,7 +80,7 @@ class Materialised:
         return card(f"Materialised {self.kind}", values, place=self.name)._repr_html_()
 
     def remove(self) -> None:
-        """Delete it. Who is reading it falls back to a replay."""
+        """Delete it. A question that is reading it at this moment folds the events instead."""
         with self._materials.writing(wait=True):
             self._materials.remove(self.folder)
 

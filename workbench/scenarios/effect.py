@@ -29,7 +29,7 @@ from workbench.timeline.edits import Drop, Effect
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a measure is without the edits, and with them."""
+    """The value of a measure before and after the edits."""
 
     name: str
     measure: str
@@ -44,9 +44,9 @@ class Consequence:
     Attributes
     ----------
     diff
-        As ``diff`` gives it.
+        The entities that differ, as from `diff`.
     entities_before, entities_after
-        How many there are without the edits, and with them.
+        The numbers of entities without and with the edits.
     """
 
     projection: str
@@ -75,16 +75,20 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What a scenario comes to on one timeline.
+    """The result of applying a scenario to a timeline.
 
     Attributes
     ----------
+    scenario
+        The scenario.
     timeline, fork
-        The history as it was, and with the edits.
+        The history without and with the scenario's edits.
     effects
-        What each of the scenario's edits came to.
+        What each of the scenario's edits did.
     events_before, events_after
-        How many events there are in each, of all categories.
+        The numbers of events of all categories in the two.
+    consequences
+        What changes in the states of each projection.
     """
 
     scenario: Scenario

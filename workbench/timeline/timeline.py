@@ -439,7 +439,7 @@ class Timeline:
 
     @property
     def unresolved_links(self) -> int:
-        """How many links are left out because the lake lacks their target or the store hides it; 0 without ``links()``."""
+        """The number of links left out because the lake lacks their target or the store hides it; 0 without ``links()``."""
         return self.log.unresolved(self)
 
     def visible(self) -> Timeline:
@@ -808,7 +808,7 @@ class Timeline:
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """What each edit came to in this lake, whatever the cutoff and the selection: how many events, and what to be aware of."""
+        """What each edit did: how many events it matched, and what to be aware of. Cutoff and selection are ignored."""
         return self.log.effects(self) if self.edits else ()
 
     def events(self) -> pl.LazyFrame:
@@ -887,14 +887,14 @@ class Timeline:
 
     @property
     def position(self) -> int | None:
-        """The position of the last event in the cut, before any selection; None if the cut is empty."""
+        """The position of the last event up to the cutoff, before any selection; None if there is no event."""
         if self.upto_position is None:
             return self.log.last_position()
         return self.upto_position if self.upto_position >= 0 else None
 
     @property
     def late(self) -> int:
-        """How many events inside the cut carry a stamp later than the cutoff's time: the server's clock ran backwards."""
+        """The number of events up to the cutoff with a stamp later than its time: the server's clock ran backwards."""
         return self.log.late(self)
 
     def describe(self) -> Provenance:
