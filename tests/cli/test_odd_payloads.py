@@ -81,7 +81,7 @@ def test_a_fold_that_cannot_read_its_key_names_the_event(tmp_path: Path) -> None
     too_deep = '{"x": 1, "deep": ' + "[" * 100_000 + "]" * 100_000 + "}"  # for every version of Python: newer ones read deeper
     lake = write_lake(tmp_path / "lake", [Recorded("t", START, "near-1", data) for data in ('{"x": 0}', too_deep)])
     fold = wb.Fold(lambda state, event: state, category="near", key=wb.event.data["x"], version=1)
-    with pytest.raises(ReplayError, match="the key cannot be read, as it is nested too deeply; in event 1 of stream 'near-1'"):
+    with pytest.raises(ReplayError, match="the key cannot be read because it is nested too deeply; in event 1 of stream 'near-1'"):
         wb.state(fold, wb.open(lake).timeline)
 
 

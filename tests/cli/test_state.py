@@ -153,7 +153,7 @@ def test_an_inferred_projection_is_python_that_runs(place: Path, tmp_path: Path)
 
 def test_a_value_that_does_not_fit(place: Path) -> None:
     result = run("state", *user(place, lake="broken"))
-    says(result, 'logins = "many" does not fit: it is no number', "event 2 of stream 'user-1'", "position 70", status=1)
+    says(result, 'logins = "many" does not fit: it is not a number', "event 2 of stream 'user-1'", "position 70", status=1)
     assert run("state", *user(place, lake="broken"), "--at", "60").exit_code == 0
     collected = run("state", *user(place, lake="broken"), "--errors", "collect", "--json")
     assert [row["logins"] for row in json.loads(collected.stdout)] == [2]
@@ -195,13 +195,13 @@ def test_an_unknown_category(place: Path) -> None:
     ("named", "sentences"),
     [
         ("{file}:Usr", ["has no Usr", "it has ByMail, Names, User."]),
-        ("{file}:other", ["has other, but it is no projection", "it has ByMail, Names, User."]),
+        ("{file}:other", ["has other, but it is not a projection", "it has ByMail, Names, User."]),
         ("{file}", ["does not say which projection", "it has ByMail, Names, User."]),
         ("{place}/nowhere.py:User", ["There is no file", "nowhere.py", "FILE.py:CLASS"]),
         ("no.such.module:User", ["There is no module no", "FILE.py:CLASS"]),
         ("workbench.sample.projections:Usr", ["has no Usr", "LegacyUser, Post, Registration, Room, User"]),
-        (":User", ["is no projection", "FILE.py:CLASS"]),
-        ("", ["is no projection"]),
+        (":User", ["is not a projection", "FILE.py:CLASS"]),
+        ("", ["is not a projection"]),
     ],
 )
 def test_a_projection_that_is_not_there(place: Path, named: str, sentences: list[str]) -> None:

@@ -73,7 +73,7 @@ def test_a_workflow_that_is_none_is_refused(place: Path) -> None:
     says(run("workflows", f"{file}:orders", "--start", "placed"), "give one of the two", status=2)
     says(run("workflows", f"{file}:number"), "is no Workflow", status=2)
     says(run("workflows", f"{file}:nothing"), "has no nothing", status=2)
-    says(run("workflows", "orders"), "names no workflow: write FILE.py:NAME", status=2)
+    says(run("workflows", "orders"), "does not name a workflow: write FILE.py:NAME", status=2)
     says(run("workflows", f"{place / 'none.py'}:orders"), "There is no file", status=2)
 
 

@@ -145,7 +145,7 @@ def test_of_an_event_everything_can_be_read() -> None:
 def test_states_that_are_no_rows_are_refused() -> None:
     with pytest.raises(ReplayError, match="a state names key, which every result has"):
         fold_function(Fold(lambda state, _: {"key": 1}, category="user"), log(("t", {})))
-    with pytest.raises(ReplayError, match="the states cannot be the rows of one frame"):
+    with pytest.raises(ReplayError, match="the states do not form one frame"):
         fold_function(Fold(_by_key, category="user"), mixed(("user-1", "t", {}), ("user-2", "t", {})))
     with pytest.raises(ReplayError, match="declare key="):
         fold_function(ACCOUNTS, mixed(("user", "t", {})))
@@ -163,7 +163,7 @@ def test_a_fold_that_cannot_be_is_refused(changed: dict[str, Any]) -> None:
 
 
 def test_no_process_is_refused() -> None:
-    with pytest.raises(InvalidProjection, match="at least one process"):
+    with pytest.raises(InvalidProjection, match="workers must be at least 1"):
         fold_function(ACCOUNTS, log(), workers=0)
 
 

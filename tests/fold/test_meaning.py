@@ -97,31 +97,31 @@ def test_a_value_becomes_what_its_field_says(annotation: Any, text: str, expecte
 @pytest.mark.parametrize(
     ("annotation", "text", "reason"),
     [
-        (str, "1", "it is no text"),
-        (int, '"1"', "it is no number"),
-        (int, "true", "it is no number"),
-        (int, "1.5", "it is no whole number"),
-        (int, "9007199254740994.0", "it is no whole number"),
-        (int, "9223372036854775808", "it is outside of int64"),
-        (float, '"0.5"', "it is no number"),
-        (float, "1e999", "it is beyond what a double can hold"),
-        (float, "1" * 400, "it is beyond what a double can hold"),
-        (float, "1" * 5000, "it is beyond what a double can hold"),
-        (Money, "1.005", "it has more digits than decimal(5, 2) holds"),
-        (Money, "1000", "it has more digits than decimal(5, 2) holds"),
-        (Money, "1.0000000000000000000000001", "it has more digits than decimal(5, 2) holds"),
-        (Money, "1e999999999999999999999", "it has more digits than decimal(5, 2) holds"),
-        (Money, '"1.5"', "it is no number"),
+        (str, "1", "it is not text"),
+        (int, '"1"', "it is not a number"),
+        (int, "true", "it is not a number"),
+        (int, "1.5", "it is not a whole number"),
+        (int, "9007199254740994.0", "it is not a whole number"),
+        (int, "9223372036854775808", "it does not fit into int64"),
+        (float, '"0.5"', "it is not a number"),
+        (float, "1e999", "it is outside the range of a double"),
+        (float, "1" * 400, "it is outside the range of a double"),
+        (float, "1" * 5000, "it is outside the range of a double"),
+        (Money, "1.005", "it has more digits than decimal(5, 2) allows"),
+        (Money, "1000", "it has more digits than decimal(5, 2) allows"),
+        (Money, "1.0000000000000000000000001", "it has more digits than decimal(5, 2) allows"),
+        (Money, "1e999999999999999999999", "it has more digits than decimal(5, 2) allows"),
+        (Money, '"1.5"', "it is not a number"),
         (bool, "1", "it is neither true nor false"),
-        (datetime, '"2026-03-01T09:00:00"', "it is no RFC 3339 time with a zone, like 2026-03-01T09:00:00Z"),
-        (datetime, "1700000000", "it is no RFC 3339 time with a zone, like 2026-03-01T09:00:00Z"),
-        (Json, "[1e999]", "a number in it is beyond what a double can hold"),
-        (Json, r'["\ud800x"]', "a text in it holds half a surrogate pair, which is no character"),
-        (Json, r'{"\ud800": 1}', "a text in it holds half a surrogate pair, which is no character"),
-        (str, r'"\ud800x"', "it holds half a surrogate pair, which is no character"),
-        (set[str], '"a"', "it is no array"),
+        (datetime, '"2026-03-01T09:00:00"', "it is not an RFC 3339 time with a zone, like 2026-03-01T09:00:00Z"),
+        (datetime, "1700000000", "it is not an RFC 3339 time with a zone, like 2026-03-01T09:00:00Z"),
+        (Json, "[1e999]", "a number in it is outside the range of a double"),
+        (Json, r'["\ud800x"]', "a text in it contains half a surrogate pair, which is not a character"),
+        (Json, r'{"\ud800": 1}', "a text in it contains half a surrogate pair, which is not a character"),
+        (str, r'"\ud800x"', "it contains half a surrogate pair, which is not a character"),
+        (set[str], '"a"', "it is not an array"),
         (set[str], '["a", null]', "an element is null"),
-        (list[int], '["1"]', "it is no number"),
+        (list[int], '["1"]', "it is not a number"),
     ],
 )
 def test_a_value_that_does_not_fit_stops_the_replay_and_says_where(annotation: Any, text: str, reason: str) -> None:
@@ -252,7 +252,7 @@ def test_sums_begin_at_zero_skip_null_and_stay_exact() -> None:
     ("annotation", "texts", "reason"),
     [
         (int, ["9223372036854775807", "1"], "with it the sum leaves int64"),
-        (float, ["1e308", "1e308"], "with it the sum leaves the doubles"),
+        (float, ["1e308", "1e308"], "with it the sum is outside the range of a double"),
         (Money, ["999.99", "0.01"], "with it the sum has more digits than the field"),
     ],
 )
@@ -536,7 +536,7 @@ def test_what_an_upcasters_function_returns_must_be_json() -> None:
 
 def test_a_state_of_another_projection_is_not_gone_on_from() -> None:
     state = folded(User, log(("created", {}))).state
-    with pytest.raises(ReplayError, match="The state to go on from has the columns"):
+    with pytest.raises(ReplayError, match="The state to continue from has the columns"):
         fold(plan_of(User), log(("created", {})), initial=state.drop("name"))
 
 

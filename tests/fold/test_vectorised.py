@@ -479,7 +479,7 @@ def test_a_key_that_is_a_list_or_an_object_is_an_error_and_hurts_no_other_if_col
     tags = ['"a"', written, "null", "7", written]
     rows = [row(10 * at, f"odd-{at}", type="added", data=data, metadata=f'{{"tags":{tag}}}') for at, tag in enumerate(tags, 1)]
     plan, log = plan_of(Tagged), _events(rows)
-    said = f"it is {what}, and the key of an entity is a text or a whole number"
+    said = f"it is {what}, but the key of an entity is a text or a whole number"
     timeline = timeline_of(log)
     for ask in (lambda: vectorised.state(plan, timeline), lambda: fold(plan, log)):
         with pytest.raises(ValueDoesNotFit, match=f"{said}; in event 0 of stream 'odd-2'"):

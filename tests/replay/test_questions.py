@@ -170,7 +170,7 @@ def test_a_key_with_a_star_is_that_key_only(tmp_path: Path) -> None:
 def test_a_selection_that_would_change_the_state_is_refused_with_what_to_do(now: Timeline) -> None:
     after = now.after(position=20)
     for ask in (wb.state, lambda projection, timeline: wb.diff(projection, timeline, timeline)):
-        with pytest.raises(UsageError, match=r"folds from the first event.*position 20: leave after\(\) out"):
+        with pytest.raises(UsageError, match=r"folds from the first event.*position 20: remove after\(\)"):
             ask(Thing, after)
     every: list[Any] = [
         wb.state,
@@ -180,9 +180,9 @@ def test_a_selection_that_would_change_the_state_is_refused_with_what_to_do(now:
         lambda projection, timeline: wb.lineage(projection, timeline, key="1", field="size"),
     ]
     for ask in every:
-        with pytest.raises(UsageError, match=r"looks only at types grown: leave types\(\) out"):
+        with pytest.raises(UsageError, match=r"selects only the types grown: remove types\(\)"):
             ask(Thing, now.types("grown"))
-        with pytest.raises(UsageError, match=r"streams thing-1 would fold parts of entities: leave streams\(\) out; key="):
+        with pytest.raises(UsageError, match=r"streams thing-1 would fold parts of entities: remove streams\(\); use key="):
             ask(ByOwner, now.streams("thing-1"))
         with pytest.raises(UsageError, match=r"categories thing would fold parts"):
             ask(ByOwner, now.categories(CATEGORY))
@@ -211,7 +211,7 @@ def test_events_of_the_system_never_become_state(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", [7, Projection, int, None])
 def test_what_is_no_projection_is_refused(now: Timeline, asked: Any) -> None:
-    with pytest.raises(InvalidProjection, match="is no projection: give a class"):
+    with pytest.raises(InvalidProjection, match="is not a projection: pass a class"):
         wb.state(asked, now)
 
 

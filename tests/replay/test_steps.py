@@ -158,7 +158,7 @@ def test_a_value_that_does_not_fit_stops_or_is_a_step_that_failed() -> None:
             steps(Thing, timeline, key="1")
         rows = steps(Thing, timeline, key="1", errors="collect")
     assert rows["outcome"].to_list() == ["began", "failed", "changed"]
-    assert rows["why"][1] == "size = 1.5 does not fit: it is no whole number"
+    assert rows["why"][1] == "size = 1.5 does not fit: it is not a whole number"
     assert rows["after"][1] == rows["before"][1] == {"name": None, "size": 0}
 
 

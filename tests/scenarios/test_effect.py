@@ -139,7 +139,7 @@ def test_what_cannot_be_watched_is_refused(now: Timeline) -> None:
         whatif(asked(fork, projection="thin"), now)
     with pytest.raises(InvalidProjection, match=r"There is no file nowhere\.py"):
         whatif(asked(fork, projection="nowhere.py:Thing"), now)
-    with pytest.raises(UsageError, match="leave after"):
+    with pytest.raises(UsageError, match="remove after"):
         whatif(asked(fork), now.after(position=10))
 
 

@@ -186,11 +186,11 @@ def test_every_link_stands_for_the_event_of_its_stream_and_revision(
 def test_what_folds_refuses_links(tmp_path: Path) -> None:
     timeline = lake_of(tmp_path, [row(10, "order-1", data='{"a": 1}')]).timeline.links()
     for question in (wb.state, wb.history, wb.rebuild):
-        with pytest.raises(UsageError, match=r"leave links\(\) out"):
+        with pytest.raises(UsageError, match=r"remove links\(\)"):
             question("order", timeline)
-    with pytest.raises(UsageError, match=r"leave links\(\) out"):
+    with pytest.raises(UsageError, match=r"remove links\(\)"):
         wb.series("order", timeline, every="1d", size=pl.len())
-    with pytest.raises(UsageError, match=r"leave links\(\) out"):
+    with pytest.raises(UsageError, match=r"remove links\(\)"):
         wb.diff("order", timeline, timeline.upto(position=10))
 
 

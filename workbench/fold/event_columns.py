@@ -1,4 +1,4 @@
-"""Plans that also say which event was applied to an entity last."""
+"""Adds fields to a plan that record which event was last applied to each entity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WITNESSED = ("event_id", "stream", "prepare_position")
 
 
 def with_witness(plan: ir.Plan, columns: Sequence[str] = WITNESSED) -> tuple[ir.Plan, dict[str, str]]:
-    """Return a plan whose entities also say which event was applied to them last, and the names of the fields that do."""
+    """Return a plan with fields for the event last applied to the entity, and the names of these fields."""
     names = {column: free_name(column, plan) for column in columns}
     fields = tuple(ir.Field(name, ir.Kind(COLUMNS[column])) for column, name in names.items())
     operations = tuple(ir.Operation("set", name, ir.Column(column)) for column, name in names.items())
@@ -30,7 +30,7 @@ def with_handlers(plan: ir.Plan, change: Callable[[ir.Handler], ir.Handler]) -> 
 
 
 def free_name(name: str, plan: ir.Plan) -> str:
-    """Return a name for a field that the plan has not."""
+    """Return a field name that the plan does not use yet."""
     taken = {field.name for field in plan.fields}
     free = f"_{name}"
     while free in taken:

@@ -1,4 +1,4 @@
-"""Projections by name: ``user.py:User``, ``shop.projections:User``, or the bare name of a category."""
+"""Loads projections by name: ``user.py:User``, ``shop.projections:User``, or the name of a category."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.fold.resolve import Source
 from workbench.projection.declaration import Projection
 
 _OURS = "__workbench_projections__"
-"""Marks modules that were loaded here: such a one may be loaded again, from this file or another of its name."""
+"""Marks modules that were loaded here; they may be loaded again, from the same file or another file of that name."""
 
 
 def load_projection(text: str) -> Source:
@@ -52,27 +52,27 @@ def load_projection(text: str) -> Source:
     if not colon:
         if text.endswith(".py"):
             module = _from_file(Path(text))
-            raise InvalidProjection(f"{text} alone does not say which projection: write {text}:NAME; it has {_known(module)}.")
+            raise InvalidProjection(f"{text} does not say which projection: write {text}:NAME; it has {_known(module)}.")
         if not text:
-            raise InvalidProjection("An empty name is no projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
+            raise InvalidProjection("An empty name is not a projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
         return text
     if not place or not name:
-        raise InvalidProjection(f"{text!r} is no projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
+        raise InvalidProjection(f"{text!r} is not a projection: write FILE.py:CLASS, MODULE:CLASS, or the name of a category.")
     module = _from_file(Path(place)) if place.endswith(".py") or "/" in place or "\\" in place else _from_module(place)
     found = vars(module).get(name)
     if isinstance(found, Fold) or (isinstance(found, type) and issubclass(found, Projection) and found is not Projection):
         return found
-    what = f"has no {name}" if found is None else f"has {name}, but it is no projection"
+    what = f"has no {name}" if found is None else f"has {name}, but it is not a projection"
     raise InvalidProjection(f"{place} {what}; it has {_known(module)}.")
 
 
 def load_object(text: str, *, what: str) -> object:
-    """Return whatever a text names, ``FILE.py:NAME`` or ``MODULE:NAME``; runs the file or module as ``load_projection`` does.
+    """Return the object that ``FILE.py:NAME`` or ``MODULE:NAME`` names; runs the file or module as ``load_projection`` does.
 
     Parameters
     ----------
     what
-        What is wanted, for messages.
+        The kind of object, for messages.
 
     Raises
     ------
@@ -83,13 +83,13 @@ def load_object(text: str, *, what: str) -> object:
     """
     place, colon, name = text.rpartition(":")
     if not (colon and place and name):
-        raise UsageError(f"{text!r} names no {what}: write FILE.py:NAME or MODULE:NAME.")
+        raise UsageError(f"{text!r} does not name a {what}: write FILE.py:NAME or MODULE:NAME.")
     is_file = place.endswith(".py") or "/" in place or "\\" in place
     if is_file and not Path(place).is_file():
         raise UsageError(f"There is no file {place} with a {what}: write FILE.py:NAME or MODULE:NAME.")
     module = _from_file(Path(place)) if is_file else _from_module(place)
     if name not in vars(module):
-        raise UsageError(f"{place} has no {name}; name the {what} that stands there.")
+        raise UsageError(f"{place} has no {name}: write the name of the {what} in it.")
     found: object = vars(module)[name]
     return found
 
@@ -103,13 +103,13 @@ def _from_file(path: Path) -> ModuleType:
         return imported
     spec = importlib.util.spec_from_file_location(name, path)
     if not name.isidentifier() or spec is None or _is_taken(name):
-        # Under its own name the processes that share the work of a fold could not find it.
-        raise InvalidProjection(f"{path} has the name of another module, or one that no module can have: rename it.")
+        # The worker processes of a fold would import the other module of this name.
+        raise InvalidProjection(f"{path} has the name of another module, or a name that Python cannot import: rename it.")
     _reach(path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     vars(module)[_OURS] = True
     try:
-        # Not by the spec's loader, which may take a cached copy for a file that was edited within the second.
+        # The spec's loader may use a cached copy of a file that was edited within the same second.
         exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102  # the user named it to be run
     except BaseException as error:
         del sys.modules[name]
@@ -137,7 +137,7 @@ def _is_taken(name: str) -> bool:
 
 
 def _reach(path: Path) -> None:
-    """Let a file be imported by its name, and what stands beside it."""
+    """Add a file's directory to Python's path, so that the file and its neighbours can be imported."""
     importlib.invalidate_caches()
     found = PathFinder.find_spec(path.stem)
     if found is not None and found.origin == str(path):
@@ -166,7 +166,7 @@ def _from_module(name: str) -> ModuleType:
 
 
 def _failed(error: Exception, shown: str) -> InvalidProjection:
-    """Say where a user's file failed: at the innermost of its lines that is not in a library."""
+    """Return an error that names the innermost line of the user's code, outside libraries."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     own = [frame for frame in frames if Path(frame.filename).stem == Path(shown).stem or frame.filename.endswith(shown.replace(".", "/"))]
     last = (own or [frame for frame in frames if "workbench" not in Path(frame.filename).parts] or frames)[-1]

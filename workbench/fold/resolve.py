@@ -1,4 +1,4 @@
-"""What a question is asked of: a projection, a fold, or the bare name of a category; and of which events it may be asked."""
+"""Turns a caller's projection, fold or category name into what is folded, and checks that the timeline can be folded."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from workbench.server_streams import ensure_not_system
 from workbench.timeline import Timeline, ensure_timelines
 
 Source = type[Projection] | Fold | str
-"""A projection, a fold, or the name of a category, whose payloads are then merged: see ``merging``."""
+"""A projection, a fold, or the name of a category whose payloads are merged, see ``untyped_state``."""
 Subject = Plan | Fold
 
 
 def subject_of(source: Source, *timelines: Timeline) -> Subject:
-    """Return what is folded, of one history or of several alike.
+    """Return the plan or fold that a source means on all of these timelines.
 
     Raises
     ------
     InvalidProjection
-        It is none of the three, or is about events of the system, which never become state.
+        The source is none of the three, or names a category of system events, which never become state.
     UsageError
-        The lake has no category of that name, or something else than a timeline was given.
+        The lake has no category of that name, or an argument is not a timeline.
     """
     ensure_timelines(*timelines)
     given: object = source
@@ -40,28 +40,26 @@ def subject_of(source: Source, *timelines: Timeline) -> Subject:
     elif isinstance(given, type) and issubclass(given, Projection):
         subject = plan_of(given)
     else:
-        raise InvalidProjection(f"{given!r} is no projection: give a class that extends Projection, a Fold, or the name of a category.")
+        raise InvalidProjection(f"{given!r} is not a projection: pass a class that extends Projection, a Fold, or the name of a category.")
     ensure_not_system("category", subject.categories, subject.name)
     return subject
 
 
 def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
-    """Return the timeline whose events are folded: from the first event on, without those of the system.
+    """Return the timeline to fold: from the first event, without system events.
 
     Raises
     ------
     UsageError
-        The timeline leaves events out in a way that would change what the entities are.
+        The timeline leaves out events in a way that would change the states.
     """
     if timeline.follows:
-        raise UsageError(
-            f"{question}() folds each event once, and links() shows events a second time, in the streams of their links: leave links() out."
-        )
+        raise UsageError(f"{question}() folds each event once, but links() repeats events in the streams of their links: remove links().")
     for selection in timeline.selections:
         if selection.types:
             raise UsageError(
-                f"{question}() folds every event of an entity, and this timeline looks only at types {', '.join(selection.types)}: "
-                "leave types() out; drop(type=...) asks what would be had events not happened."
+                f"{question}() folds every event of an entity, but this timeline selects only the types {', '.join(selection.types)}: "
+                "remove types(); to fold a history without some events, use drop(type=...)."
             )
         named: tuple[tuple[str, Literal["stream", "category"], tuple[str, ...]], ...] = (
             ("streams", "stream", selection.streams),
@@ -70,19 +68,19 @@ def folded(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
         for method, column, names in named:
             if names and not keyed_by_stream(subject):
                 raise UsageError(
-                    f"{question}() of {subject.name} finds its keys in the events and not in the streams' names, so that looking only at "
-                    f"{method} {', '.join(names)} would fold parts of entities: leave {method}() out; key= asks for one entity, and "
-                    "drop() what would be had events not happened."
+                    f"{question}() of {subject.name} finds keys in the events and not in stream names, so selecting only "
+                    f"{method} {', '.join(names)} would fold parts of entities: remove {method}(); use key= for one entity, and "
+                    "drop() to fold a history without some events."
                 )
             ensure_not_system(column, names, f"{question}() of {', '.join(names)}")
     return replace(timeline, system=False, after_position=None)
 
 
 def folded_from_the_start(timeline: Timeline, subject: Subject, *, question: str) -> Timeline:
-    """Return the same for a question that has no rows that ``after`` could bound."""
+    """Return the timeline to fold for a question whose result ``after`` cannot bound."""
     if timeline.after_position is not None:
         raise UsageError(
-            f"{question}() folds from the first event, and this timeline looks only at events after position {timeline.after_position}: "
-            "leave after() out; diff() says what changed since, and history() takes after()."
+            f"{question}() folds from the first event, but this timeline begins after position {timeline.after_position}: "
+            "remove after(); to see what changed since, use diff(), or history() with after()."
         )
     return folded(timeline, subject, question=question)

@@ -1,4 +1,4 @@
-"""The shapes of what a replay gives: state, history, counts and failures. Both engines make exactly these."""
+"""The results of a replay: state, history, counts and failures, in the same form from both engines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROVENANCE: dict[str, pl.DataType] = {
     "recorded_at": _INSTANT,
     "event_count": pl.Int64(),
 }
-"""The columns of a state behind its fields: the last event that was applied to the entity, and how many were since it began."""
+"""The columns of a state after its fields: the last event applied to the entity, and the number of events since it began."""
 HISTORY_PROVENANCE: dict[str, pl.DataType] = {
     "event_type": pl.String(),
     "revision": pl.Int64(),
@@ -49,27 +49,27 @@ FAILURES_SCHEMA = pl.Schema(
         "reason": pl.String(),
     }
 )
-"""The columns of collected failures: one row for each event that had no effect, in log order. ``value`` is JSON, shortened."""
+"""The columns of collected failures: one row for each failed event, in log order. ``value`` is shortened JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the events of a projection's categories: each counts once.
+    """The events of a projection's categories by outcome; each event counts once.
 
     Attributes
     ----------
     applied
         Events that began, changed or ended an entity.
     unmatched
-        Events of handled types for which the ``where`` of no handler held.
+        Events of handled types that met no handler's ``where``.
     orphans
-        Events on an entity that was not there.
+        Events about an entity that did not exist.
     keyless
-        Events that do not say which entity they are about.
+        Events without a key.
     failed
         Events with a value that does not fit, if collected.
     unhandled
-        Events of types that nobody handles, by recorded type.
+        Events whose type has no handler, by recorded type.
     """
 
     applied: int = 0
@@ -98,14 +98,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class FoldResult:
-    """What a replay gives.
+    """The result of a replay.
 
     Attributes
     ----------
     state
         See ``state_schema``; sorted by key.
     history
-        See ``history_schema``; sorted by key, versions in log order. None unless it was asked for.
+        See ``history_schema``; sorted by key, versions in log order. None unless requested.
     failures
         See ``FAILURES_SCHEMA``; empty unless failures were collected.
     """
@@ -128,34 +128,34 @@ def polars_type(kind: Kind) -> pl.DataType:
 
 
 def state_schema(plan: Plan) -> pl.Schema:
-    """Return the columns of a state: one row for each entity that is there.
+    """Return the columns of a state, which has one row for each entity that exists.
 
-    ``key``, the fields, and of the last event that was applied to the entity ``position``, ``revision`` and ``recorded_at``;
-    ``event_count`` counts the events applied since the entity began. A fold continues from this frame and nothing else.
+    These are ``key``, the fields, and ``position``, ``revision`` and ``recorded_at`` of the last event applied to the entity;
+    ``event_count`` counts the events applied since the entity began. A fold needs only this frame to continue.
     """
     return pl.Schema({"key": pl.String(), **_fields(plan), **PROVENANCE})
 
 
 def history_schema(plan: Plan) -> pl.Schema:
-    """Return the columns of a history: one row for each event that was applied to an entity and left it there, with the state after it.
+    """Return the columns of a history, which has one row for each version: the state after an event that did not end the entity.
 
-    ``key``, the fields, the event's ``event_type`` (as recorded) and ``revision``, ``event_count`` as in a state, and how long the version
-    was valid: from its event's position and time, inclusive, to those of the next event that was applied to the entity, exclusive; null
-    while no such event is known. An event that ends an entity ends its last version and has no row. Where the server's clock ran
-    backwards, ``valid_to`` lies before ``valid_from``.
+    These are ``key``, the fields, the event's ``event_type`` (as recorded) and ``revision``, and ``event_count`` as in a state. A version
+    is valid from its event's position and time, inclusive, to those of the next event applied to the entity, exclusive, or null if there
+    is none yet. An event that ends an entity ends its last version and has no row. If the server's clock ran backwards, ``valid_to`` is
+    before ``valid_from``.
     """
     return pl.Schema({"key": pl.String(), **_fields(plan), **HISTORY_PROVENANCE})
 
 
 def state_of_versions(versions: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """Return the state that versions are, of which there is one of each entity."""
+    """Convert versions, one for each entity, to a state."""
     named = {"position": pl.col("valid_from_position"), "recorded_at": pl.col("valid_from")}
     return versions.select(named.get(name, pl.col(name)).alias(name) for name in state_schema(plan)).sort("key")
 
 
 def frame_of(schema: pl.Schema, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-    """Return rows of Python values, instants in microseconds, as a frame sorted by key; rows of one key stay in their order."""
-    # Arrow, since Polars makes a series of every list, and takes integers for instants only by a cast.
+    """Return rows of Python values, instants in microseconds, as a frame sorted by key; rows of one key keep their order."""
+    # Through Arrow: Polars would build a series for every list, and needs a cast to read integers as instants.
     columns = {
         name: pl.Series(name, pa.array([row[index] for row in rows], _arrow(dtype)), dtype=dtype)
         for index, (name, dtype) in enumerate(schema.items())
@@ -164,7 +164,7 @@ def frame_of(schema: pl.Schema, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame
 
 
 def failures_frame(failures: Sequence[ValueDoesNotFit], positions: Sequence[tuple[int, int]]) -> pl.DataFrame:
-    """Return collected failures as a frame in log order; ``positions`` are theirs, with the prepare position."""
+    """Return collected failures as a frame in log order; ``positions`` holds the position and prepare position of each."""
     order = sorted(range(len(failures)), key=lambda index: positions[index])
     rows = [tuple(getattr(failures[index], name) for name in FAILURES_SCHEMA) for index in order]
     return pl.DataFrame(rows, schema=FAILURES_SCHEMA, orient="row")

@@ -1,11 +1,11 @@
-"""No declaration at all: the payloads of a category, merged.
+"""Makes a plan that merges the payloads of a category, for state without a declaration.
 
-For each stream of the category, every event's payload that is a JSON object lays its top-level keys over what was there: the last one to
-have a key wins, a key that is absent changes nothing, and null makes it null. Every event counts, and none ends an entity. The columns
-are all the keys that the lake holds in this category, whatever the cutoff, so that states at different times have the same ones, sorted
-by name. A column is text, integer, float or boolean if all its values are, and canonical JSON text otherwise; a float column's integers
-are those that a double holds exactly. A key that is also the name of a column of every result, such as ``revision``, becomes
-``data.revision``. The name of a column cannot hold U+0000, so a key has it written out there, as ``\\u0000``.
+For each stream of the category, the top-level keys of every payload that is a JSON object are merged: the last event with a key wins, an
+absent key changes nothing, and null makes the column null. Every event counts, and none ends an entity. The columns are all keys of the
+category in the lake at any time, sorted by name, so that states at different times have the same columns. A column is text, integer,
+float or boolean if all its values are, and canonical JSON text otherwise; a float column may contain only integers that a double can
+represent exactly. A key with the name of a result column, such as ``revision``, becomes ``data.revision``. A column name cannot contain
+U+0000; it appears as ``\\u0000``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TAKEN = frozenset({"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PRO
 
 
 def merging_plan(category: str, *timelines: Timeline) -> Plan:
-    """Return the plan that merges the payloads of a category, of all that several histories hold: a what-if may have keys of its own.
+    """Return the plan that merges the payloads of a category, with the keys of all timelines, since a fork may add keys.
 
     Raises
     ------
     UsageError
-        None of them has such a category.
+        No timeline has such a category.
     """
     keys: dict[str, Found] = {}
     types: dict[str, set[str]] = {}
@@ -51,7 +51,7 @@ def merging_plan(category: str, *timelines: Timeline) -> Plan:
 
 
 def _found(category: str, timelines: Sequence[Timeline]) -> list[dict[str, dict[str, Found]]]:
-    """Look through what each history holds of a category, which one of them at least must have."""
+    """Profile the payloads of a category in each timeline; at least one timeline must have the category."""
     found, missing = [], None
     for timeline in timelines:
         try:

@@ -1,4 +1,4 @@
-"""From a declaration to a plan: every name, type and chain is checked here, once."""
+"""Compiles a declaration to a plan and checks every name, type and chain of upcasters."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def compile_plan(
     Raises
     ------
     InvalidProjection
-        Something cannot be; one sentence that names the projection and the handler.
+        The declaration is invalid; the message names the projection and the handler.
     """
     declared: dict[str, list[plan.Handler]] = {}
     by_name = {field.name: field for field in fields}
     for handler in handlers:
         operations = tuple(_operation(name, handler, change, by_name) for change in handler.changes)
         if not operations and not handler.creates and not handler.deletes:
-            raise InvalidProjection(f"{name}, {handler}: it does nothing; say create, set, add, delete, ...")
+            raise InvalidProjection(f"{name}, {handler}: the handler does nothing; add create, set, add, delete, ...")
         where = None if handler.condition is None else handler.condition.condition
         declared.setdefault(handler.type, []).append(plan.Handler(where, operations, handler.creates, handler.deletes))
     try:
@@ -74,10 +74,10 @@ def _operation(name: str, handler: On, change: FieldChange, fields: dict[str, pl
     if isinstance(change.source, Value):
         value: plan.Value = change.source.value
         if isinstance(value, plan.Column) and element.name not in _COLUMN_FITS[plan.COLUMNS[value.name]]:
-            raise InvalidProjection(f"{place}: {value} is of type {plan.COLUMNS[value.name]} and the field holds {kind}.")
+            raise InvalidProjection(f"{place}: {value} has the type {plan.COLUMNS[value.name]}, but the field has the type {kind}.")
         return plan.Operation(change.verb, change.field, value, change.keep)
     if change.source is None and change.verb != "set":
-        raise InvalidProjection(f"{place}: None changes nothing here.")
+        raise InvalidProjection(f"{place}: None has no effect here.")
     try:
         constant = constant_of(kind, change.source) if element is kind else elements_of(kind, change.source)
     except InvalidProjection as error:
@@ -88,7 +88,7 @@ def _operation(name: str, handler: On, change: FieldChange, fields: dict[str, pl
 def _handled(
     recorded: str, lifts: tuple[plan.Lift, ...], declared: dict[str, list[plan.Handler]], key: plan.Value | None
 ) -> plan.HandledType:
-    """Compile what is done with one recorded type: into expressions if that can be, otherwise with its upcasters to be run."""
+    """Compile the handlers of one recorded type: with upcasters compiled away if possible, otherwise with upcasters to run."""
     found = ways(recorded, lifts)
     try:
         branches = tuple(_branch(way, way.condition, recorded, declared[way.type], key) for way in found if way.type in declared)

@@ -22,7 +22,7 @@ RESERVED = frozenset(
         *("event_type", "event_id", "event_stream", "valid_from_position", "valid_to_position", "valid_from", "valid_to"),
     }
 )
-"""Names that no field can have: columns of every result, and words of the declaration itself."""
+"""Names that a field cannot have: the columns of every result, and the words of the declaration itself."""
 
 
 class Projection:
@@ -73,8 +73,8 @@ class Projection:
     def __init_subclass__(cls, *, category: str | Sequence[str] = (), key: Value | None = None) -> None:
         super().__init_subclass__()
         if cls.__mro__[1] is not Projection:
-            raise InvalidProjection(f"{cls.__name__} extends {cls.__mro__[1].__name__}, but a projection extends nothing but Projection.")
-        frame = sys._getframe(1)  # the class statement's: its names are those that annotations may use
+            raise InvalidProjection(f"{cls.__name__} extends {cls.__mro__[1].__name__}, but a projection can only extend Projection.")
+        frame = sys._getframe(1)  # the frame of the class statement: annotations may use its names
         cls.__plan__ = compile_plan(
             cls.__name__,
             categories=checked_categories(cls.__name__, category, key),
@@ -85,14 +85,14 @@ class Projection:
         )
 
     def __init__(self) -> None:
-        raise InvalidProjection(f"{type(self).__name__} is a declaration, and nothing is made of it: give the class itself to state().")
+        raise InvalidProjection(f"{type(self).__name__} is a declaration and has no instances: pass the class itself to state().")
 
 
 def plan_of(projection: type[Projection]) -> plan.Plan:
     """Return the plan that a projection was compiled to."""
     given: object = projection
     if not (isinstance(given, type) and issubclass(given, Projection) and given is not Projection):
-        raise InvalidProjection(f"{projection!r} is no projection: give a class that extends Projection.")
+        raise InvalidProjection(f"{projection!r} is not a projection: pass a class that extends Projection.")
     return projection.__plan__
 
 
@@ -102,7 +102,7 @@ def checked_categories(name: str, category: str | Sequence[str], key: object) ->
     Raises
     ------
     InvalidProjection
-        There is none, one is named twice, or there are several without a key.
+        There is no category, a category is named twice, or there are several without a key.
     """
     categories = (category,) if isinstance(category, str) else tuple(category)
     if not categories or not all(one and storable(one) for one in categories):
@@ -120,7 +120,7 @@ def checked_key(name: str, key: object) -> Value | None:
     Raises
     ------
     InvalidProjection
-        It is no value of an event that could be one.
+        The key is not a value of an event, or its type cannot be a key.
     """
     if key is None:
         return None
@@ -136,14 +136,14 @@ def _fields(cls: type[Projection], names: dict[str, Any]) -> list[plan.Field]:
     try:
         hints = get_type_hints(_only(annotations), names, names, include_extras=True)
     except NameError as error:
-        raise InvalidProjection(f"{cls.__name__}: a field's type is not known: {error}.") from None
+        raise InvalidProjection(f"{cls.__name__}: the type of a field is unknown: {error}.") from None
     found = []
     for name in annotations:
         hint = hints[name]
         if get_origin(hint) is ClassVar or hint is ClassVar:
             continue
         if name in RESERVED or name.startswith("_"):
-            raise InvalidProjection(f"{cls.__name__}: no field can be named {name!r}, which has a meaning of its own: choose another name.")
+            raise InvalidProjection(f"{cls.__name__}: {name!r} is reserved and cannot name a field: choose another name.")
         try:
             found.append(field_of(name, hint, cls.__dict__.get(name), given=name in cls.__dict__))
         except InvalidProjection as error:
@@ -151,12 +151,12 @@ def _fields(cls: type[Projection], names: dict[str, Any]) -> list[plan.Field]:
     for name, value in cls.__dict__.items():
         if name not in annotations and name not in ("handlers", "upcasters") and not name.startswith("_"):
             what = "is a function" if isinstance(value, (Callable, property, classmethod, staticmethod)) else "has no type"  # type: ignore[arg-type]  # isinstance takes the ABC
-            raise InvalidProjection(f"{cls.__name__}: {name!r} {what}: a projection holds fields with types, handlers and upcasters only.")
+            raise InvalidProjection(f"{cls.__name__}: {name!r} {what}: a projection has only typed fields, handlers and upcasters.")
     return found
 
 
 def _only(annotations: dict[str, Any]) -> type:
-    """Return a class with these annotations and no bases: get_type_hints would look at those of the bases too."""
+    """Return a class with these annotations and no bases, because get_type_hints also reads the annotations of bases."""
     return type("Annotations", (), {"__annotations__": dict(annotations)})
 
 
@@ -165,5 +165,5 @@ def _listed(cls: type[Projection], name: str, kind: type, example: str, value: o
         raise InvalidProjection(f"{cls.__name__} has no list of {name}: write {name} = [{example}, ...].")
     for item in value:
         if not isinstance(item, kind):
-            raise InvalidProjection(f"{cls.__name__}: {item!r} among its {name} is none: write {example}.")
+            raise InvalidProjection(f"{cls.__name__}: {item!r} cannot be in {name}: write {example}.")
     return list(value)

@@ -1,8 +1,8 @@
 # ruff: noqa: ARG001, ARG005  # every function here has the one signature that is named Read
-"""Expressions and conditions of a plan as Python functions of one event.
+"""Compiles values and conditions of a plan to Python functions of one event.
 
-Such a function takes the event's row (a tuple, see ``rows.ROW``) and its two decoded payloads. A value is a decoded JSON value or
-``ABSENT``; a condition is True, False or None for unknown.
+A function takes the event's row (a tuple, see ``rows.ROW``) and its two decoded payloads. A value is a decoded JSON value or
+``ABSENT``; a condition is True, False, or None for unknown.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def reading(value: plan.Value) -> Read:
 
 
 def asking(condition: plan.Condition) -> Ask:
-    """Return a function that decides a condition on an event."""
+    """Return a function that evaluates a condition on an event."""
     match condition:
         case plan.Comparison(value, comparator, constant):
             return _comparison(value, comparator, constant)
@@ -89,9 +89,9 @@ def asking(condition: plan.Condition) -> Ask:
 
 
 def keying(key: plan.Value | None) -> Read:
-    """Return a function that finds an event's key: text, or None if it has none; for the stream's key, empty text.
+    """Return a function that reads an event's key: text, or None if it has none. A key from the stream may be empty text.
 
-    The function raises ``Misfit`` where a list or an object stands in the key's place.
+    The function raises ``Misfit`` if the key is a list or an object.
     """
     if key is None:
         stream, category = ROW.index("stream"), ROW.index("category")
@@ -104,7 +104,7 @@ def keying(key: plan.Value | None) -> Read:
             return value if value and storable(value) else None
         if isinstance(value, (list, dict)):
             what = "a list" if isinstance(value, list) else "an object"
-            raise Misfit(f"it is {what}, and the key of an entity is a text or a whole number", field="key", value=value)
+            raise Misfit(f"it is {what}, but the key of an entity is a text or a whole number", field="key", value=value)
         return str(value) if type(value) is int and fits_int64(value) else None
 
     return found
@@ -119,7 +119,7 @@ def part(value: Any, separator: str, index: int, count: int) -> Any:
 
 
 def places(node: object) -> Iterator[plan.Path]:
-    """Yield every place in a payload that a part of a plan reads."""
+    """Yield every path into a payload that a part of a plan reads."""
     match node:
         case plan.Path():
             yield node
@@ -145,7 +145,7 @@ def places(node: object) -> Iterator[plan.Path]:
 
 
 def columns(node: object) -> set[str]:
-    """Return the event's own columns that a part of a plan reads."""
+    """Return the columns of the event that a part of a plan reads."""
     if isinstance(node, plan.Column):
         return {node.name}
     if isinstance(node, tuple):
@@ -156,7 +156,7 @@ def columns(node: object) -> set[str]:
 
 def _path(root: plan.Root, steps: tuple[str | int, ...]) -> Read:
     if root == "data":
-        if len(steps) == 1 and isinstance(steps[0], str):  # nearly all of them
+        if len(steps) == 1 and isinstance(steps[0], str):  # the most common case
             name = steps[0]
             return lambda row, data, metadata: data.get(name, ABSENT) if type(data) is dict else ABSENT
         return lambda row, data, metadata: walk(data, steps)
@@ -164,7 +164,7 @@ def _path(root: plan.Root, steps: tuple[str | int, ...]) -> Read:
 
 
 def walk(value: Any, steps: tuple[str | int, ...]) -> Any:
-    """Return what stands at a place of a decoded payload."""
+    """Return the value at a path of a decoded payload."""
     for step in steps:
         if isinstance(step, str):
             value = value.get(step, ABSENT) if type(value) is dict else ABSENT

@@ -1,4 +1,4 @@
-"""Conditions on events and paths into them, from text; ``workbench.conditions`` has the language."""
+"""Builds conditions on events, and paths into events, from text in the language of ``workbench.conditions``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOLDS: dict[plan.KindName, tuple[tuple[type, ...], str]] = {
 
 
 def where(text: str) -> Where:
-    """Return the condition on an event that a text says.
+    """Parse a condition on an event.
 
     >>> where("data.amount > 100").condition == (event.data["amount"] > 100).condition
     True
@@ -32,7 +32,7 @@ def where(text: str) -> Where:
     Raises
     ------
     InvalidCondition
-        The text is outside the language, names what no event has, or compares what cannot be compared.
+        The text is not in the language, uses an unknown name, or compares incompatible values.
     """
     from workbench.conditions.parser import parse_condition  # noqa: PLC0415  # sqlglot takes long to import
 
@@ -74,9 +74,7 @@ class EventConditions:
     def check(self, path: Path) -> None:
         root, *steps = path
         if root not in _KNOWN:
-            raise UsageError(
-                f"an event has no {root}; it has {', '.join(_KNOWN)}, and what its payload holds is named from data on: data.{root}"
-            )
+            raise UsageError(f"an event has no {root}; it has {', '.join(_KNOWN)}; to name a key of its payload, write data.{root}")
         if steps and root in plan.COLUMNS:
             raise UsageError(f"{root} has no parts")
         _value(path)
@@ -114,7 +112,7 @@ def _value(path: Path) -> Value:
 
 
 def _comparable(path: Path, constant: Constant) -> Constant:
-    """Return what a value is compared with: beside a time, a text is an instant."""
+    """Return a constant for the comparison with a value: text becomes an instant if the value is a time."""
     kind = plan.COLUMNS.get(str(path[0]))
     if kind == "instant" and isinstance(constant, str):
         return parse_time(constant)

@@ -1,4 +1,4 @@
-"""What a declaration says about an event: ``event.data["city"]``, ``event.recorded_at``, and conditions on them.
+"""Expressions over an event in a declaration: ``event.data["city"]``, ``event.recorded_at``, and conditions on them.
 
 >>> event.data["address"]["city"]
 event.data['address']['city']
@@ -18,7 +18,7 @@ from workbench.projection import plan
 from workbench.projection.fields import fits_int64, microseconds_of, storable
 
 Comparable = bool | int | float | Decimal | str | date
-"""What a value can be compared with. A ``Decimal`` counts as its nearest double, a date as its first instant in UTC."""
+"""Types that a value can be compared with. A ``Decimal`` counts as its nearest double, a date as its first instant in UTC."""
 
 _COLUMN_KIND: dict[plan.KindName, type[Any]] = {"integer": float, "text": str, "instant": datetime}
 
@@ -46,7 +46,7 @@ class Where:
         return Where(plan.Not(self.condition), f"~{_grouped(self)}")
 
     def __bool__(self) -> NoReturn:
-        raise InvalidProjection(f"{self} is decided event by event: combine conditions by &, | and ~ in parentheses, not by and, or, not.")
+        raise InvalidProjection(f"{self} has no truth value: combine conditions by &, | and ~ in parentheses, not by and, or, not.")
 
     def __repr__(self) -> str:
         return self.text
@@ -71,7 +71,7 @@ class Value:
         if not isinstance(self.value, plan.Path):
             raise InvalidProjection(f"{self} is a column and has no parts.")
         if not storable(step) and not (type(step) is int and 0 <= step < 2**31):
-            raise InvalidProjection(f"{self}[{step!r}] is no place: a step is a key, which is text, or an index, which counts from 0.")
+            raise InvalidProjection(f"{self}[{step!r}] is not a path: a step is a key (text) or an index (a whole number from 0).")
         return Value(plan.Path(self.value.root, (*self.value.steps, step)))
 
     def __eq__(self, other: Comparable) -> Where:  # type: ignore[override]  # a condition, as in Polars and SQLAlchemy
@@ -96,7 +96,7 @@ class Value:
         """Whether the value is one of these constants, all of one kind."""
         found = [self._constant(constant) for constant in constants]
         if not found or len({_kind(constant) for constant in found}) != 1:
-            raise InvalidProjection(f"{self}.isin() takes at least one constant, and all of one kind.")
+            raise InvalidProjection(f"{self}.isin() expects one or more constants of the same type.")
         return Where(plan.IsIn(self.value, tuple(found)), f"{self}.isin({', '.join(map(repr, constants))})")
 
     def is_null(self) -> Where:
@@ -108,7 +108,7 @@ class Value:
         return Where(plan.Exists(self.value), f"{self}.exists()")
 
     def __bool__(self) -> NoReturn:
-        raise InvalidProjection(f"{self} is no condition: compare it, or ask .exists() or .is_null().")
+        raise InvalidProjection(f"{self} is not a condition: compare it, or call .exists() or .is_null().")
 
     def __repr__(self) -> str:
         return str(self.value)
@@ -116,7 +116,7 @@ class Value:
     def _compare(self, comparator: plan.Comparator, other: Comparable) -> Where:
         constant = self._constant(other)
         if isinstance(constant, bool) and comparator not in ("==", "!="):
-            raise InvalidProjection(f"{self} {comparator} {other!r} cannot be: booleans have no order.")
+            raise InvalidProjection(f"{self} {comparator} {other!r}: booleans have no order.")
         return Where(plan.Comparison(self.value, comparator, constant), f"{self} {comparator} {other!r}")
 
     def _constant(self, other: Comparable) -> plan.Comparand:
@@ -142,14 +142,14 @@ class Value:
                 moment = other if isinstance(other, datetime) else datetime(other.year, other.month, other.day, tzinfo=UTC)
                 return moment.astimezone(UTC)
             case Value():
-                raise InvalidProjection(f"{self} is compared with {other}: a value of an event is compared with constants only.")
+                raise InvalidProjection(f"{self} is compared with {other}: compare a value of an event with constants only.")
             case None:
-                raise InvalidProjection(f"{self} is compared with None: ask .is_null(), or ~.exists() for what is not there.")
-        raise InvalidProjection(f"{self} cannot be compared with {other!r}: take a finite number, a text, a boolean or an instant.")
+                raise InvalidProjection(f"{self} is compared with None: use .is_null(), or ~.exists() for an absent value.")
+        raise InvalidProjection(f"{self} cannot be compared with {other!r}: use a finite number, a text, a boolean or an instant.")
 
 
 class Event:
-    """The event that a handler or an upcaster speaks of."""
+    """The event that a handler or an upcaster reads."""
 
     __slots__ = ()
 
@@ -174,12 +174,12 @@ class Event:
 
 
 event: Final = Event()
-"""The event at hand."""
+"""The event that a handler or an upcaster reads."""
 
 
 def _condition(other: object) -> plan.Condition:
     if not isinstance(other, Where):
-        raise InvalidProjection(f"{other!r} is no condition: put comparisons in parentheses before & and |.")
+        raise InvalidProjection(f"{other!r} is not a condition: put comparisons in parentheses before & and |.")
     return other.condition
 
 

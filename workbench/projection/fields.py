@@ -1,4 +1,4 @@
-"""The types that fields can have, and Python constants made to fit them."""
+"""The types that a field can have, and the conversion of Python constants to them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _JsonText:
 
 
 Json = Annotated[str, _JsonText]
-"""A JSON value of any kind, kept as its canonical text: no spaces, keys sorted, numbers that are no integers as their nearest double."""
+"""A JSON value of any kind, stored as canonical text: no spaces, keys sorted, numbers that are not integers as their nearest double."""
 
 _SIMPLE: dict[Any, KindName] = {str: "text", int: "integer", float: "float", bool: "boolean", datetime: "instant"}
 _KNOWN = "str, int, float, Decimal, bool, datetime, Json, set[...] or list[...] of these, each also with | None"
@@ -65,12 +65,12 @@ _KNOWN = "str, int, float, Decimal, bool, datetime, Json, set[...] or list[...] 
 def field_of(name: str, annotation: Any, default: Any, *, given: bool) -> Field:
     """Return a field from its annotation and its default.
 
-    Without a default a field begins as null, a set or list as empty unless ``| None`` is said.
+    Without a default, a field begins as null; a set or list begins empty, or as null if its annotation has ``| None``.
 
     Raises
     ------
     InvalidProjection
-        The annotation is none of the known types, or the default does not fit it. The message goes on from "field 'name'".
+        The annotation is not a known type, or the default does not fit it. The message continues "field 'name'".
     """
     inner, optional = _without_none(annotation)
     kind = kind_of(inner)
@@ -79,7 +79,7 @@ def field_of(name: str, annotation: Any, default: Any, *, given: bool) -> Field:
 
 
 def kind_of(annotation: Any) -> Kind:
-    """Return the kind that an annotation, without ``| None``, stands for."""
+    """Return the kind that an annotation without ``| None`` means."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         inner, *marks = arguments
@@ -99,12 +99,12 @@ def kind_of(annotation: Any) -> Kind:
             )
         return Kind("set" if origin is set else "list", element)
     if annotation in (set, list):
-        raise InvalidProjection(f"does not say what its {annotation.__name__} holds: write {annotation.__name__}[str], for example")
+        raise InvalidProjection(f"has a {annotation.__name__} without an element type: write {annotation.__name__}[str], for example")
     try:
         return Kind(_SIMPLE[annotation])
     except (KeyError, TypeError):
         shown = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
-        raise InvalidProjection(f"has the unknown type {shown or annotation}: take {_KNOWN}") from None
+        raise InvalidProjection(f"has the unknown type {shown or annotation}: use {_KNOWN}") from None
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -113,7 +113,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     arguments = typing.get_args(annotation)
     kept = [argument for argument in arguments if argument is not type(None)]
     if len(kept) != 1:
-        raise InvalidProjection(f"has the unknown type {annotation}: take {_KNOWN}")
+        raise InvalidProjection(f"has the unknown type {annotation}: use {_KNOWN}")
     return kept[0], len(kept) < len(arguments)
 
 
@@ -129,11 +129,9 @@ def constant_of(kind: Kind, value: Any) -> Any:
         return None
     if kind.element is not None:
         if isinstance(value, (set, list, dict)):
-            raise InvalidProjection(
-                f"takes {value!r}, which can change: write a tuple or a frozenset, or leave the default out to begin empty"
-            )
+            raise InvalidProjection(f"takes {value!r}, which is mutable: write a tuple or a frozenset, or omit the default to begin empty")
         if not isinstance(value, (tuple, frozenset)):
-            raise InvalidProjection(f"takes {value!r}, which is no tuple or frozenset")
+            raise InvalidProjection(f"takes {value!r}, which is not a tuple or frozenset")
         elements = elements_of(kind, value)
         return tuple(sorted(set(elements))) if kind.name == "set" else elements
     fitted = _scalar(kind, value)
@@ -143,7 +141,7 @@ def constant_of(kind: Kind, value: Any) -> Any:
 
 
 def elements_of(kind: Kind, value: Any) -> tuple[Any, ...]:
-    """Return constants for ``include``, ``exclude`` and ``append``: one element, or a tuple of them, each of the kind's element kind."""
+    """Return one constant or a tuple of constants as elements of a kind, for ``include``, ``exclude`` and ``append``."""
     assert kind.element is not None
     found = []
     for element in value if isinstance(value, (tuple, frozenset)) else (value,):
@@ -174,17 +172,17 @@ def _scalar(kind: Kind, value: Any) -> Any:
 
 
 def storable(text: object) -> bool:
-    """Whether a value is text that can be written as UTF-8: it holds no lone surrogate."""
+    """Whether a value is text that UTF-8 can encode, that is, has no lone surrogate."""
     return isinstance(text, str) and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text))
 
 
 def fits_int64(value: int) -> bool:
-    """Whether an integer is one of int64."""
+    """Whether an integer fits into int64."""
     return -(2**63) <= value < 2**63
 
 
 def float_of(value: float) -> float | None:
-    """Return a number as a finite double with one zero, or None where there is none."""
+    """Return a number as a finite double, with -0.0 as 0.0, or None if it has none."""
     try:
         number = float(value) + 0.0  # -0.0 + 0.0 is 0.0
     except OverflowError:
@@ -193,7 +191,7 @@ def float_of(value: float) -> float | None:
 
 
 def scaled(value: Decimal, kind: Kind) -> Decimal | None:
-    """Return a decimal with the kind's scale, or None if that loses a digit or takes more digits than there are."""
+    """Return a decimal with the kind's scale, or None if that loses a digit or exceeds the kind's precision."""
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):  # infinities and NaN
         return None
@@ -225,10 +223,10 @@ def microseconds_of(moment: date) -> int:
 
 
 def canonical(value: Any) -> str | None:
-    """Return the canonical text of a decoded JSON value, or None if it has none (a number that is not finite, a lone surrogate, no JSON).
+    """Return the canonical text of a decoded JSON value, or None if it has none (an infinite number, a lone surrogate, not JSON).
 
-    No spaces; keys sorted by code points; text unescaped as far as JSON allows; integers in full; other numbers as Python writes
-    their nearest double.
+    No spaces; keys sorted by code points; text unescaped where JSON allows; integers in full; other numbers as Python writes their
+    nearest double.
 
     >>> canonical({"b": [1, 1.10, 1e3], "a": "é"})
     '{"a":"é","b":[1,1.1,1000.0]}'

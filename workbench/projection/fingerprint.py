@@ -1,4 +1,4 @@
-"""Fingerprints: what a projection means, as a short text."""
+"""Fingerprints: a short text that identifies what a projection computes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from workbench.projection import plan
 from workbench.projection.declaration import Projection, plan_of
 
 MEANING_VERSION = 1
-"""Raised whenever the same plan comes to mean something else."""
+"""Increase this number when the meaning of a plan changes."""
 
 
 class _Unversioned(Exception):
-    """Raised when a Python function without a version takes part."""
+    """Raised when a plan contains a Python function without a version."""
 
 
 def fingerprint(projection: type[Projection] | plan.Plan) -> str | None:
-    """Return a text that two projections share only if they mean the same, or None if a Python function without ``version=`` takes part.
+    """Return a text that only equivalent projections share, or None if one uses a Python function without ``version=``.
 
-    It depends on the compiled plan only: not on the class's name, its formatting, or the process.
+    It depends only on the compiled plan, not on the class's name, its formatting or the process.
     """
     compiled = projection if isinstance(projection, plan.Plan) else plan_of(projection)
     try:
@@ -32,14 +32,14 @@ def fingerprint(projection: type[Projection] | plan.Plan) -> str | None:
 
 
 def function_fingerprint(function: Callable[..., Any], version: str | int | None) -> str | None:
-    """Return a text for a Python function: its name and the version that its author gives it; None without a version."""
+    """Return a Python function's name and version as text, or None if it has no version."""
     if version is None:
         return None
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)} {version!r}"
 
 
 def _text(node: object) -> str:
-    """Return a plan's node as text, types of numbers included."""
+    """Return a node of a plan as text that shows the types of numbers."""
     if isinstance(node, plan.Apply):
         named = function_fingerprint(node.function, node.version)
         if named is None:

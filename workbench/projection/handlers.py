@@ -17,7 +17,7 @@ Source = Any
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One change of one field, as declared: the constant or value is not yet made to fit the field."""
+    """A change of one field as declared, before its constant or value is converted to the field's type."""
 
     verb: plan.Verb
     field: str
@@ -322,7 +322,7 @@ class On:
 
     def _open(self, verb: str) -> None:
         if self.deletes:
-            raise InvalidProjection(f"{self}.delete() ends a handler, and {verb}() cannot follow: declare a second handler.")
+            raise InvalidProjection(f"{self}: {verb}() cannot follow delete(): declare a second handler.")
 
 
 def on(type: str) -> On:  # noqa: A002  # the field's own word

@@ -1,6 +1,6 @@
-"""Payloads, decoded: of duplicate keys in an object the first counts, and numbers keep their text where a decimal needs it.
+"""Decodes payloads. The first of duplicate keys counts, and numbers keep their text where a decimal field needs it.
 
-Fast decoders take the last of duplicate keys. They are used where that cannot matter: no key that a plan reads stands twice in the text.
+Fast decoders take the last of duplicate keys. They are used only if no key that the plan reads occurs twice in the text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from workbench.projection.values import Number, integer_or_double
 
 
 class _Absent:
-    """The value of a place that is not there; it equals nothing else and is not null."""
+    """The value of an absent path; it equals only itself and is not null."""
 
     __slots__ = ()
 
@@ -27,14 +27,14 @@ ABSENT: Final = _Absent()
 
 
 def decoder(keys: Iterable[str], *, whole: bool, decimals: bool) -> Callable[[str | None], Any]:
-    """Return a function from JSON text to its value; of no text, ``ABSENT``.
+    """Return a function that decodes JSON text, and returns ``ABSENT`` for None.
 
     Parameters
     ----------
     keys
-        Every key that will be looked up, at any depth.
+        All keys that will be looked up, at any depth.
     whole
-        Whether values are taken that may hold objects, so that other keys matter as well.
+        Whether a value that may contain objects is read, so that all of its keys matter.
     decimals
         Whether numbers with a fraction or an exponent become ``Number``.
     """
@@ -44,7 +44,7 @@ def decoder(keys: Iterable[str], *, whole: bool, decimals: bool) -> Callable[[st
     names = sorted(set(keys))
     if whole or any(
         json.dumps(name, ensure_ascii=False) != f'"{name}"' or "/" in name for name in names
-    ):  # keys that text may hold in an escaped form
+    ):  # keys that the text may contain in an escaped form
         return lambda text: ABSENT if text is None else exact(text)
     fast = msgspec.json.Decoder(float_hook=Number if decimals else None).decode
     quoted = [f'"{name}"' for name in names]
@@ -52,14 +52,14 @@ def decoder(keys: Iterable[str], *, whole: bool, decimals: bool) -> Callable[[st
     def decode(text: str | None) -> Any:
         if text is None:
             return ABSENT
-        if "\\u" not in text:  # with it, a key may be written in another form
+        if "\\u" not in text:  # an escape may spell a key differently
             for name in quoted:
                 if text.count(name) > 1:
                     break
             else:
                 try:
                     return fast(text)
-                except msgspec.DecodeError:  # a number beyond the doubles
+                except msgspec.DecodeError:  # a number outside the range of doubles
                     pass
         return exact(text)
 

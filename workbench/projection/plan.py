@@ -1,44 +1,44 @@
-"""The compiled form of a projection: what both engines execute.
+"""The compiled form of a projection, which both engines execute.
 
-A ``Plan`` is data and nothing else: frozen, slotted, hashable. Upcasters are compiled away wherever they can be, so that every
-value is an expression over the event *as recorded*. What the expressions mean, for every engine, bit for bit:
+A ``Plan`` is plain data: frozen, slotted, hashable. Upcasters are compiled away where possible, so that every value is an expression
+over the event *as recorded*. Every engine follows these semantics, bit for bit:
 
-**Event.** A payload (``data``, ``metadata``) is JSON text or absent; in an absent payload (the column is null) every path is absent. Of
-duplicate keys in an object the first counts. A path's text steps find keys of objects only, its whole-number steps elements of
-arrays only; the empty path is the payload itself. A column that is null is absent.
+**Event.** A payload (``data``, ``metadata``) is JSON text or absent. If it is absent (the column is null), every path in it is absent. If
+an object has duplicate keys, the first counts. In a path, a text step finds a key of an object and an integer step finds an element of
+an array; the empty path is the payload itself. A null column is absent.
 
 **Value.** ``Path``, ``Column``, ``Scalar``, ``Choice``, ``Converted`` and ``Part`` give a JSON value or *absent*; null is a value. Columns
 of text and integers count as JSON text and numbers, and ``recorded_at`` as an instant. ``Constant`` is already of its field's kind.
 
-**Number.** A literal without fraction and exponent is an *integer*, exact however long (``-0`` is 0). Any other number counts as its
-nearest double, save in a decimal field, which reads its text as recorded.
+**Number.** A literal without fraction and exponent is an exact *integer* of any length (``-0`` is 0). Any other number counts as its
+nearest double, except in a decimal field, which reads its text as recorded.
 
-**Condition.** True, false or unknown (Kleene's logic), and holds only if true. See the nodes.
+**Condition.** A condition is true, false or unknown (Kleene's logic). It holds only if it is true. See the nodes.
 
 **Folding one event**, in this order; each event is counted under exactly one of the words in italics:
 
-1. An event outside ``Plan.categories`` is not looked at and not counted. A type without ``HandledType`` is *unhandled*. The first
-   ``Branch`` whose condition holds is taken; if there is none, the event is unhandled too.
-2. The branch's handlers whose ``where`` holds are those that match; if there is none the event is *unmatched*. It begins nothing and
-   leaves no version.
-3. The key is found. An event without one is *keyless* (a key from a path) or an error (a key from the stream, and a list or an object
-   where a path leads).
-4. The matching handlers run one after the other. On an entity that is absent, a handler runs if it ``creates``, or if no handler of
-   the whole plan creates and it does not delete; the entity then begins with every field at its initial value. Any other handler is
-   passed over, and its values are not looked at.
-5. A handler's operations run in order, then its ``deletes``, after which the entity is absent: what comes later begins from nothing.
-6. If every matching handler was passed over, the event is an *orphan*; otherwise it is *applied*. If a value does not fit, the whole
+1. An event outside ``Plan.categories`` is ignored and not counted. An event whose type has no ``HandledType`` is *unhandled*. The first
+   ``Branch`` whose condition holds is taken; if none holds, the event is unhandled too.
+2. A handler of the branch matches if its ``where`` holds. If no handler matches, the event is *unmatched*: it creates no entity and
+   no version.
+3. The key is read. If there is none, the event is *keyless* when the key comes from a path, and an error when it comes from the stream.
+   A list or an object as a key is an error.
+4. The matching handlers run one after the other. If the entity is absent, a handler runs only if it ``creates``, or if no handler of
+   the whole plan creates and this one does not delete; the entity then begins with every field at its initial value. Any other handler
+   is skipped, and its values are not read.
+5. A handler's operations run in order, then its ``deletes``. After a delete the entity is absent, and a later create starts afresh.
+6. If every matching handler was skipped, the event is an *orphan*; otherwise it is *applied*. If a value does not fit, the whole
    event has no effect and is *failed* (or the replay stops).
 
-**Operations.** An absent value changes nothing. A value is first made to fit the field's kind, see ``workbench.projection.values``.
+**Operations.** An absent value changes nothing. A value is first converted to the field's kind, see ``workbench.projection.values``.
 
 - ``set``: the field becomes the value; null makes it null.
-- ``add``, ``subtract``, ``max``, ``min``: null changes nothing; on a field that is null they start at zero, or at the value. A value is
-  first made to fit, then subtracted. Sums are made one event after the other in log order; a sum outside int64, outside the decimal's
-  digits, or not finite does not fit.
-- ``include``, ``exclude``, ``append``: the value is one element, or an array that stands for its elements in order (in a list of JSON:
-  always one element); null changes nothing, null inside the array does not fit; a field that is null counts as empty and becomes a set
-  or list, also if nothing is put in or taken out. ``append`` then keeps the last ``keep`` elements.
+- ``add``, ``subtract``, ``max``, ``min``: null changes nothing. On a null field, ``add`` and ``subtract`` start from zero, ``max`` and
+  ``min`` from the value. Events are added one by one in log order; a sum that leaves int64 or the decimal's digits, or is not finite,
+  does not fit.
+- ``include``, ``exclude``, ``append``: the value is one element, or an array of elements in order (in a list of JSON: always one
+  element). Null changes nothing; null inside the array does not fit. A null field counts as empty and becomes a set or list, even if
+  no element is added or removed. ``append`` then keeps the last ``keep`` elements.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ COLUMNS: dict[str, KindName] = {
     "correlation_id": "text",
     "causation_id": "text",
 }
-"""The event's own columns that a value may name, and what they hold."""
+"""The columns of an event that a value may name, and their types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a field holds.
+    """The type of a field.
 
-    ``text`` is text without lone surrogates; ``integer`` int64; ``float`` a finite double, of which there is one zero (0.0); ``decimal``
-    has ``precision`` digits of which ``scale`` stand behind the point; ``instant`` microseconds since the Unix epoch, years 1 to 9999;
-    ``json`` the canonical text of a JSON value; ``set`` distinct elements, ascending; ``list`` elements in order. Elements are never null.
+    ``text`` is text without lone surrogates; ``integer`` int64; ``float`` a finite double, without -0.0; ``decimal`` has ``precision``
+    digits, ``scale`` of them after the point; ``instant`` microseconds since the Unix epoch, years 1 to 9999; ``json`` the canonical
+    text of a JSON value; ``set`` distinct elements, ascending; ``list`` elements in order. Elements are never null.
     """
 
     name: KindName
@@ -92,7 +92,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the state, and what it holds when an entity begins: a Python value of its kind (see ``Constant``), or None for null."""
+    """A field of the state, and its initial value: a Python value of its kind (see ``Constant``), or None for null."""
 
     name: str
     kind: Kind
@@ -104,7 +104,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A place in a payload, as recorded."""
+    """A path into a payload as recorded."""
 
     root: Root
     steps: tuple[str | int, ...] = ()
@@ -115,7 +115,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of the event's own columns, see ``COLUMNS``."""
+    """A column of the event, see ``COLUMNS``."""
 
     name: str
 
@@ -125,10 +125,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value that is already of its field's kind; only ever the direct source of an operation.
+    """A value that already has its field's kind; it occurs only as the direct source of an operation.
 
-    None, str (text and canonical JSON), int, float, Decimal (with the field's scale), bool, int microseconds for an instant; for a set a
-    tuple of distinct elements, ascending; for a list a tuple. For ``include``, ``exclude`` and ``append`` a tuple of elements.
+    None, str (text and canonical JSON), int, float, Decimal (with the field's scale), bool, int microseconds for an instant. A set is a
+    tuple of distinct elements, ascending; a list is a tuple. For ``include``, ``exclude`` and ``append``: a tuple of elements.
     """
 
     value: Any
@@ -136,14 +136,14 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A JSON scalar, as if it stood in the payload: an upcaster's default, or a lifted type.
+    """A JSON scalar that counts as if the payload contained it: an upcaster's default, or an upcast type.
 
     A float is finite and counts as a number with a fraction; a decimal field reads its ``repr``.
     """
 
     value: JsonScalar
 
-    # 1, 1.0 and True are equal in Python and differ here.
+    # Python holds 1, 1.0 and True equal; here they differ.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Scalar) and type(self.value) is type(other.value) and self.value == other.value
 
@@ -153,12 +153,12 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Never there: an upcaster took it away."""
+    """A value that is always absent, because an upcaster removed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The value of the first alternative whose condition holds; otherwise the last one."""
+    """The value of the first alternative whose condition holds; ``otherwise`` if none does."""
 
     alternatives: tuple[tuple[Condition, Value], ...]
     otherwise: Value
@@ -166,9 +166,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A value, retyped where that loses nothing; any other value (null and absent too) stays as it is.
+    """A value, converted where that loses nothing; any other value, also null or absent, is unchanged.
 
-    ``number``: text that is a JSON number in full becomes that number, its text kept for decimals; true and false become 1 and 0.
+    ``number``: text that is a JSON number becomes that number, with its text for decimals; true and false become 1 and 0.
     ``text``: an integer becomes its digits, true and false the words. ``boolean``: the texts ``true`` and ``false``, and the integers 1
     and 0.
     """
@@ -179,7 +179,7 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a text that is split at the first ``count - 1`` separators; absent if there are fewer parts, or if the value is no text."""
+    """A part of a text, split at the first ``count - 1`` separators; absent if the text has fewer parts or the value is not text."""
 
     value: Value
     separator: str
@@ -195,11 +195,11 @@ Value = Path | Column | Constant | Scalar | Absent | Choice | Converted | Part
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A value against a constant; unknown if the value is absent, null, or of another kind than the constant.
+    """Compares a value with a constant; unknown if the value is absent, null, or of another kind than the constant.
 
-    Texts compare by code points, booleans only as equal or not, an instant with the column ``recorded_at`` or with text that an instant
-    field would take (``values.instant_of``). An integer and an int constant (of int64) compare exactly, any other two numbers as their
-    nearest doubles, which for 1e999 is infinity.
+    Texts compare by code points and booleans only for equality. An instant compares with the column ``recorded_at`` or with text that an
+    instant field accepts (``values.instant_of``). An integer and an int64 constant compare exactly, any other two numbers as their
+    nearest doubles (infinity for 1e999).
     """
 
     value: Value
@@ -219,7 +219,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class IsIn:
-    """Any of ``value == constant``, by Kleene's or; the constants are of one kind."""
+    """True if the value equals any constant, by Kleene's or; the constants are of one kind."""
 
     value: Value
     constants: tuple[Comparand, ...]
@@ -237,14 +237,14 @@ class IsIn:
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
-    """There, and null. Never unknown."""
+    """True if the value is present and null. Never unknown."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """There, null included. Never unknown."""
+    """True if the value is present, also as null. Never unknown."""
 
     value: Value
 
@@ -296,7 +296,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What one declared handler does with an event of its type."""
+    """A declared handler: its condition, its operations, and whether it creates or deletes the entity."""
 
     where: Condition | None
     operations: tuple[Operation, ...]
@@ -306,11 +306,11 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What becomes of the events of a recorded type that upcasters lift to ``type``; ``condition`` is None for all of them.
+    """Handles the events of a recorded type that upcasters turn into ``type``; ``condition`` is None if it takes all of them.
 
-    ``key`` is None if the key is the stream's name behind the category and ``-``, and is an error where nothing is left. Otherwise text
-    is the key, and an integer of int64 its decimal digits; a list or an object is an error; anything else, empty text, and text with half a
-    surrogate pair, is no key.
+    If ``key`` is None, the key is the stream's name after the category and ``-``; an empty rest is an error. Otherwise the key is the
+    value's text, or the decimal digits of an int64. A list or an object is an error. Any other value, empty text, and text with a lone
+    surrogate mean that the event has no key.
     """
 
     condition: Condition | None
@@ -324,7 +324,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What stands at a place in ``data`` goes to a top-level name, if it is there; what stood at that name is replaced."""
+    """Moves the value at a path in ``data``, if present, to a top-level name and replaces the value there."""
 
     source: tuple[str | int, ...]
     target: str
@@ -332,7 +332,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A top-level name that is absent gets a scalar."""
+    """Gives an absent top-level name a scalar."""
 
     target: str
     scalar: Scalar
@@ -340,7 +340,7 @@ class Default:
 
 @dataclass(frozen=True, slots=True)
 class Retype:
-    """A top-level name is retyped as ``Converted`` says."""
+    """Converts the value of a top-level name, see ``Converted``."""
 
     target: str
     to: Literal["number", "text", "boolean"]
@@ -348,7 +348,7 @@ class Retype:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A top-level text is taken away and its parts, as ``Part`` says, go to other names; a part that is absent changes nothing."""
+    """Removes a top-level text and assigns its parts (see ``Part``) to other names; an absent part changes nothing."""
 
     source: str
     targets: tuple[str, ...]
@@ -368,7 +368,7 @@ Edit = Move | Default | Retype | Split | Apply
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """An upcaster: to events that are of ``type`` by now and, as recorded, fit ``when``, the edits apply; then they are of type ``to``."""
+    """An upcaster: edits events whose current type is ``type`` and that meet ``when`` as recorded, then gives them the type ``to``."""
 
     type: str
     when: Condition | None
@@ -378,11 +378,10 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class HandledType:
-    """What is done with the events that were recorded with a type.
+    """Handles the events that were recorded with one type.
 
-    ``lifts`` is empty where the upcasters were compiled into the branches, whose values then speak of the event as recorded. Otherwise the
-    payload is lifted first, in Python; the branches' values speak of the lifted payload, their conditions are None and the one of the
-    lifted type is taken.
+    If ``lifts`` is empty, the upcasters were compiled into the branches, whose values read the event as recorded. Otherwise Python upcasts
+    the payload first and takes the branch of the resulting type; the branches have no condition and their values read the upcast payload.
     """
 
     type: str
@@ -399,11 +398,11 @@ class Plan:
     categories
         In declared order; at least one.
     fields
-        In declared order: the columns of the result behind ``key``.
+        In declared order: the columns of the result after ``key``.
     types
-        Sorted by recorded type, all that upcasters lead to a handler included.
+        Sorted by recorded type; includes the types that upcasters lead to a handler.
     creates
-        Whether any handler creates: then only those begin an entity.
+        Whether any handler creates; if so, only those handlers begin an entity.
     """
 
     name: str
@@ -414,5 +413,5 @@ class Plan:
 
     @property
     def python_only(self) -> bool:
-        """Whether upcasters take part that only the event-by-event engine runs."""
+        """Whether the plan has upcasters that only the event-by-event engine can run."""
         return any(handled.lifts for handled in self.types)

@@ -1,4 +1,4 @@
-"""Events as Python tuples: the quickest way from a frame into a loop."""
+"""Converts frames of events to Python tuples, the fastest form for a loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ROW = (
     *("stream", "category", "type", "revision", "position", "recorded_at", "event_id", "data", "metadata"),
     *("prepare_position", "correlation_id", "causation_id"),
 )
-"""The columns of a row, in order; ``recorded_at`` in microseconds since the Unix epoch. Columns that are not needed are None."""
+"""The columns of a row, in order; ``recorded_at`` in microseconds since the Unix epoch. Unneeded columns are None."""
 
 _SLICE = 50_000
-"""Rows that are Python objects at one time."""
+"""How many rows are Python objects at a time."""
 
 
 def rows_of(frame: pl.DataFrame, *, needed: Container[str] = ROW) -> Iterator[Row]:
@@ -26,7 +26,7 @@ def rows_of(frame: pl.DataFrame, *, needed: Container[str] = ROW) -> Iterator[Ro
 
 
 def event_in_words(row: Row) -> str:
-    """Return which event a row is, for a note or a message."""
+    """Return a short description of a row's event for error notes and messages."""
     stream, _, event_type, revision, position, _, event_id, *_ = row
     return f"event {revision} of stream {stream!r} ({event_type}, id {event_id}, position {position})"
 

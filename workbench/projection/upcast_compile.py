@@ -1,4 +1,4 @@
-"""Upcasters, compiled away: what a value of a lifted event is, said over the event as recorded."""
+"""Compiles upcasters away: rewrites each value of an upcast event as an expression over the event as recorded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Steps = tuple[str | int, ...]
 
 
 class NotExpressibleError(Exception):
-    """Raised when a lifted value is no expression over the recorded event: a function made it, or a part of it was moved."""
+    """Raised when no expression over the recorded event gives an upcast value: a function made it, or a part of it was moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """One way that events of a recorded type can go: under a condition they become another type, by edits under their own conditions."""
+    """One route of a recorded type through the upcasters: its condition, the resulting type, and the edits with their conditions."""
 
     conditions: tuple[plan.Condition, ...]
     type: str
@@ -26,19 +26,19 @@ class Lifted:
 
     @property
     def condition(self) -> plan.Condition | None:
-        """What must hold of the recorded event for it to go this way."""
+        """The condition on the recorded event for taking this route."""
         if len(self.conditions) > 1:
             return plan.AllOf(self.conditions)
         return self.conditions[0] if self.conditions else None
 
 
 def lifts_of(upcasters: Sequence[Upcast], handled: Iterable[str]) -> tuple[plan.Lift, ...]:
-    """Return declared upcasters as a plan holds them, their chains checked.
+    """Check the chains of declared upcasters and return them in the plan's form.
 
     Raises
     ------
     InvalidProjection
-        A chain has a cycle, a gap, or the wrong order. The message goes on from the projection's name.
+        A chain has a cycle, a gap, or the wrong order. The message continues the projection's name.
     """
     types = frozenset(handled)
     _check_cycles(upcasters)
@@ -48,9 +48,9 @@ def lifts_of(upcasters: Sequence[Upcast], handled: Iterable[str]) -> tuple[plan.
         later = {other.type for other in upcasters[index + 1 :]}
         leads_to = upcaster.target or upcaster.type
         if upcaster.target is not None and any(other.type == upcaster.target for other in upcasters[:index]):
-            raise InvalidProjection(f"{upcaster}.to({upcaster.target!r}) comes after upcast({upcaster.target!r}): declare it before")
+            raise InvalidProjection(f"{upcaster}.to({upcaster.target!r}) comes after upcast({upcaster.target!r}): declare it first")
         if leads_to not in types and leads_to not in later:
-            raise InvalidProjection(f"{upcaster} leads to {leads_to!r}, which no handler takes")
+            raise InvalidProjection(f"{upcaster} leads to {leads_to!r}, which has no handler")
     return tuple(
         plan.Lift(upcaster.type, when, upcaster.edits, upcaster.target)
         for upcaster, when in zip(upcasters, _conditions(upcasters), strict=True)
@@ -63,7 +63,7 @@ def recorded_types(lifts: Sequence[plan.Lift], handled: Iterable[str]) -> list[s
 
 
 def ways(recorded: str, lifts: Sequence[plan.Lift]) -> list[Lifted]:
-    """Return the ways that events of a recorded type can go; their conditions exclude each other."""
+    """Return the routes of a recorded type through the upcasters; their conditions are mutually exclusive."""
     found = [Lifted((), recorded)]
     for lift in lifts:
         after: list[Lifted] = []
@@ -86,7 +86,7 @@ def ways(recorded: str, lifts: Sequence[plan.Lift]) -> list[Lifted]:
 
 
 def rewrite(value: plan.Value, way: Lifted, recorded: str) -> plan.Value:
-    """Return a handler's value of a lifted event as a value of the event as recorded.
+    """Rewrite a handler's value of an upcast event as a value of the event as recorded.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def rewrite_condition(condition: plan.Condition, way: Lifted, recorded: str) -> 
 
 
 def _read(steps: Steps, edits: tuple[tuple[plan.Condition | None, plan.Edit], ...]) -> plan.Value:
-    """Return what stands at a place after the edits."""
+    """Return the value at a path after the edits."""
     if not edits:
         return plan.Path("data", steps)
     *_, (guard, edit) = edits
@@ -125,7 +125,7 @@ def _read(steps: Steps, edits: tuple[tuple[plan.Condition | None, plan.Edit], ..
 
 
 def _after(steps: Steps, edit: plan.Edit, before: tuple[tuple[plan.Condition | None, plan.Edit], ...]) -> plan.Value:
-    """Return what stands at a place after one edit that applies, in terms of what stood where before it."""
+    """Return the value at a path after one edit applied, in terms of the values before it."""
     if not steps or isinstance(edit, plan.Apply):
         raise NotExpressibleError
     name, below = steps[0], steps[1:]
@@ -155,7 +155,7 @@ def _if_there(asked: plan.Value, then: plan.Value, otherwise: plan.Value) -> pla
 
 
 def _version(upcaster: Upcast) -> tuple[plan.Value, int] | None:
-    """Return the place and the version that an upcaster lifts from, if its condition is that and nothing else."""
+    """Return the path and the version that an upcaster starts from, if its condition is exactly ``value == version``."""
     condition = upcaster.when.condition if upcaster.when is not None else None
     if isinstance(condition, plan.Comparison) and condition.comparator == "==" and type(condition.constant) is int:
         return condition.value, condition.constant
@@ -163,7 +163,7 @@ def _version(upcaster: Upcast) -> tuple[plan.Value, int] | None:
 
 
 def _conditions(upcasters: Sequence[Upcast]) -> list[plan.Condition | None]:
-    """Return what each upcaster asks of the recorded event: one that lifts from version n takes what was lifted to n as well."""
+    """Return each upcaster's condition on the recorded event; one from version n also takes events that were upcast to n."""
     found: list[plan.Condition | None] = []
     chains: dict[tuple[str, plan.Value], list[int]] = {}
     for upcaster in upcasters:
@@ -174,10 +174,10 @@ def _conditions(upcasters: Sequence[Upcast]) -> list[plan.Condition | None]:
         value, version = step
         chain = chains.setdefault((upcaster.type, value), [version])
         if version < chain[-1]:
-            raise InvalidProjection(f"{upcaster} for {value} == {version} comes after the one for {chain[-1]}: declare it before")
+            raise InvalidProjection(f"{upcaster} for {value} == {version} comes after the one for {chain[-1]}: declare it first")
         if version > chain[-1] + 1:
             raise InvalidProjection(
-                f"{upcaster} has a gap: one lifts from {value} == {chain[-1]}, one from {version}, none from {chain[-1] + 1}"
+                f"{upcaster} has a gap: upcasters start from {value} == {chain[-1]} and {version}, but none from {chain[-1] + 1}"
             )
         if version > chain[-1]:
             chain.append(version)
@@ -193,7 +193,7 @@ def _check_cycles(upcasters: Sequence[Upcast]) -> None:
 
     def visit(name: str, seen: tuple[str, ...]) -> None:
         if name in seen:
-            raise InvalidProjection(f"its upcasters turn in a circle: {' to '.join((*seen[seen.index(name) :], name))}")
+            raise InvalidProjection(f"its upcasters form a cycle: {' to '.join((*seen[seen.index(name) :], name))}")
         for target in sorted(onward.get(name, ())):
             visit(target, (*seen, name))
 

@@ -1,15 +1,15 @@
-"""Upcasters: they lift events of old versions before handlers see them.
+"""Upcasters, which bring events of old versions to the newest form before handlers see them.
 
-Each is asked once, in the order of the declaration, whether it takes an event: the event's type by then must be the upcaster's, and
-``when`` must hold. ``when`` sees the event *as recorded*. A chain over a version number is declared as it is meant::
+Each upcaster is tried once, in declared order. It takes an event if the event's current type is the upcaster's and ``when`` holds for
+the event *as recorded*. Declare a chain over a version number like this::
 
     upcasters = [
         upcast("user.created", when=event.metadata["schemaVersion"] == 1).rename(mail="email"),
         upcast("user.created", when=event.metadata["schemaVersion"] == 2).default(country="DE"),
     ]
 
-An upcaster whose ``when`` is ``value == n``, and nothing else, lifts from version n to n + 1, so that the next one takes the events that it
-lifted as well: the second line above holds for the recorded versions 1 and 2. Such a chain must rise without gaps.
+An upcaster whose ``when`` is exactly ``value == n`` turns version n into n + 1, so the next upcaster takes its events as well: the second
+line above applies to the recorded versions 1 and 2. Such a chain must rise without gaps.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""JSON values that are made to fit fields. Both engines use this: one on every value, one on those that its own way leaves open.
+"""Converts JSON values to the types of fields.
 
-A decoded JSON value is None, bool, int, float, str, list or dict. Where a plan has decimal fields, a number with a fraction or an
+The event-by-event engine converts every value here, the vectorised engine only those that its column expressions cannot convert.
+A decoded JSON value is None, bool, int, float, str, list or dict. If a plan has decimal fields, a number with a fraction or an
 exponent is a ``Number``: the nearest double, with its text as recorded.
 """
 
@@ -24,17 +25,17 @@ _INSTANT = re.compile(
 )
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _DIGITS = 4_000
-"""Integers of more digits count as their nearest double, which is infinite: Python reads no longer ones."""
+"""Longer integers count as their nearest double, which is infinite, because Python does not parse them."""
 
 LEAST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 GREATEST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 Fit = Callable[[Any], Any]
-"""Makes a JSON value that is not null fit; raises ``Misfit``."""
+"""Converts a JSON value that is not null to a field's type, or raises ``Misfit``."""
 
 
 class Misfit(Exception):
-    """Raised when a value does not fit; the engine completes it to ``ValueDoesNotFit``."""
+    """Raised when a value does not fit; the engine adds the context and raises ``ValueDoesNotFit``."""
 
     def __init__(self, reason: str, *, value: object, field: str = "") -> None:
         super().__init__(reason)
@@ -61,10 +62,10 @@ def integer_or_double(text: str) -> int | float:
 
 
 def instant_of(text: str) -> int | None:
-    """Return RFC 3339 text as microseconds since the Unix epoch, or None if it is none.
+    """Return RFC 3339 text as microseconds since the Unix epoch, or None if it is not an instant.
 
-    The zone is needed; between date and time stands ``T`` or a space; digits behind the microseconds are cut off; a leap second is none.
-    The instant lies in the years 1 to 9999 of UTC.
+    The zone is required; ``T`` or a space separates date and time; digits after the microseconds are truncated. Leap seconds and times
+    outside the years 1 to 9999 UTC are not instants.
     """
     match = _INSTANT.fullmatch(text)
     if match is None:
@@ -79,7 +80,7 @@ def instant_of(text: str) -> int | None:
 
 
 def converted(value: Any, to: Literal["number", "text", "boolean"]) -> Any:
-    """Return a JSON value retyped, see ``plan.Converted``."""
+    """Convert a JSON value, see ``plan.Converted``."""
     if to == "number":
         if isinstance(value, bool):
             return int(value)
@@ -97,21 +98,21 @@ def converted(value: Any, to: Literal["number", "text", "boolean"]) -> Any:
 
 
 def fitting(kind: Kind) -> Fit:
-    """Return what makes a JSON value fit a kind.
+    """Return a function that converts a JSON value to a kind.
 
-    - text takes text that can be written as UTF-8 (it holds no half of a surrogate pair); boolean takes true and false;
-    - integer takes integers of int64, and other numbers (1.0, 1e3) whose nearest double is whole and at most 2**53 in size;
-    - float takes any number whose nearest double is finite; -0.0 becomes 0.0;
-    - decimal takes any number that has its digits, as recorded, within precision and scale: nothing is rounded;
-    - instant takes text, see ``instant_of``; json takes anything that has a canonical text (no number in it is beyond the doubles);
-    - set and list take arrays without nulls. Numbers written as text are text.
+    - text accepts text that UTF-8 can encode (no lone surrogate); boolean accepts true and false;
+    - integer accepts int64 integers, and other numbers (1.0, 1e3) whose nearest double is whole and at most 2**53 in size;
+    - float accepts any number whose nearest double is finite; -0.0 becomes 0.0;
+    - decimal accepts any number whose digits, as recorded, fit precision and scale: it never rounds;
+    - instant accepts text, see ``instant_of``; json accepts any value that has a canonical text (every number fits a double);
+    - set and list accept arrays without nulls. A number written as text is text.
     """
     if kind.element is not None:
         fit, make = fitting(kind.element), set if kind.name == "set" else list
 
         def collection(value: Any) -> Any:
             if type(value) is not list:
-                raise Misfit("it is no array", value=value)
+                raise Misfit("it is not an array", value=value)
             return make(_elements(value, fit))
 
         return collection
@@ -119,7 +120,7 @@ def fitting(kind: Kind) -> Fit:
 
 
 def fitting_elements(kind: Kind) -> Fit:
-    """Return what makes a JSON value a list of elements for ``include``, ``exclude`` and ``append`` on a set or a list."""
+    """Return a function that converts a JSON value to a list of elements, for ``include``, ``exclude`` and ``append``."""
     assert kind.element is not None
     fit = fitting(kind.element)
     if kind.element.name == "json":
@@ -128,7 +129,7 @@ def fitting_elements(kind: Kind) -> Fit:
 
 
 def shown(value: object) -> str:
-    """Return a value for an error's sentence: as JSON, shortened."""
+    """Return a value as shortened JSON for an error message."""
     try:
         if isinstance(value, Number):
             text = value.text
@@ -148,9 +149,9 @@ def _elements(values: list[Any], fit: Fit) -> list[Any]:
 
 def _text(value: Any) -> Any:
     if type(value) is not str:
-        raise Misfit("it is no text", value=value)
+        raise Misfit("it is not text", value=value)
     if not storable(value):
-        raise Misfit("it holds half a surrogate pair, which is no character", value=value)
+        raise Misfit("it contains half a surrogate pair, which is not a character", value=value)
     return value
 
 
@@ -164,47 +165,47 @@ def _integer(value: Any) -> Any:
     if type(value) is int:
         if fits_int64(value):
             return value
-        raise Misfit("it is outside of int64", value=value)
+        raise Misfit("it does not fit into int64", value=value)
     if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return int(value)
-    raise Misfit("it is no whole number" if isinstance(value, float) else "it is no number", value=value)
+    raise Misfit("it is not a whole number" if isinstance(value, float) else "it is not a number", value=value)
 
 
 def _float(value: Any) -> Any:
     if type(value) is not int and not isinstance(value, float):
-        raise Misfit("it is no number", value=value)
+        raise Misfit("it is not a number", value=value)
     number = float_of(value)
     if number is None:
-        raise Misfit("it is beyond what a double can hold", value=value)
+        raise Misfit("it is outside the range of a double", value=value)
     return number
 
 
 def _decimal(value: Any, kind: Kind) -> Any:
     if type(value) is not int and not isinstance(value, float):
-        raise Misfit("it is no number", value=value)
+        raise Misfit("it is not a number", value=value)
     try:
         exact = Decimal(value if isinstance(value, int) else value.text if isinstance(value, Number) else repr(value))
-    except InvalidOperation:  # an exponent beyond what even Decimal has
+    except InvalidOperation:  # an exponent outside the range of Decimal
         exact = Decimal("Infinity")
     found = scaled(exact, kind)
     if found is None:
-        raise Misfit(f"it has more digits than {kind} holds", value=value)
+        raise Misfit(f"it has more digits than {kind} allows", value=value)
     return found
 
 
 def _instant(value: Any) -> Any:
     found = instant_of(value) if type(value) is str else None
     if found is None:
-        raise Misfit("it is no RFC 3339 time with a zone, like 2026-03-01T09:00:00Z", value=value)
+        raise Misfit("it is not an RFC 3339 time with a zone, like 2026-03-01T09:00:00Z", value=value)
     return found
 
 
 def _json(value: Any) -> Any:
     text = canonical(value)
     if text is None:
-        what = "a number in it is beyond what a double can hold"
+        what = "a number in it is outside the range of a double"
         if not storable(json.dumps(value, ensure_ascii=False)):
-            what = "a text in it holds half a surrogate pair, which is no character"
+            what = "a text in it contains half a surrogate pair, which is not a character"
         raise Misfit(what, value=value)
     return text
 

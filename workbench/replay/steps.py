@@ -223,7 +223,7 @@ def _of_fold(fold: Fold, events: pl.DataFrame, *, key: str, errors: OnError) -> 
             else pl.DataFrame({_NO_FIELDS: [None] * len(rows)}, {_NO_FIELDS: pl.String})
         )
     except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
-        raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+        raise ReplayError(f"{fold.name}: the states do not form one frame: {error}") from error
     return walk, frame.select(fields=pl.struct(names or [_NO_FIELDS]))["fields"]
 
 

@@ -158,7 +158,7 @@ def _framed(fold: Fold, rows: list[dict[str, Any]]) -> Versions:
     try:
         frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=own)
     except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
-        raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+        raise ReplayError(f"{fold.name}: the states do not form one frame: {error}") from error
     fields = dict.fromkeys(name for row in rows for name in row if name not in own)
     ordered = ["key", *fields, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()]
     shaped = frame.select(pl.col(name).cast(own[name]) if name in own else pl.col(name) for name in ordered)

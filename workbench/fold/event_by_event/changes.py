@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001  # the functions of each kind here share one signature
-"""A plan's operations as Python functions that change an entity's fields."""
+"""Compiles a plan's operations to Python functions that change an entity's fields."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from workbench.projection.rows import Row
 from workbench.projection.values import Fit, Misfit, fitting, fitting_elements
 
 Undo = list[tuple[set[Any], set[Any], bool]]
-"""Sets that an event changed in place: the set, the elements, and whether they were put in."""
+"""Sets that an event changed in place: the set, the elements, and whether they were added."""
 Change = Callable[[list[Any], Row, Any, Any, Undo], None]
-"""Changes the values of an entity's fields by one event; raises ``Misfit``."""
+"""Applies one event to the values of an entity's fields; raises ``Misfit``."""
 _Apply = Callable[[list[Any], Any, Undo], None]
 
 
 def changing(operation: plan.Operation, fields: tuple[plan.Field, ...]) -> Change:
-    """Return a function that does one operation."""
+    """Return a function that performs one operation."""
     index = next(index for index, field in enumerate(fields) if field.name == operation.field)
     kind = fields[index].kind
     apply = _applying(operation, index, kind)
@@ -47,7 +47,7 @@ def changing(operation: plan.Operation, fields: tuple[plan.Field, ...]) -> Chang
 
 
 def beginning(one: plan.Plan) -> Callable[[], list[Any]]:
-    """Return a function that gives the values of the fields as an entity begins, sets and lists fresh each time."""
+    """Return a function that returns the initial values of the fields, with new sets and lists each time."""
     initial = [field.initial for field in one.fields]
     made = [
         (index, set if field.kind.name == "set" else list)
@@ -65,7 +65,7 @@ def beginning(one: plan.Plan) -> Callable[[], list[Any]]:
 
 
 def take_back(undo: Undo) -> None:
-    """Take back what an event that failed did to sets in place."""
+    """Undo the changes that a failed event made to sets in place."""
     for held, elements, included in reversed(undo):
         if included:
             held.difference_update(elements)
@@ -169,6 +169,6 @@ def _floats(total: float, kind: plan.Kind) -> float | None:
 
 _SUMS: dict[str, tuple[Callable[[Any, plan.Kind], Any], str]] = {
     "integer": (_integers, "leaves int64"),
-    "float": (_floats, "leaves the doubles"),
+    "float": (_floats, "is outside the range of a double"),
     "decimal": (scaled, "has more digits than the field"),
 }

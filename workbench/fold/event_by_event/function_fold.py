@@ -1,4 +1,4 @@
-"""``Fold``: logic that cannot be declared, as a plain function ``(state, event) -> state``, run in several processes."""
+"""``Fold``: logic that a projection cannot declare, as a function ``(state, event) -> state``, run in several processes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from workbench.projection.values import Misfit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WORTH_A_PROCESS = 500_000
-"""Events below which starting a process and handing it its share take longer than folding them here."""
+"""With fewer events, starting a process and sending its share takes longer than folding in this process."""
 _decode = decoder((), whole=True, decimals=False)
 
 
 class RecordedEvent:
-    """An event as a fold's function sees it; payloads are decoded when they are first asked for.
+    """An event as a fold's function sees it; payloads are decoded on first use.
 
-    ``data`` and ``metadata`` are decoded JSON, or None where there is no JSON; of duplicate keys the first counts.
+    ``data`` and ``metadata`` are decoded JSON, or None if there is no JSON; the first of duplicate keys counts.
     """
 
     __slots__ = ("_data", "_metadata", "_row")
@@ -74,7 +74,7 @@ class RecordedEvent:
 
     @property
     def recorded_at(self) -> datetime | None:
-        """When the server recorded the event, in UTC; None where its stamp lies outside the years 1 to 9999."""
+        """When the server recorded the event, in UTC; None if its timestamp is outside the years 1 to 9999."""
         return None if self._row[5] is None else _EPOCH + timedelta(microseconds=self._row[5])
 
     @property
@@ -194,7 +194,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """An entity that is there: its state, and the last event that was applied to it."""
+    """An entity that exists: its state, and the last event applied to it."""
 
     state: Any
     position: int
@@ -205,7 +205,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one process folded; of each entity that is there what ``Folded`` has, since to make one for every event takes a while."""
+    """The result of one process. It has the parts of ``Folded`` in dicts by key, because creating an object per event is slow."""
 
     entities: dict[str, tuple[Any, int, int, int | None, int]]
     counts: Counts
@@ -226,25 +226,25 @@ def fold_function(
     Parameters
     ----------
     events
-        Rows with the columns of ``EVENT_SCHEMA``, so ordered that the events of each entity are in log order.
+        Rows with the columns of ``EVENT_SCHEMA``; the events of each entity are in log order.
     initial
-        The entities that an earlier fold over earlier events gave: it goes on from there. They are not changed.
+        The entities from a fold over earlier events, to continue from. They are not changed.
     errors
-        ``"collect"`` leaves out events at which the function raises an error, and gives them as ``failures``.
+        ``"collect"`` skips events at which the function raises an error, and returns them as ``failures``.
     workers
-        How many processes; by default as many as are worth it. A function that other processes cannot import runs in this one.
+        The number of processes; by default, as many as pay off. A function that other processes cannot import runs in this one.
 
     Returns
     -------
     tuple
-        The result, its history None; and the entities, from which a later fold can go on.
+        The result, without a history; and the entities, from which a later fold can continue.
 
     Raises
     ------
     ReplayError
-        The states cannot be the rows of one frame, or the stream has no key.
+        The states do not form one frame, or the stream has no key.
     Exception
-        What the function raised, with a note that names the event.
+        The function's own exception, with a note that names the event.
     """
     frame = events if isinstance(events, pl.DataFrame) else pl.concat(list(events))
     ours = frame.filter(pl.col("category").is_in(fold.categories))
@@ -263,14 +263,14 @@ def fold_function(
 
 
 def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Return the events that have a key, with it as the column ``_key``, and the number of those that have none."""
+    """Return the events with a key, in the column ``_key``, and the number of events without one."""
     value = fold.key.value if fold.key is not None else None
     if value is None:
         key = pl.col("stream").str.slice(pl.col("category").str.len_chars() + 1)
         keyed = events.with_columns(_key=key)
         without = keyed.filter(pl.col("_key") == "").head(1)
         if without.height:
-            raise ReplayError(f"{fold.name}: stream {without['stream'][0]!r} has nothing behind its category and '-': declare key=.")
+            raise ReplayError(f"{fold.name}: stream {without['stream'][0]!r} has nothing after its category and '-': declare key=.")
         return keyed, 0
     steps = [step for path in places(value) for step in path.steps if isinstance(step, str)]
     decode = decoder(steps, whole=not steps, decimals=False)
@@ -281,9 +281,9 @@ def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         try:
             keys.append(find(row, decode(row[7]) if data else ABSENT, decode(row[8]) if metadata else ABSENT))
         except RecursionError as error:
-            raise ReplayError(f"{fold.name}: the key cannot be read, as it is nested too deeply; in {event_in_words(row)}.") from error
+            raise ReplayError(f"{fold.name}: the key cannot be read because it is nested too deeply; in {event_in_words(row)}.") from error
         except Misfit as error:
-            raise ReplayError(f"{fold.name}: no key can be read, as {error.reason}; in {event_in_words(row)}.") from error
+            raise ReplayError(f"{fold.name}: the key cannot be read because {error.reason}; in {event_in_words(row)}.") from error
     keyed = events.with_columns(pl.Series("_key", keys, dtype=pl.String))
     kept = keyed.filter(pl.col("_key").is_not_null())
     return kept, keyed.height - kept.height
@@ -291,7 +291,7 @@ def keyed_events(fold: Fold, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 def _fold_part(fold: Fold, events: pl.DataFrame, held: Mapping[str, Folded], *, collects: bool) -> _Part:
     """Fold events that have keys, one after the other."""
-    # The function may change a state in place; whose state was handed in, and what an event that fails left, must not be changed.
+    # The function may change a state in place. It must not change states that were passed in, nor the state before a failed event.
     there = {key: (copy.deepcopy(one.state), one.position, one.revision, one.recorded_at, one.event_count) for key, one in held.items()}
     applied = orphans = 0
     failures: list[ValueDoesNotFit] = []
@@ -324,8 +324,8 @@ def _in_processes(fold: Fold, keyed: pl.DataFrame, held: dict[str, Folded], proc
     shares: list[dict[str, Folded]] = [{} for _ in range(processes)]
     for share, (key, entity) in zip(keys.to_list(), held.items(), strict=True):
         shares[share][key] = entity
-    # Events go by a file, which each process maps into memory: pickled through a pipe they take longer than the fold. Spawned, since
-    # after deltalake was used a forked process panics; and all at once, so that they start while the file is written.
+    # Each process maps a file of events into memory, because pickling them through a pipe takes longer than the fold. Processes are
+    # spawned, since a forked process panics after deltalake was used, and all at once, so that they start while the file is written.
     with TemporaryDirectory() as folder, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for _ in range(processes):
             pool.submit(_start)
@@ -338,7 +338,7 @@ def _in_processes(fold: Fold, keyed: pl.DataFrame, held: dict[str, Folded], proc
 
 
 def _start() -> None:
-    """Do nothing, in a process that has started and loaded this module."""
+    """Do nothing. Calling it makes a process start and load this module."""
 
 
 def _fold_share(fold: Fold, file: Path, share: int, processes: int, held: dict[str, Folded], *, collects: bool) -> _Part:
@@ -346,13 +346,13 @@ def _fold_share(fold: Fold, file: Path, share: int, processes: int, held: dict[s
 
 
 def _share(processes: int) -> pl.Expr:
-    """Which process has the entity of a key."""
+    """Return the number of the process that folds a key's entity."""
     return pl.col("_key").hash(seed=0) % processes
 
 
 def _processes(fold: Fold, events: int, workers: int | None) -> int:
     if workers is not None and workers < 1:
-        raise InvalidProjection(f"workers={workers} cannot be: at least one process folds.")
+        raise InvalidProjection(f"workers must be at least 1, got {workers}.")
     wanted = workers if workers is not None else min(os.cpu_count() or 1, max(1, events // _WORTH_A_PROCESS))
     if wanted == 1 or getattr(fold.function, "__module__", None) in (None, "__main__"):
         return 1
@@ -375,7 +375,7 @@ def _state(fold: Fold, entities: dict[str, Folded]) -> pl.DataFrame:
     try:
         frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"key": pl.String})
     except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
-        raise ReplayError(f"{fold.name}: the states cannot be the rows of one frame: {error}") from error
+        raise ReplayError(f"{fold.name}: the states do not form one frame: {error}") from error
     if not rows:
         return pl.DataFrame(schema={"key": pl.String, **PROVENANCE})
     named = [name for name in frame.columns if name not in PROVENANCE]

@@ -1,7 +1,7 @@
-"""The event-by-event engine: what ``workbench.projection.plan`` says, executed as it is said.
+"""The event-by-event engine: executes the semantics of ``workbench.projection.plan`` literally.
 
-It defines the meaning of a projection; the vectorised kernel is held equal to it by property tests. It is also what runs where a Python
-function takes part.
+It is the reference for the meaning of a projection: property tests hold the vectorised engine equal to it. It also runs every plan with
+Python functions. The module is long because one class holds the state of a fold, and its methods are the steps for one event.
 """
 
 from __future__ import annotations
@@ -49,17 +49,16 @@ def fold(
     plan
         The compiled projection.
     events
-        Rows with the columns of ``EVENT_SCHEMA``, as one frame or in batches, so ordered that the events of each entity are in log order.
+        Rows with the columns of ``EVENT_SCHEMA``, as one frame or in batches; the events of each entity are in log order.
     initial
-        The state that an earlier fold over earlier events gave: it goes on from there.
+        The state from a fold over earlier events, to continue from.
     versions
-        Instead, the versions that no event had ended at the end of an earlier fold, with ``history``: they are given again, with their
-        ends where those are known now.
+        With ``history``, instead of ``initial``: the open versions at the end of the earlier fold. They are returned again, with their
+        ends if these are known now.
     history
-        Whether to give every version of every entity too.
+        Whether to also return every version of every entity.
     errors
-        ``"collect"`` gives events with a value that does not fit, none of which has any effect, as ``failures`` instead of stopping at
-        the first.
+        ``"collect"`` skips events with a value that does not fit and returns them as ``failures``, instead of stopping at the first.
 
     Raises
     ------
@@ -73,7 +72,7 @@ def fold(
         folding.resume(state_of_versions(versions, plan), versions)
     elif initial is not None:
         folding.resume(initial)
-    # Sums of decimals are exact: two numbers of at most 38 digits and one scale.
+    # Enough precision for exact sums of decimals: two numbers of at most 38 digits and one scale.
     with localcontext(prec=80):
         for batch in (events,) if isinstance(events, pl.DataFrame) else events:
             folding.take(batch)
@@ -82,18 +81,18 @@ def fold(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one event did to one entity.
+    """The effect of one event on one entity.
 
     Attributes
     ----------
     became
-        The word under which the event is counted, see ``workbench.projection.plan``.
+        The outcome under which the event is counted, see ``workbench.projection.plan``.
     values
-        The fields after it, as a result holds them; None where the entity is not there.
+        The fields after the event, in a result's form; None if the entity does not exist.
     count
-        How many events were applied to the entity since it began; 0 where it is not there.
+        The number of events applied to the entity since it began; 0 if it does not exist.
     nanoseconds
-        How long it took to decode and fold it; 0 where nobody handles its type.
+        The time to decode and fold the event; 0 if its type has no handler.
     """
 
     row: Row
@@ -105,14 +104,14 @@ class Step:
 
 
 def stepped(plan: ir.Plan, events: Iterable[pl.DataFrame], *, key: str, is_all_ours: bool, errors: OnError = "raise") -> list[Step]:
-    """Fold the events of one entity one by one, and say what each did; in log order.
+    """Fold the events of one entity one by one, and return the effect of each, in log order.
 
     Parameters
     ----------
     events
-        Batches as ``fold`` takes them.
+        Batches as for ``fold``.
     is_all_ours
-        Whether every event is about the entity, as its stream's are; otherwise those of handled types are, whose key it is.
+        Whether all events are about the entity, as in its stream; otherwise only events of handled types with its key are.
 
     Raises
     ------
@@ -125,9 +124,9 @@ def stepped(plan: ir.Plan, events: Iterable[pl.DataFrame], *, key: str, is_all_o
 
 
 def keyed(plan: ir.Plan, events: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield of each batch the events of handled types that are about an entity, or may be: ``key``, which is empty where it cannot be told.
+    """Yield the events of handled types in each batch with their ``key``, which is empty if unknown; skips events without a key.
 
-    What a user's function raises is not raised: its event does not say.
+    If a user's function raises an error, the event's key is unknown and the error is dropped.
     """
     folding = _Folding(plan, keeps_history=False, collects=True)
     for batch in events:
@@ -137,7 +136,7 @@ def keyed(plan: ir.Plan, events: Iterable[pl.DataFrame]) -> Iterator[pl.DataFram
 
 
 class _Entity:
-    """An entity that is there: its fields, the last event that was applied to it, and its last version in the history."""
+    """An entity that exists: its fields, the last event applied to it, and its last version in the history."""
 
     __slots__ = ("count", "position", "recorded_at", "revision", "values", "version")
 
@@ -165,7 +164,7 @@ class _Branch:
     key: Read
     handlers: tuple[_Handler, ...]
     always: bool
-    """Whether no handler asks anything."""
+    """Whether no handler has a condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +182,12 @@ class _Handled:
         return None
 
     def branch_of(self, lifted: str) -> _Branch | None:
-        """Return the branch of a lifted type."""
+        """Return the branch of an upcast type."""
         return next((branch for branch in self.branches if branch.type == lifted), None)
 
 
 class _Folding:
-    """One fold under way."""
+    """A fold in progress."""
 
     def __init__(self, plan: ir.Plan, *, keeps_history: bool, collects: bool) -> None:
         self._plan = plan
@@ -209,10 +208,10 @@ class _Folding:
         self._failed_at: list[tuple[int, int]] = []
 
     def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
-        """Begin with the entities of a state; with their versions, where those are kept."""
+        """Start from the entities of a state, and from their versions if a history is recorded."""
         schema = state_schema(self._plan)
         if state.schema != schema:
-            raise ReplayError(f"The state to go on from has the columns {state.schema}, but {self._plan.name} has {schema}.")
+            raise ReplayError(f"The state to continue from has the columns {state.schema}, but {self._plan.name} has {schema}.")
         names = [field.name for field in self._plan.fields]
         whole = state.select(
             pl.col(name).cast(pl.List(pl.Int64) if isinstance(dtype, pl.List) else pl.Int64) if _is_instant(dtype) else pl.col(name)
@@ -246,7 +245,7 @@ class _Folding:
         return batch.filter(pl.col("category").is_in(self._plan.categories), pl.col("type").is_in(list(self._handled)))
 
     def steps(self, batch: pl.DataFrame, key: str, *, is_all_ours: bool) -> Iterator[Step]:
-        """Fold a batch of events, and say of each that is about an entity what it did; ``is_all_ours`` if every one is."""
+        """Fold a batch and yield the effect of each event about the entity; with ``is_all_ours``, all events are about it."""
         for row in rows_of(batch, needed=self.needed):
             if row[_TYPE] not in self._handled:
                 if is_all_ours:
@@ -268,9 +267,9 @@ class _Folding:
         return Step(row, became, values, 0 if entity is None else entity.count, took, failures[0] if failures else None)
 
     def key(self, row: Row) -> str | None:
-        """Return which entity an event of a handled type is about.
+        """Return the key of an event of a handled type.
 
-        Empty text if that cannot be told, as the event cannot be lifted, or what stands for its key is no such thing.
+        The key is empty if it is unknown, because the event cannot be upcast or its key is invalid.
         """
         try:
             branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
@@ -291,7 +290,7 @@ class _Folding:
                 undo.clear()
 
     def result(self) -> FoldResult:
-        """Return what was folded."""
+        """Return the result of the events folded so far."""
         counts = Counts(
             applied=self._became["applied"],
             unmatched=self._became["unmatched"],
@@ -313,7 +312,7 @@ class _Folding:
         return FoldResult(frame_of(state_schema(self._plan), state), history, counts, failures_frame(self._failures, self._failed_at))
 
     def _fail(self, row: Row, reason: str, *, field: str, value: str) -> None:
-        """Give up on an event, as if it had not been; or on the whole replay."""
+        """Record an event as failed, or stop the replay."""
         failure = ValueDoesNotFit(
             reason,
             stream=row[_STREAM],
@@ -332,7 +331,7 @@ class _Folding:
         self._became["failed"] += 1
 
     def _fold(self, row: Row) -> str:
-        """Fold one event, as the six points of ``workbench.projection.plan`` say; return what became of it."""
+        """Fold one event by the six steps in ``workbench.projection.plan``, and return its outcome."""
         branch, data, metadata = self._branch(self._handled[row[_TYPE]], row)
         if branch is None:
             self._unhandled[row[_TYPE]] += 1
@@ -346,7 +345,7 @@ class _Folding:
         if key is None:
             return "keyless"
         if not key:
-            raise Misfit("nothing stands behind the category and '-': declare key=", field="key", value=row[_STREAM])
+            raise Misfit("nothing follows the category and '-': declare key=", field="key", value=row[_STREAM])
 
         before = self._entities.get(key)
         if before is not None and before.position > row[_POSITION]:
@@ -369,7 +368,7 @@ class _Folding:
         return "applied"
 
     def _branch(self, handled: _Handled, row: Row) -> tuple[_Branch | None, Any, Any]:
-        """Return the branch that an event takes, and its payloads, lifted where the branch speaks of them so."""
+        """Return the branch that an event takes, and its payloads, upcast if the branch reads upcast payloads."""
         data = handled.data(row[_DATA]) if handled.data is not None else ABSENT
         metadata = handled.metadata(row[_METADATA]) if handled.metadata is not None else ABSENT
         if handled.lift is None:
@@ -378,7 +377,7 @@ class _Folding:
         return branch, data, metadata
 
     def _lifted(self, handled: _Handled, lift: Lifting, row: Row, data: Any, metadata: Any) -> tuple[_Branch | None, Any]:
-        """Run upcasters on an event. What a user's function raises says at which event, and is collected if failures are."""
+        """Run upcasters on an event. An error in a user's function names the event, or is collected like other failures."""
         try:
             lifted, data = lift(row, data, metadata)
         except Misfit:
@@ -391,7 +390,7 @@ class _Folding:
         return handled.branch_of(lifted), data
 
     def _keep(self, key: str, before: _Entity | None, values: list[Any] | None, count: int, row: Row) -> None:
-        """Make what an event did the state, and a version of the history."""
+        """Store an event's result as the entity's state, and as a version if a history is recorded."""
         if self._history is not None and before is not None and before.version >= 0:
             self._ends[before.version] = (row[_POSITION], row[_RECORDED_AT])
         if values is None:
@@ -409,7 +408,7 @@ class _Folding:
             self._remember(key, entity, row[_TYPE])
 
     def _remember(self, key: str, entity: _Entity, event_type: str) -> None:
-        """Make what an entity is a version of the history."""
+        """Add the entity's current state to the history as a version."""
         assert self._history is not None
         entity.version = len(self._history)
         values = self._frozen(entity.values)
@@ -417,7 +416,7 @@ class _Folding:
         self._ends.append((None, None))
 
     def _frozen(self, values: list[Any]) -> list[Any]:
-        """Return an entity's values as a result holds them: sets ascending."""
+        """Return an entity's values in a result's form, with sets ascending."""
         if not self._sets:
             return values
         frozen = values.copy()
@@ -465,7 +464,7 @@ def _compiled_branch(branch: ir.Branch, plan: ir.Plan) -> _Branch:
 
 
 def _takes_json(handled: ir.HandledType, plan: ir.Plan) -> bool:
-    """Whether an operation takes a value in whose objects every key matters."""
+    """Whether an operation reads a value that may be an object, all of whose keys matter."""
     json = {
         field.name
         for field in plan.fields

@@ -1,4 +1,4 @@
-"""Upcasters that were not compiled away, run on decoded payloads."""
+"""Runs upcasters that could not be compiled away on decoded payloads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from workbench.projection.rows import Row
 from workbench.projection.values import Misfit, converted
 
 Lifting = Callable[[Row, Any, Any], tuple[str, Any]]
-"""Takes an event as recorded, returns its lifted type and its lifted data."""
+"""Takes an event as recorded; returns its upcast type and data."""
 
 
 def lifting(recorded: str, lifts: Sequence[plan.Lift]) -> Lifting:
-    """Return a function that lifts the events of a recorded type. It may change the decoded data that it is given."""
+    """Return a function that upcasts events of a recorded type. It may change the decoded data in place."""
     steps = [(lift, None if lift.when is None else asking(lift.when)) for lift in lifts]
 
     def lift_event(row: Row, data: Any, metadata: Any) -> tuple[str, Any]:
-        # All are asked before the first edit: what they ask of is the event as recorded, and edits change the decoded data.
+        # Decide all conditions before the first edit: they read the event as recorded, and edits change the decoded data.
         taken = [(lift, ask is None or ask(row, data, metadata) is True) for lift, ask in steps]
         current, lifted = recorded, data
         for lift, holds in taken:
@@ -39,7 +39,7 @@ def _edited(data: Any, edit: plan.Edit, metadata: Any) -> Any:
     if isinstance(edit, plan.Apply):
         given = edit.function(None if data is ABSENT else data, None if metadata is ABSENT else metadata)
         if not _is_json(given):
-            raise Misfit("the upcaster's function returned no JSON value", field="event.data", value=given)
+            raise Misfit("the upcaster's function did not return a JSON value", field="event.data", value=given)
         return ABSENT if given is None else given
     lifted = data if type(data) is dict else {}
     match edit:
@@ -71,5 +71,5 @@ def _is_json(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_json, value))
     if isinstance(value, float):
-        return not math.isnan(value)  # a number beyond the doubles is JSON, and infinite here
+        return not math.isnan(value)  # a JSON number outside the range of doubles is infinite here
     return value is None or isinstance(value, (bool, int, str))
