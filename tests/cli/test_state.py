@@ -178,7 +178,7 @@ def test_a_condition_that_is_none(place: Path) -> None:
 
 def test_a_state_asked_of_a_part_of_an_entity(place: Path) -> None:
     result = run("state", *user(place, "ByMail"), "--stream", "user-1")
-    says(result, "would fold parts of entities", "leave streams() out", status=2)
+    says(result, "would fold parts of entities", "remove streams()", status=2)
 
 
 def test_a_revision_that_is_not_there(place: Path) -> None:

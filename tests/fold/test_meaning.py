@@ -530,7 +530,7 @@ def test_an_error_in_an_upcasters_function_says_at_which_event_or_is_collected()
 
 def test_what_an_upcasters_function_returns_must_be_json() -> None:
     projection = declare({"a": Json}, [on("t").set(a=event.data)], upcasters=[upcast("t").apply(lambda data, metadata: {"a": {1}})])
-    with pytest.raises(ValueDoesNotFit, match="the upcaster's function returned no JSON value"):
+    with pytest.raises(ValueDoesNotFit, match="the upcaster's function did not return a JSON value"):
         folded(projection, log(("t", {})))
 
 

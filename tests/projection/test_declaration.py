@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "several without a key": (lambda: declare({"a": int}, [on("t").set(a=1)], category=("a", "b")), "several categories and needs key="),
     "a key that is none": (lambda: declare({"a": int}, [on("t").set(a=1)], key="userId"), "a key is a value of the event"),
     "a key that is a time": (lambda: declare({"a": int}, [on("t").set(a=1)], key=event.recorded_at), "a key is text or an integer"),
-    "a change after delete": (lambda: on("t").delete().set(a=1), "on('t').delete() ends a handler, and set() cannot follow"),
+    "a change after delete": (lambda: on("t").delete().set(a=1), "on('t'): set() cannot follow delete()"),
     "create and delete": (lambda: on("t").create().delete(), "delete() is not allowed, as the handler creates"),
     "keep of nothing": (lambda: on("t").append(a=1, keep=0), "expects keep= as a whole number from 1 to 2147483647, got 0"),
     "keep of more than there can be": (

@@ -1,7 +1,9 @@
-"""The vectorised kernel: folds a plan column by column over whole chunks of a log.
+"""Folds a plan column by column, over whole chunks of a log.
 
-DuckDB extracts the places that a plan reads; numpy and Polars fold. Entities with a value that is not plainly what its field takes are
-handed over to the event-by-event engine, so that results are equal bit for bit.
+A plan and a timeline come in; state and versions of entities go out, equal bit for bit to those of `event_by_event`.
+DuckDB extracts the values that the plan reads; numpy and Polars fold them.
+If a value needs exact conversion, its entity is handed over to the event-by-event engine for the rest of the replay.
+Begin reading with ``engine``: ``handler_matching``, ``lifetimes`` and ``operations`` are its stages, ``entity_table`` its memory.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ __all__ = ["Replay", "Side", "Timings", "beside", "history", "state", "supports"
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A result, and where the time went."""
+    """A result, and the time that each stage took."""
 
     result: FoldResult
     timings: Timings
@@ -35,14 +37,14 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What was recorded, or a what-if of it: the state in the end, and where edits first show.
+    """One side of a comparison of a recorded history with a fork: the final state, and the first effects of the edits.
 
     Attributes
     ----------
     marks
-        Of each entity the first applied event that edits took away from this side, or put there: see ``marks.Marks.found``.
+        For each entity, the first applied event that edits removed from or added to this side: see ``Marks.found``.
     unknown
-        Keys of entities of which that is not known.
+        Keys of entities whose first such event is unknown.
     """
 
     state: pl.DataFrame
@@ -52,7 +54,7 @@ class Side:
 
 @dataclass(slots=True)
 class VersionBatches:
-    """Versions as they end, in batches; ``result`` is known when all were taken."""
+    """Iterates over versions in batches, as they end. ``result`` is set after the last batch."""
 
     batches: Iterator[pl.DataFrame]
     timings: Timings = field(default_factory=Timings)
@@ -63,7 +65,7 @@ class VersionBatches:
 
 
 def supports(plan: Plan) -> bool:
-    """Tell whether the kernel can run a plan: all but upcasters that are Python functions."""
+    """Whether this engine can run a plan: any plan without upcasters that need Python."""
     return not plan.python_only
 
 
@@ -76,16 +78,16 @@ def state(
     errors: OnError = "raise",
     counted: bool = True,
 ) -> Replay:
-    """Fold a timeline into the state of every entity, or of the one that has a key.
+    """Fold a timeline into the state of every entity, or of one.
 
     Parameters
     ----------
     initial
-        The state that an earlier replay gave; the timeline then holds the events after it.
+        The state from an earlier replay; the timeline then has only the events after it.
     errors
-        See ``workbench.fold.event_by_event.plan_fold.fold``, as for all else that this gives or raises.
+        See ``workbench.fold.event_by_event.plan_fold.fold``, which also documents the result and the exceptions.
     counted
-        Whether to count the events of types that nobody handles, which takes a query of its own.
+        Whether to count the events of types without a handler, which takes a separate query.
     """
     timings = Timings()
     extracted, engine = _engine(plan, timeline, key=key, keeps_history=False, errors=errors, timings=timings)
@@ -99,11 +101,11 @@ def state(
 
 
 def beside(plan: Plan, fork: Timeline, *, errors: OnError = "raise") -> tuple[Side, Side]:
-    """Fold what was recorded and a what-if of it into the state of every entity, side by side, and extract only once what both share."""
+    """Fold a recorded history and its fork in parallel, and extract the events that both share only once."""
     layout = ExtractionLayout.of(plan, key=None)
     engines = [Engine(plan, layout, key=None, keeps_history=False, errors=errors, timings=Timings()) for _ in range(2)]
     marks = [engine.mark() for engine in engines]
-    # Numpy works in one thread: where the one side has work for one processor only, the other takes the rest.
+    # Numpy works in one thread: while one side uses a single processor, the other side uses the rest.
     with closing(fork.log.extract_beside(fork, layout.extraction)) as pairs, ThreadPoolExecutor(1, thread_name_prefix="side") as other:
         for pair in pairs:
             forked = other.submit(_exhaust, engines[1].take(pair.forked, pointed=pair.put))
@@ -133,7 +135,7 @@ def versions(
     errors: OnError = "raise",
     counted: bool = True,
 ) -> VersionBatches:
-    """Return every version of every entity, or of one, in batches as they are found; those of an entity are in log order.
+    """Return every version of every entity, or of one, in batches; the versions of an entity are in log order.
 
     Memory is bounded by a chunk of the log and one version of every entity.
 
@@ -142,8 +144,8 @@ def versions(
     keys
         Only these entities of a plan of one category, whose keys are the names of streams; there may be many.
     initial
-        The versions that no event had ended at the end of an earlier replay; the timeline then holds the events after it. They are given
-        again, with their ends where those are known now.
+        The open versions at the end of an earlier replay; the timeline then has only the events after it. They are returned again, with
+        their ends if these are known now.
     """
     timings = Timings()
     extracted, engine = _engine(plan, timeline, key=key, keys=keys, keeps_history=True, errors=errors, timings=timings)
@@ -171,7 +173,7 @@ def history(
     errors: OnError = "raise",
     counted: bool = True,
 ) -> Replay:
-    """Fold a timeline into ``versions``, and the state at its end. All of it is held in memory."""
+    """Fold a timeline into all its versions and the state at its end, all in memory."""
     found = versions(plan, timeline, key=key, keys=keys, initial=initial, errors=errors, counted=counted)
     batches = list(found)
     assert found.result is not None
@@ -198,7 +200,7 @@ def _engine(
 
 
 def _folded(extracted: Extracted, engine: Engine, timings: Timings) -> Iterator[pl.DataFrame]:
-    # Closed here and not by the garbage collector, which may come at any time and in any thread.
+    # Close explicitly: the garbage collector might do it at any time and in any thread.
     with closing(extracted.chunks()) as chunks:
         while True:
             with timings.stage("wait"):

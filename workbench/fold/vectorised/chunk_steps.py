@@ -1,4 +1,4 @@
-"""The steps of a chunk in order, the versions that they make, and what fields hold after some of them."""
+"""The ordered steps of a chunk, the versions that they produce, and the values of fields after them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from workbench.fold.vectorised.lifetimes import Lives
 from workbench.fold.vectorised.operations import Outcome
 
 _FEW = 4
-"""One of how many points is few enough to search for each."""
+"""If at most one in so many steps is asked for, a search for each is faster than an index of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The matching events of a chunk, those of an entity together and in log order."""
+    """The matching events of a chunk, grouped by entity and in log order."""
 
     rows: Rows
     entities: Entities
@@ -31,7 +31,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Handlers that run on events: ``at`` are indices into the ordered events."""
+    """Handler runs on events; ``at`` holds indices into the ordered events."""
 
     at: npt.NDArray[np.int64]
     handler: npt.NDArray[Any]
@@ -41,7 +41,7 @@ class Steps:
     entity_of_life: Entities
     born: Mask
     starts: npt.NDArray[np.int64]
-    """Of each life its first step."""
+    """The first step of each life."""
 
     @classmethod
     def of(
@@ -51,7 +51,7 @@ class Steps:
         first = np.ones(len(life), dtype=np.bool_)
         np.not_equal(life[1:], life[:-1], out=first[1:])
         starts = np.flatnonzero(first)
-        # Of a life that nothing ran in nobody asks.
+        # Lives without a handler are never looked up.
         numbers = np.cumsum(first) - 1
         born = lives.born[life[starts]]
         return cls(at, handler, entity, numbers, lives.alive if run is None else lives.alive[run], entity[starts], born, starts)
@@ -65,15 +65,15 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class ChunkVersions:
-    """The events that were applied, each with its last step, in the order of entity and log."""
+    """The applied events, each with its last step, by entity and in log order."""
 
     points: npt.NDArray[np.int64]
     entity: Entities
     alive: Mask
-    """Whether the entity is there after the event."""
+    """Whether the entity exists after the event."""
     first: Mask
     last: Mask
-    """Whether it is the entity's first or last event in the chunk."""
+    """Whether the event is the entity's first or last one in the chunk."""
     position: npt.NDArray[np.int64]
     revision: npt.NDArray[np.int64]
     recorded_at: npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ class ChunkVersions:
         changes = entity[1:] != entity[:-1]
         first, last = np.ones(len(points), dtype=np.bool_), np.ones(len(points), dtype=np.bool_)
         first[1:], last[:-1] = changes, changes
-        # The events of a life: of one event only the life after it goes on.
+        # Group by the life after each event: if an event ends one life and begins another, only the latter continues.
         life = steps.life[points]
         index = np.arange(len(points))
         if last_only:
@@ -119,14 +119,14 @@ class ChunkVersions:
 
 
 def numbers(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Return a column of the events themselves; ``recorded_at``, which alone may be null, has ``NO_INSTANT`` there."""
+    """Return a column of the events; only ``recorded_at`` may be null, and then is ``NO_INSTANT``."""
     column = rows.column(name)
     found: npt.NDArray[np.int64] = (pc.fill_null(column, NO_INSTANT) if column.null_count else column).to_numpy()
     return found
 
 
 def base_of(column: FieldColumn[Any], steps: Steps) -> Any:
-    """Return what gives the field of lives before their first step: as the entity begins, or as it was carried here."""
+    """Return a function for a field's value before the first step of lives: its initial value, or that from earlier chunks."""
 
     def base(lives: npt.NDArray[np.int64]) -> Any:
         born = steps.born[lives]
@@ -139,7 +139,7 @@ def base_of(column: FieldColumn[Any], steps: Steps) -> Any:
 
 
 class Held:
-    """What a field holds after each step of a chunk."""
+    """The values of a field after each step of a chunk."""
 
     def __init__(self, column: FieldColumn[Any], found: Outcome | None, steps: Steps) -> None:
         self._column = column
@@ -150,13 +150,13 @@ class Held:
         self._both: Any = None
 
     def at(self, points: npt.NDArray[np.int64]) -> Any:
-        """Return what is held after some steps, ascending."""
+        """Return the values after some steps, which are ascending."""
         column, found = self._column, self._found
         if found is None:
             return self._base(self._steps.life[points])
         index = self._latest(found.steps, points)
         if self._both is None and found.quoted and len(points) < len(found.steps):
-            # Only those texts are unquoted that are asked for.
+            # Unquote only the texts that are needed.
             known = index < len(found.steps)
             held = replace(found, held=column.take(found.held, np.where(known, index, 0))).plain().held
             if known.all():
@@ -168,37 +168,37 @@ class Held:
         return column.take(self._both, index)
 
     def _latest(self, done: npt.NDArray[np.int64], points: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return for some steps what ``_latest`` does for all."""
+        """Return for some steps the index that the function ``_latest`` returns for all steps."""
         if self._index is None and len(points) < len(self._steps.at) // _FEW:
             lives = self._steps.life[points]
             last = np.searchsorted(done, points, side="right")
             return np.where(last > np.searchsorted(done, self._steps.starts[lives]), last - 1, len(done) + lives)
         if self._index is None:
-            # Polars looks texts up by such numbers as they are, and numpy all else by those of its own size.
+            # Polars gathers texts by indices of this type without a cast; numpy needs its native index type.
             self._index = _latest(done, self._steps, np.uint32 if isinstance(self._column, TextColumn) else np.int64)
         return self._index[points]
 
 
 def _latest(done: npt.NDArray[np.int64], steps: Steps, dtype: Any = np.int64) -> npt.NDArray[Any]:
-    """Return for each step the index of the last of some done at or before it, in its life; behind those, that of its life."""
+    """Return for each step the index of the last operation at or before it in its life, or ``len(done)`` plus its life if there is none."""
     marks = np.zeros(len(steps.at), dtype=np.bool_)
     marks[steps.starts] = True
     marks[done] = True
     index = np.empty(len(marks), dtype=dtype)
     index[steps.starts] = np.arange(len(done), len(done) + len(steps.starts), dtype=dtype)
-    index[done] = np.arange(len(done), dtype=dtype)  # of one step, several operations may be on the field: the last one stays
+    index[done] = np.arange(len(done), dtype=dtype)  # if one step has several operations on the field, the last one wins
     bounds = np.flatnonzero(marks)
     return np.repeat(index[bounds], np.diff(bounds, append=len(marks)))
 
 
 def in_order(entity: Entities, rows: pa.Table) -> Ordered:
-    """Return the rows that have an entity, sorted by entity and log order; most often they are."""
+    """Return the rows that have an entity, sorted by entity and in log order; they usually are already."""
     matching = np.flatnonzero(entity >= 0)
     found = entity[matching]
     if not len(matching):
         return Ordered(matching, found)
     position = rows.column("position").to_numpy()[matching]
-    # A lake as exported gives runs one after the other, in each of which the events of an entity stand together: those are put together.
+    # An exported lake is a sequence of runs, each grouped by entity: merge the groups of each entity.
     starts = np.flatnonzero(np.append(True, found[1:] != found[:-1]))
     together = np.argsort(found[starts], kind="stable")
     if (together[1:] > together[:-1]).all() and _in_log_order(found, position):
@@ -220,5 +220,5 @@ def in_order(entity: Entities, rows: pa.Table) -> Ordered:
 
 
 def _in_log_order(entity: Entities, position: npt.NDArray[np.int64]) -> bool:
-    """Whether the events of each entity, which stand together, are in log order."""
+    """Whether the events of each entity, which are adjacent, are in log order."""
     return bool(((position[1:] > position[:-1]) | (entity[1:] != entity[:-1])).all())

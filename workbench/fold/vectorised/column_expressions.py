@@ -1,4 +1,4 @@
-"""A plan's values and conditions, evaluated for many events of one type at once."""
+"""Evaluates a plan's values and conditions for many events of one type at once."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ _COMPARE: dict[ir.Comparator, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The extracted lists of one root: all their elements, and where each row's begin; rows without a list have none."""
+    """The extracted lists of one root: all elements, and the offset of each row's first element; rows without a list have none."""
 
     elements: pl.Series
     starts: npt.NDArray[np.int64]
     there: Mask
     escapes: bool
-    """Whether there is any escape in them."""
+    """Whether any element contains an escape."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a condition is, event by event, by Kleene's logic: true, false, or neither."""
+    """A condition's result for each event, by Kleene's logic: true, false, or neither."""
 
     true: Mask
     false: Mask
@@ -55,7 +55,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Some events of one type, by their rows in a chunk."""
+    """A set of events of one type, by their rows in a chunk."""
 
     rows: Rows
     slots: Mapping[ir.Path, tuple[Root, int]]
@@ -63,11 +63,11 @@ class Scope:
     columns: Mapping[str, pl.Series]
 
     def at(self, rows: Rows) -> Scope:
-        """Return the same for other events of the type."""
+        """Return the scope of other events of the same type."""
         return Scope(rows, self.slots, self.lists, self.columns)
 
     def column(self, name: str) -> pl.Series:
-        """Return one of the events' own columns."""
+        """Return a column of the events."""
         return self.columns[name].gather(self.rows)
 
     def texts(self, value: ir.Value) -> pl.Series:
@@ -94,11 +94,11 @@ class Scope:
                 return mapped(self.texts(inner), lambda text: _written(part(_outline(text), separator, index, count), text))
 
     def escapes(self, value: ir.Value) -> bool:
-        """Whether there may be escapes in a value's JSON text."""
+        """Whether a value's JSON text may contain escapes."""
         return not isinstance(value, ir.Path) or self.lists[value.root].escapes
 
     def answer(self, condition: ir.Condition) -> Truth:
-        """Decide a condition."""
+        """Evaluate a condition."""
         match condition:
             case ir.Comparison(value, comparator, constant):
                 return self._comparison(value, comparator, constant)
@@ -172,19 +172,19 @@ class Scope:
         if isinstance(constant, int):
             whole, exact = integers(texts)
             held = np.where(exact, compare(whole, constant), held)
-            # A whole number outside of int64 is never equal to one inside, as which its double may look.
+            # An integer outside int64 never equals one inside, although their nearest doubles may be equal.
             beyond = known & ~exact & (np.abs(numbers) >= 2.0**63) & ~mask(texts.str.contains(r"[.eE]"))
             held = np.where(beyond, compare(np.where(numbers > 0, np.inf, -np.inf), float(constant)), held)
         return Truth(known & held, known & ~held)
 
 
 def _outline(text: str) -> Any:
-    """Return the value of JSON text; of an array or object, however deep, an empty one."""
+    """Return the value of JSON text, and for an array or object of any depth an empty one."""
     return [] if text[0] == "[" else {} if text[0] == "{" else DECODE(text)
 
 
 def _written(value: Any, text: str) -> str | None:
-    """Return what a text became as JSON text; null if it is absent, and the text itself if nothing became of it."""
+    """Return a converted value as JSON text: null if it is absent, and the original text if it did not change."""
     if value is ABSENT:
         return None
     if isinstance(value, Number):

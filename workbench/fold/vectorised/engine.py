@@ -1,4 +1,4 @@
-"""The vectorised engine: chunks of a log in, state and versions out."""
+"""The vectorised engine: folds chunks of a log into state and versions."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from workbench.timeline.extraction import Chunk
 
 @dataclass(slots=True)
 class Timings:
-    """Where the time of a replay went, in seconds.
+    """The time of each stage of a replay, in seconds.
 
-    ``read`` is that of the reader, which works ahead of the rest in a thread of its own; ``wait`` is how long the rest waited for it.
+    ``read`` is the time of the reader, which works ahead in its own thread; ``wait`` is the time that the engine waited for it.
     """
 
     read: float = 0.0
@@ -50,7 +50,7 @@ class Timings:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time spent inside towards a stage."""
+        """Add the time spent in the block to a stage."""
         began = time.perf_counter()
         try:
             yield
@@ -61,16 +61,16 @@ class Timings:
 Answer = TypeVar("Answer")
 
 _MUCH = 50_000
-"""Versions from which on threads are worth their beginning."""
+"""From this many versions on, several threads are faster than one."""
 
 _STRAY, _KEYLESS, _OTHER = -2, -3, -4
-"""What stands for the entity of a row: a key that is none (of a stream that should have one, or a list), no key, and one not asked for."""
+"""Entity numbers of rows without an entity: the key is invalid (empty, or a list), absent, or not the requested one."""
 
 
 class Engine:
-    """One vectorised replay under way.
+    """A vectorised replay in progress.
 
-    An entity of which an event is in doubt is handed over, for good, to the event-by-event engine.
+    If an event of an entity is in doubt, the event-by-event engine takes over the entity for the rest of the replay.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class Engine:
         self._of_json_key: Entities = np.zeros(0, dtype=np.int64)
         self._slow = pl.DataFrame(schema=state_schema(plan))
         self._open = pl.DataFrame(schema=history_schema(plan))
-        """The versions of slow entities that no event has ended yet."""
+        """The open versions of slow entities."""
         self._waiting: list[pl.DataFrame] = []
-        """Events of slow entities in the epoch at hand: position, prepare position and key."""
+        """The events of slow entities in the current epoch: position, prepare position and key."""
         self._failures: list[pl.DataFrame] = []
         self._counts = Counts()
         self._marks: Marks | None = None
 
     def mark(self) -> Marks:
-        """Take down too what entities are at the first event that is pointed at; before anything is folded, and not with histories."""
+        """Also record each entity's state at its first marked event. Call it before the first chunk; histories do not support it."""
         self._marks = Marks(self._carry)
         return self._marks
 
     def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
-        """Go on from the state of an earlier replay; with its versions, where those are kept."""
+        """Continue from the state of an earlier replay, and from its versions if a history is recorded."""
         unfit = pl.col("key").is_in(self._carry.take_in(state))
         self._slow = state.filter(unfit)
         if versions is not None and versions.height:
@@ -111,12 +111,12 @@ class Engine:
             self._open = versions.filter(unfit)
 
     def take(self, chunk: Chunk, *, pointed: Mask | None = None) -> Iterator[pl.DataFrame]:
-        """Fold a chunk; yield the versions that its events ended, if versions are kept.
+        """Fold a chunk; if a history is recorded, yield the versions that its events ended.
 
         Parameters
         ----------
         pointed
-            Of each row, whether it counts for marks; see ``mark``.
+            Whether each row is a marked event, see ``mark``.
         """
         rows = chunk.rows
         with self._timings.stage("decode"):
@@ -132,14 +132,14 @@ class Engine:
             slow = bad[ordered.entities]
             if slow.any() or len(strays):
                 self._hand_over(rows, ordered.rows[slow], ordered.entities[slow], strays)
-            # In log order, so that the first failure is the first of the log.
+            # In log order, so that the first failure found is the first in the log.
             if chunk.ends and self._waiting:
                 yield from self._one_by_one(chunk)
         for column in self._carry.columns.values():
             column.sweep()
 
     def rest(self) -> Iterator[pl.DataFrame]:
-        """Yield the versions that no event ended."""
+        """Yield the open versions."""
         alive = np.flatnonzero(self._carry.alive & ~self._carry.slow)
         if len(alive):
             yield self._carry.versions(alive)
@@ -154,10 +154,10 @@ class Engine:
         return FoldResult(pl.concat([state, self._slow]).sort("key"), None, counts, failures)
 
     def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
-        """Put the matching rows in order.
+        """Order the matching rows by entity and log.
 
-        Also return how many have no key, and which rows fail for want of one: their stream gives none, a list or an object stands in its
-        place, or their payload cannot be decoded.
+        Also return the number of rows without a key, and the rows that fail because their key is invalid: their stream gives none, it is a
+        list or an object, or their payload cannot be decoded.
         """
         entity = np.full(rows.num_rows, _OTHER, dtype=np.int64)
         if decisions.keyed_by_stream:
@@ -176,7 +176,7 @@ class Engine:
         if decisions.json_keys:
             matching = np.concatenate([matching for matching, _ in decisions.json_keys])
             texts = pl.concat([texts for _, texts in decisions.json_keys])
-            # Of each text it is worked out once which entity it names; no JSON text is empty.
+            # Look up the entity of each distinct text once; no JSON text is empty.
             numbers, fresh = self._json_keys.of(texts.fill_null("") if texts.null_count() else texts)
             self._of_json_key = np.append(self._of_json_key, self._entities(keys_of(texts.gather(fresh))))
             entity[matching] = self._of_json_key[numbers]
@@ -184,7 +184,7 @@ class Engine:
         return in_order(entity, rows), int(np.count_nonzero(entity == _KEYLESS)), strays
 
     def _entities(self, keys: pl.Series) -> Entities:
-        """Return the numbers of entities by key; where there is none, it is empty or not the one that is asked for, what says so."""
+        """Return the numbers of entities by key, and a negative code for a key that is absent, empty or not the requested one."""
         if self._key is None and not keys.null_count() and not (keys == "").any():
             return self._carry.entities(keys)
         numbers = np.full(len(keys), _OTHER, dtype=np.int64)
@@ -264,7 +264,7 @@ class Engine:
         return uses
 
     def _ended(self, held: dict[str, Held], versions: ChunkVersions) -> pl.DataFrame:
-        """Return the versions that an event of this chunk ended, those carried into it included."""
+        """Return the versions that an event of this chunk ended, including those from earlier chunks."""
         carry = self._carry
         first = versions.first & carry.alive[versions.entity]
         carried = versions.entity[first]
@@ -288,7 +288,7 @@ class Engine:
         return pl.concat([before, after])
 
     def _commit(self, held: dict[str, Held], versions: ChunkVersions) -> None:
-        """Make what the entities are after their last events what is carried on."""
+        """Store the entities' values after their last events for the next chunk."""
         carry = self._carry
         last = np.flatnonzero(versions.last)
         carry.alive[versions.entity[last]] = versions.alive[last]
@@ -304,7 +304,7 @@ class Engine:
         carry.code[entities] = versions.code[last]
 
     def _hand_over(self, rows: pa.Table, slow: Rows, entities: Entities, strays: Rows) -> None:
-        """Give entities to the event-by-event engine, and events that have none and fail there; they wait for the end of the epoch."""
+        """Queue entities, and events that will fail without one, for the event-by-event engine, which runs at the end of the epoch."""
         carry = self._carry
         touched = np.unique(entities)
         fresh = touched[~carry.slow[touched] & carry.alive[touched]]
@@ -319,7 +319,7 @@ class Engine:
         self._waiting.append(places.with_columns(key=keys))
 
     def _one_by_one(self, chunk: Chunk) -> Iterator[pl.DataFrame]:
-        """Fold the events that wait, event by event."""
+        """Fold the queued events with the event-by-event engine."""
         waiting = pl.concat(self._waiting)
         self._waiting = []
         events = chunk.fetch(waiting)
@@ -332,7 +332,7 @@ class Engine:
         if not self._keeps_history:
             return
         assert result.history is not None
-        # An entity that is there takes part in its first event that does not fail: that event ends the version before it.
+        # The first event of an entity that does not fail ends the version before it.
         first = (
             events.join(waiting.drop_nulls("key"), on=["position", "prepare_position"], how="inner", maintain_order="left")
             .join(result.failures.select("position", "event_id"), on=["position", "event_id"], how="anti", maintain_order="left")
@@ -348,7 +348,7 @@ class Engine:
 
 
 def _beside(asked: Mapping[str, Callable[[], Answer]], *, size: int) -> dict[str, Answer]:
-    """Answer for several fields at once, where there is much to do: numpy works in one thread, and others wait for the engine."""
+    """Compute several fields in parallel if the work is large, because numpy uses only one thread."""
     if size < _MUCH:
         return {name: ask() for name, ask in asked.items()}
     with ThreadPoolExecutor(2, thread_name_prefix="fields") as threads:

@@ -1,4 +1,4 @@
-"""What a replay carries from chunk to chunk: every entity's fields and its last event."""
+"""The table of entities that a replay keeps between chunks: each entity's fields and last event."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from workbench.projection.plan import Plan
 INSTANT = pl.Datetime("us", "UTC")
 
 NO_INSTANT = np.iinfo(np.int64).min
-"""What stands for the time of an undated event, see ``EVENT_SCHEMA``."""
+"""The time of an undated event, see ``EVENT_SCHEMA``."""
 
 
 class Carry:
-    """The entities, by number, in the order in which they were first met.
+    """The entities by number, in the order of their first event.
 
     Attributes
     ----------
     alive
-        Whether the entity is there.
+        Whether the entity exists.
     slow
         Whether the event-by-event engine has taken it over.
     """
@@ -44,7 +44,7 @@ class Carry:
         self.recorded_at = np.zeros(0, dtype=np.int64)
         self.count = np.zeros(0, dtype=np.int64)
         self.code = np.zeros(0, dtype=np.int64)
-        """The type of the last event, by its index in the plan."""
+        """The type of the last event, as its index in the plan."""
 
     def entities(self, keys: pl.Series) -> Entities:
         """Return the numbers of entities by their keys; new keys get new numbers."""
@@ -59,7 +59,7 @@ class Carry:
         return self._names.gather(entities)
 
     def take_in(self, state: pl.DataFrame) -> list[str]:
-        """Begin with the entities of a state; return the keys of those that the columns cannot hold."""
+        """Start from the entities of a state; return the keys of entities with values that the columns cannot represent."""
         entities = self.entities(state["key"])
         unfit = np.zeros(len(entities), dtype=np.bool_)
         for name, column in self.columns.items():
@@ -75,7 +75,7 @@ class Carry:
         return state["key"].filter(pl.Series(unfit)).to_list()
 
     def state(self, entities: Entities) -> pl.DataFrame:
-        """Return the state of entities that are there."""
+        """Return the state of entities, all of which exist."""
         parts = {
             "key": self.keys(entities),
             **{name: column.series(column.get(entities)) for name, column in self.columns.items()},
@@ -89,7 +89,7 @@ class Carry:
     def versions(
         self, entities: Entities, *, ends: npt.NDArray[np.int64] | None = None, end_times: npt.NDArray[np.int64] | None = None
     ) -> pl.DataFrame:
-        """Return the last versions of entities that are there; with their ends, where those are known."""
+        """Return the last versions of entities, all of which exist, with their ends if known."""
         held = {name: column.get(entities) for name, column in self.columns.items()}
         return version_frame(
             self.plan,
@@ -132,7 +132,7 @@ def version_frame(
     ends: npt.NDArray[np.int64] | None,
     end_times: npt.NDArray[np.int64] | None,
 ) -> pl.DataFrame:
-    """Return versions as a history holds them."""
+    """Return versions in the columns of a history."""
     types = pl.Series([handled.type for handled in plan.types], dtype=pl.String)
     unknown = pl.repeat(None, len(keys), dtype=pl.Int64, eager=True)
     parts = {

@@ -1,4 +1,4 @@
-"""What a plan needs of a log, and where in a chunk it stands."""
+"""What a plan reads from a log, and where each value is in a chunk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from workbench.timeline.extraction import Extraction, PayloadPath, Root, Wanted
 
 @dataclass(frozen=True, slots=True)
 class ExtractionLayout:
-    """The extraction of a plan, and where in it the plan's values stand.
+    """The extraction of a plan, and the index of each of its values in a chunk.
 
     Attributes
     ----------
     slots
-        Of each type, where the extracted places stand in their list.
+        For each type, the index of each extracted path in the lists.
     columns
         The columns of events that values, conditions and keys read.
     """
@@ -31,7 +31,7 @@ class ExtractionLayout:
 
     @classmethod
     def of(cls, plan: ir.Plan, *, key: str | None, keys: pl.Series | None = None) -> ExtractionLayout:
-        """Lay out a plan, for all entities, for the one with a key, or for those whose keys are the names of one category's streams."""
+        """Return the layout of a plan for all entities, for one, or for those whose keys are stream names of one category."""
         wanted, slots = [], []
         for handled in plan.types:
             exact = set(_decimal_places(handled, plan))

@@ -1,6 +1,6 @@
-"""The fields of all entities, column by column, as a replay carries them from chunk to chunk.
+"""The fields of all entities as columns, which a replay keeps between chunks.
 
-Three kinds of column hold every kind of field: numbers; texts; and sets and lists, of which each that differs is kept once.
+Three kinds of column suffice for every kind of field: numbers; texts; and sets and lists, where each distinct value is stored once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Held = TypeVar("Held")
 
 _SLACK = 100_000
 SMALL = 64
-"""How many elements a set or list has at most of which every version is built at once, so that equal ones are known as such."""
+"""For sets and lists up to this size, each version is built at once, so that equal ones share a code."""
 
 
 class FieldColumn(ABC, Generic[Held]):
-    """One field of all entities; ``Held`` is what some of its values are handed over as."""
+    """One field of all entities; ``Held`` is the type in which some of its values are passed around."""
 
     def __init__(self, field: Field) -> None:
         self.field = field
@@ -37,7 +37,7 @@ class FieldColumn(ABC, Generic[Held]):
 
     @abstractmethod
     def grow(self, size: int) -> None:
-        """Make room for so many entities."""
+        """Resize the column to this many entities."""
 
     @abstractmethod
     def get(self, entities: Entities) -> Held:
@@ -45,11 +45,11 @@ class FieldColumn(ABC, Generic[Held]):
 
     @abstractmethod
     def put(self, entities: Entities, values: Held) -> None:
-        """Replace the values of some entities, each named once."""
+        """Replace the values of some distinct entities."""
 
     @abstractmethod
     def of_constant(self, value: Any, count: int) -> Held:
-        """Return a constant, so many times."""
+        """Return a constant ``count`` times."""
 
     @abstractmethod
     def take(self, values: Held, indices: Entities) -> Held:
@@ -57,25 +57,25 @@ class FieldColumn(ABC, Generic[Held]):
 
     @abstractmethod
     def join(self, parts: list[Held]) -> Held:
-        """Return values behind one another."""
+        """Concatenate values."""
 
     @abstractmethod
     def count(self, values: Held) -> int:
-        """Return how many values they are."""
+        """Return the number of values."""
 
     @abstractmethod
     def series(self, values: Held) -> pl.Series:
-        """Return values as a result's column."""
+        """Convert values to the column of a result."""
 
     @abstractmethod
     def of_series(self, series: pl.Series) -> tuple[Held, Mask]:
-        """Return a result's column as values, and which of them the column cannot hold."""
+        """Convert the column of a result to values; also return which of them this column cannot represent."""
 
     def sweep(self) -> None:
-        """Forget what no entity holds any more; called when no values are handed out."""
+        """Free values that no entity has any more. Call it only while no ``Held`` values are in use."""
 
     def initial(self, count: int) -> Held:
-        """Return what the field holds as an entity begins, so many times."""
+        """Return the field's initial value ``count`` times."""
         return self.of_constant(self.field.initial, count)
 
 
@@ -115,7 +115,7 @@ class NumberColumn(FieldColumn[NumbersHeld]):
         return len(values[0])
 
     def number(self, constant: Any) -> int | float:
-        """Return a constant of the field's kind as the column holds it."""
+        """Return a constant of the field's kind in the column's representation."""
         if constant is None:
             return 0
         if isinstance(constant, Decimal):
@@ -140,7 +140,7 @@ class NumberColumn(FieldColumn[NumbersHeld]):
 
 
 class TextColumn(FieldColumn[pl.Series]):
-    """Texts: each entity points into a pool, from which what nobody points to any more is swept."""
+    """Texts: each entity has an index into a pool; ``sweep`` removes texts without an index."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
@@ -175,7 +175,7 @@ class TextColumn(FieldColumn[pl.Series]):
         return values.gather(indices)
 
     def join(self, parts: list[pl.Series]) -> pl.Series:
-        return pl.concat(parts, rechunk=True)  # of a series in pieces, values are gathered five times as slowly
+        return pl.concat(parts, rechunk=True)  # gathering from a series of several chunks is five times as slow
 
     def count(self, values: pl.Series) -> int:
         return len(values)
@@ -194,7 +194,7 @@ class TextColumn(FieldColumn[pl.Series]):
 
 @dataclass(slots=True)
 class _Later:
-    """A set or list whose tuple is built when it is asked for: what it was before, by code, and what was done to it."""
+    """A set or list whose tuple is built on demand: the code of its previous value, and the operation applied to it."""
 
     before: int
     deed: Deed
@@ -204,9 +204,9 @@ class _Later:
 class CodedColumn(FieldColumn[Entities]):
     """Sets and lists, as codes.
 
-    Null is -1. From 0 on a code names a tuple, and tuples that are equal have one code. From -2 downwards a code names what an operation
-    made of a large set or list; its tuple is built only when it is asked for, since to build all of them would cost the square of their
-    size. These codes are good until the end of a chunk: what entities hold then has a tuple.
+    Null is -1. A code from 0 up means a tuple, and equal tuples have the same code. A code from -2 down means the result of an operation on
+    a large set or list; its tuple is built only on demand, because building all of them would take quadratic time. These codes are valid
+    until the end of a chunk, when the values of entities get tuples.
     """
 
     def __init__(self, field: Field) -> None:
@@ -250,7 +250,7 @@ class CodedColumn(FieldColumn[Entities]):
         return code
 
     def after(self, code: int, deed: Deed) -> int:
-        """Return the code of what an operation makes of a set or list."""
+        """Return the code of a set or list after an operation."""
         if code >= -1:
             held = () if code < 0 else self.tuples[code]
             if deed[0] == "set" or len(held) <= SMALL:
@@ -261,7 +261,7 @@ class CodedColumn(FieldColumn[Entities]):
         return -1 - len(self._later)
 
     def held(self, code: int) -> tuple[Any, ...]:
-        """Return the tuple that a code names; null counts as empty."""
+        """Return the tuple of a code; null counts as empty."""
         deeds: list[Deed] = []
         at = code
         while at < -1 and self._later[-2 - at].held is None:
@@ -286,14 +286,14 @@ class CodedColumn(FieldColumn[Entities]):
         return len(values)
 
     def series(self, values: Entities) -> pl.Series:
-        # Codes below 0 count from the end: null is the last, and of the others the one that was made first stands last.
+        # Negative codes index from the end: null is last, preceded by the other values from newest to oldest.
         size = len(self.tuples) + len(self._later) + 1
         place = np.zeros(size, dtype=np.int64)
         place[values] = 1
         used = np.flatnonzero(place)
         place[used] = np.arange(len(used))
         held: list[list[Any] | None] = [None] * len(used)
-        # In the order in which they were made, so that each goes on from the one before it.
+        # In the order of creation, so that each value can build on the previous one.
         for index in range(len(used) - 1, -1, -1):
             code = int(used[index]) if used[index] < len(self.tuples) else int(used[index]) - size
             held[index] = None if code == -1 else list(self.held(code))
@@ -313,7 +313,7 @@ def column_of(field: Field) -> FieldColumn[Any]:
 
 
 def _alone(texts: pl.Series) -> pl.Series:
-    """Return a copy that does not keep alive the memory of all that the texts were chosen from."""
+    """Return a copy that does not keep the memory of the original series alive."""
     return pl.Series(texts.to_arrow(), dtype=pl.String)
 
 

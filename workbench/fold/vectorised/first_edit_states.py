@@ -1,4 +1,4 @@
-"""Marks: what entities are before and after the first event of some that changes them, taken down while a replay goes past it."""
+"""Records, during a replay, the state of each entity before and after its first event that edits touch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Indices = npt.NDArray[np.int64]
 
 
 class Marks:
-    """What entities are right before and right after one event of each: the first applied one among those that are pointed at.
+    """The state of each entity right before and right after its first applied event among the marked ones.
 
-    Of entities that the event-by-event engine has taken over by then, none is known.
+    It is unknown for entities that the event-by-event engine has already taken over.
     """
 
     def __init__(self, carry: Carry) -> None:
@@ -28,12 +28,12 @@ class Marks:
         self._found: list[pl.DataFrame] = []
 
     def go_past(self, steps: Steps, ordered: Ordered, rows: pa.Table, pointed: Mask, *, held: dict[str, Held], bad: Mask) -> None:
-        """Take down the states of entities that have none yet, before they become what is carried on.
+        """Record the states of entities that have no mark yet. Call it before the chunk is committed.
 
         Parameters
         ----------
         pointed
-            Of each row, whether it is one of the events that count.
+            Whether each row is a marked event.
         """
         on = np.flatnonzero(pointed[ordered.rows[steps.at]])
         self._passed = np.append(self._passed, np.zeros(len(self._carry.alive) - len(self._passed), dtype=np.bool_))
@@ -52,7 +52,7 @@ class Marks:
         position, prepare, recorded_at, code = (
             numbers(rows, name)[at].astype(np.int64) for name in ("position", "prepare_position", "recorded_at", "code")
         )
-        # One look for both: what was there before, in this chunk or as it was carried here, and what is there after.
+        # Look up both at once: the values before, from this chunk or from earlier ones, and the values after.
         points = np.unique(np.concatenate([first[before] - 1, last[after]]))
         states = self._struct(
             {
@@ -79,10 +79,11 @@ class Marks:
         self._passed[entity] = True
 
     def found(self) -> pl.DataFrame:
-        """Return the marks, in no order.
+        """Return the marks in no particular order.
 
-        ``key``; ``position``, ``prepare_position``, ``recorded_at`` and ``code`` (the type, by its index in the plan) of the event;
-        ``there_before`` and ``there_after``; and ``before`` and ``after``, structs of the fields, null where the entity is not there.
+        The columns are ``key``; ``position``, ``prepare_position``, ``recorded_at`` and ``code`` (the type, as its index in the plan) of
+        the event; ``there_before`` and ``there_after``; and ``before`` and ``after``, structs of the fields, null if the entity does not
+        exist.
         """
         none = np.zeros(0, dtype=np.int64)
         empty = self._carry.state(none).select(
@@ -93,7 +94,7 @@ class Marks:
         return pl.concat([empty.with_columns(**flags, before=states, after=states), *self._found])
 
     def unknown(self) -> pl.Series:
-        """Return the keys of entities that the event-by-event engine took over sooner or later."""
+        """Return the keys of entities that the event-by-event engine took over at any time."""
         return self._carry.keys(np.flatnonzero(self._carry.slow))
 
     def _struct(self, fields: dict[str, Any]) -> pl.Series:
@@ -101,5 +102,5 @@ class Marks:
 
 
 def _taken(states: pl.Series, index: Indices, there: Mask) -> pl.Series:
-    """Return the states of entities that are there, and null for others."""
+    """Return the states of entities that exist, and null for others."""
     return states.gather(pl.Series(np.where(there, index, -1)).replace(-1, None))

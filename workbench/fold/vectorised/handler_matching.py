@@ -1,4 +1,4 @@
-"""Decisions: which events of a chunk match which handlers, and which entity they are about."""
+"""Decides which events of a chunk match which handlers, and which entity each event is about."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Decisions:
-    """What was decided about the rows of a chunk."""
+    """The matching handlers and the keys of the rows of a chunk."""
 
     matched: list[tuple[int, Rows]] = field(default_factory=list)
-    """For handlers by number, rows that match."""
+    """Handler numbers, each with the rows that match it."""
     keys: list[tuple[Rows, pl.Series]] = field(default_factory=list)
-    """Rows that match a handler, with their keys; null where there is none."""
+    """Rows that match a handler, with their keys; null if there is none."""
     json_keys: list[tuple[Rows, pl.Series]] = field(default_factory=list)
     """The same, with the keys as JSON text: see ``keys_of``."""
     keyed_by_stream: list[Rows] = field(default_factory=list)
-    """Rows that match a handler and whose key the stream says."""
+    """Rows that match a handler and have their key in the stream's name."""
     unreadable: list[int] = field(default_factory=list)
     """Rows whose payloads cannot be decoded."""
     unmatched: int = 0
@@ -43,22 +43,22 @@ class Decisions:
 
 
 class Decider:
-    """Decides what a plan does with events."""
+    """Matches events with a plan's handlers."""
 
     def __init__(self, plan: ir.Plan, layout: ExtractionLayout) -> None:
         self._plan = plan
         self._layout = layout
         self.handlers: list[ir.Handler] = []
-        """All handlers; a handler's number is its index, and rises within a branch in declared order."""
+        """All handlers; a handler's number is its index, and increases within a branch in declared order."""
         self.type_of: list[int] = []
-        """Of each handler the index of its type."""
+        """The index of each handler's type."""
         for code, handled in enumerate(plan.types):
             for branch in handled.branches:
                 self.handlers += branch.handlers
                 self.type_of += [code] * len(branch.handlers)
 
     def decide(self, chunk: Chunk) -> tuple[Decisions, list[Scope]]:
-        """Decide about all rows of a chunk; return also, for each type, a scope to read its values from."""
+        """Match all rows of a chunk; also return a scope for each type, to read values from."""
         rows = chunk.rows
         lists: dict[Root, Lists] = {"data": _lists(rows.column("data")), "metadata": _lists(rows.column("metadata"))}
         columns = {name: pl.Series(name, rows.column(name)) for name in self._layout.columns}
@@ -82,7 +82,7 @@ class Decider:
         return found, scopes
 
     def _answer(self, handled: ir.HandledType, first: int, scope: Scope, found: Decisions) -> None:
-        """Decide about events column by column."""
+        """Match events column by column."""
         for branch in handled.branches:
             if not len(scope.rows):
                 break
@@ -115,7 +115,7 @@ class Decider:
             found.unhandled[handled.type] += len(scope.rows)
 
     def _ask(self, code: int, first: int, here: Rows, chunk: Chunk, found: Decisions) -> None:
-        """Decide about events one by one, by the functions of the event-by-event engine."""
+        """Match events one by one, with the functions of the event-by-event engine."""
         handled, roots = self._plan.types[code], {root for root, _ in self._layout.slots[code].values()}
         branches, number = [], first
         for branch in handled.branches:
@@ -149,9 +149,9 @@ class Decider:
 
 
 def keys_of(texts: pl.Series) -> pl.Series:
-    """Return the keys that JSON texts stand for: strings that are not empty, and whole numbers.
+    """Return the keys in JSON texts: strings that are not empty, and whole numbers.
 
-    Null where there is none; empty text for a list or an object, which is an error.
+    The result is null if there is no key, and empty text for a list or an object, which is an error.
     """
     strings = mask(texts.str.starts_with('"'))
     found = unquoted(texts)
@@ -180,7 +180,7 @@ def _lists(column: pa.ChunkedArray) -> Lists:
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)
-    if not isinstance(array.type, (pa.ListType, pa.LargeListType)):  # nothing of this root is wanted
+    if not isinstance(array.type, (pa.ListType, pa.LargeListType)):  # the plan reads nothing from this root
         empty = np.zeros(len(array), dtype=np.int64)
         return Lists(pl.Series([], dtype=pl.String), empty, empty.astype(np.bool_), escapes=False)
     starts = array.offsets.to_numpy()[:-1].astype(np.int64)
@@ -191,7 +191,7 @@ def _lists(column: pa.ChunkedArray) -> Lists:
 
 
 def streams_of(rows: pa.Table) -> tuple[pl.Series, npt.NDArray[np.int64]]:
-    """Return the streams of runs of rows, and where each run starts."""
+    """Return the stream and the first row of each run of rows of one stream."""
     streams = pl.Series(rows.column("stream"))
     first = np.ones(len(streams), dtype=np.bool_)
     first[1:] = mask(streams.slice(1) != streams.slice(0, len(streams) - 1)) if len(streams) else first[1:]

@@ -1,7 +1,7 @@
-"""JSON text, column by column: what a text is, and which value of a field's kind it stands for.
+"""Converts columns of JSON text to values of a field's kind.
 
-A column of JSON text holds null where a value is absent, and the text ``null`` where it is null. What cannot be told here exactly is left
-in doubt; the event-by-event engine then decides, so that both engines agree on every value.
+In a column of JSON text, an absent value is null and a null value is the text ``null``. A value that these functions cannot convert
+exactly is marked as in doubt; the event-by-event engine then converts it, so that both engines agree on every value.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
 
 DECODE = decoder((), whole=True, decimals=True)
-"""JSON text to its value, exactly."""
+"""Converts JSON text to its exact value."""
 
 _WHOLE_DOUBLES = 2.0**53
 _DIGITS = 15
 _SHORT = 16
-"""So many characters have no more than fifteen digits, or are a whole number."""
+"""A number of this many characters has at most fifteen digits, or is a whole number."""
 _INT64 = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A column of values that were made to fit a kind.
+    """A column of values that were converted to a kind.
 
-    ``values`` holds int64 (integers, booleans, instants in microseconds, decimals times ten to their scale), doubles, or a series of text;
-    what stands where a value is absent, null or in doubt means nothing.
+    ``values`` holds int64 (integers, booleans, instants in microseconds, decimals times ten to their scale), doubles, or a series of text.
+    It is undefined where a value is absent, null or in doubt.
     """
 
     values: Numbers | pl.Series
@@ -46,7 +46,7 @@ class Fitted:
 
 
 _ESCAPED = r'["\\\x00-\x1f]'
-"""What a JSON string cannot hold as it is."""
+"""Characters that a JSON string must escape."""
 
 
 def mask(series: pl.Series) -> Mask:
@@ -55,14 +55,14 @@ def mask(series: pl.Series) -> Mask:
 
 
 def absent(texts: pl.Series) -> Mask:
-    """Return where there is no text."""
+    """Return a mask of the absent values."""
     return texts.is_null().to_numpy() if texts.null_count() else np.zeros(len(texts), dtype=np.bool_)
 
 
 def unquoted(texts: pl.Series, *, escapes: bool = True) -> pl.Series:
-    """Return the texts that JSON strings stand for; what is no string stays as it is or means nothing.
+    """Return the texts of JSON strings; the result for other values is undefined.
 
-    ``escapes`` says whether there may be any escapes in them.
+    ``escapes`` says whether the strings may contain escapes.
     """
     bare = texts.str.strip_chars('"')
     escaped = np.flatnonzero(mask(texts.str.contains("\\", literal=True))) if escapes else np.zeros(0, dtype=np.int64)
@@ -82,19 +82,19 @@ def quoted(texts: pl.Series) -> pl.Series:
 
 
 def mapped(texts: pl.Series, function: Callable[[str], str | None]) -> pl.Series:
-    """Return what a function makes of each text, asking once for each that differs; null stays null."""
+    """Apply a function to each distinct text once; null stays null."""
     known = texts.drop_nulls().unique()
     becomes = pl.Series([function(text) for text in known], dtype=pl.String)
     return texts.replace_strict(known, becomes, default=None, return_dtype=pl.String) if len(known) else texts
 
 
 def fitted(texts: pl.Series, kind: Kind, *, recorded: bool) -> Fitted:
-    """Make JSON text fit a kind that is neither a set nor a list.
+    """Convert JSON text to a kind other than a set or a list.
 
-    ``recorded`` says that the texts are those of an extraction, which has marked the numbers whose digits it has lost.
+    ``recorded`` says that the texts come from an extraction, which has marked the numbers that lost digits.
     """
     values, fits = _FITTING[kind.name](texts, kind, recorded)
-    if fits.all() and kind.name != "json":  # of which null is a text like any other
+    if fits.all() and kind.name != "json":  # for JSON, null is an ordinary value
         none = np.zeros(len(texts), dtype=np.bool_)
         return Fitted(values, none, none)
     null = mask(texts == "null")
@@ -102,19 +102,19 @@ def fitted(texts: pl.Series, kind: Kind, *, recorded: bool) -> Fitted:
 
 
 def integers(texts: pl.Series) -> tuple[npt.NDArray[np.int64], Mask]:
-    """Return integers of int64, and which texts are such."""
+    """Return int64 integers, and a mask of the texts that are such integers."""
     numbers = texts.cast(pl.Int64, strict=False)
     return (numbers.fill_null(0) if numbers.null_count() else numbers).to_numpy(), ~absent(numbers)
 
 
 def doubles(texts: pl.Series) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Return the nearest doubles of numbers, infinity included, and which texts are numbers."""
+    """Return the nearest doubles of numbers, including infinity, and a mask of the texts that are numbers."""
     numbers = texts.cast(pl.Float64, strict=False)
     return (numbers.fill_null(0.0) if numbers.null_count() else numbers).to_numpy(), ~absent(numbers)
 
 
 def instants(texts: pl.Series) -> tuple[npt.NDArray[np.int64], Mask]:
-    """Return instants in microseconds since 1970, and which JSON strings are such."""
+    """Return instants in microseconds since 1970, and a mask of the JSON strings that are instants."""
     plain = unquoted(texts)
     values = np.zeros(len(texts), dtype=np.int64)
     fits = np.zeros(len(texts), dtype=np.bool_)
@@ -139,7 +139,7 @@ _PATTERN = "0000-00-00T00:00:00.000000Z"
 
 
 def _utc(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.int64], Mask]:
-    """Read times in UTC of one shape; those that are not plainly of it are left to another."""
+    """Parse UTC times of one length; also return a mask of the texts that have this form."""
     raw = np.frombuffer(b"".join(texts.cast(pl.Binary).to_list()), dtype=np.uint8).reshape(-1, length)
     pattern = (_PATTERN[: length - 1] + "Z").encode() if length > 20 else b"0000-00-00T00:00:00Z"
     digits = np.array([byte == ord("0") for byte in pattern])
@@ -154,7 +154,7 @@ def _utc(texts: pl.Series, length: int) -> tuple[npt.NDArray[np.int64], Mask]:
         return total
 
     year, month, day, hour, minute, second = read(0, 4), read(5, 7), read(8, 10), read(11, 13), read(14, 16), read(17, 19)
-    # Days that not every month has are left open, as are times that are none.
+    # Days after the 28th and invalid times are left in doubt.
     sure &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 28) | (
         sure & (year >= 1) & (month >= 1) & (month <= 12) & (day <= 30) & (day >= 1) & (month != 2)
     )
@@ -182,7 +182,7 @@ def _integer(texts: pl.Series, _: Kind, __: bool) -> tuple[Numbers, Mask]:  # no
 
 def _float(texts: pl.Series, _: Kind, __: bool) -> tuple[Numbers, Mask]:  # noqa: FBT001
     values, fits = doubles(texts)
-    return values + 0.0, fits & np.isfinite(values)  # one zero
+    return values + 0.0, fits & np.isfinite(values)  # -0.0 becomes 0.0
 
 
 def _boolean(texts: pl.Series, _: Kind, __: bool) -> tuple[Numbers, Mask]:  # noqa: FBT001
@@ -197,8 +197,8 @@ def _instant(texts: pl.Series, _: Kind, __: bool) -> tuple[Numbers, Mask]:  # no
 def _decimal(texts: pl.Series, kind: Kind, recorded: bool) -> tuple[Numbers, Mask]:  # noqa: FBT001
     """Scale decimals to whole numbers.
 
-    Fifteen digits go through a double and back. If a whole number below 2**53 divided by a power of ten (both exact) is the same double,
-    it is the number that was written.
+    A number of fifteen digits survives the conversion to a double and back. If a whole number below 2**53, divided by a power of ten (both
+    exact), gives the same double, it is the number in the text.
     """
     most = min(10**kind.precision, _INT64) - 1
     values = np.zeros(len(texts), dtype=np.int64)
@@ -216,7 +216,7 @@ def _decimal(texts: pl.Series, kind: Kind, recorded: bool) -> tuple[Numbers, Mas
         found, whole = rest[exact], units[exact].astype(np.int64)
         inside = np.abs(whole) <= most // wider
         fits[found[inside]] = True
-        if wider < _INT64:  # otherwise only zero is inside
+        if wider < _INT64:  # otherwise only zero fits
             values[found[inside]] = whole[inside] * wider
         rest = rest[~exact]
     factor = 10**kind.scale

@@ -1,7 +1,6 @@
-"""Lives: which handlers run, on which entity, and where its lives begin and end.
+"""Computes which handlers run, and where the lives of each entity begin and end.
 
-A *step* is one matching handler on one event. Steps stand in the order of their entities, those of an entity in log order, those of an
-event in the order of the handlers.
+A *step* is one matching handler on one event. Steps are sorted by entity, then in log order, then in the order of the handlers.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from workbench.fold.vectorised.segmented_scans import last_before
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """What becomes of steps.
+    """The result of each step.
 
     Attributes
     ----------
     runs
-        Whether the handler runs; otherwise it is passed over.
+        Whether the handler runs; otherwise it is skipped.
     births
-        Whether an entity begins with it.
+        Whether the step begins a life.
     alive
-        Whether the entity is there after it.
+        Whether the entity exists after the step.
     lives
-        The life that it belongs to, by number; meaningless where the handler is passed over.
+        The number of the step's life; undefined if the handler is skipped.
     born
-        Of each life, whether it began among these steps.
+        Whether each life began among these steps.
     """
 
     runs: Mask
@@ -41,16 +40,16 @@ class Lives:
 
 
 def lives_of(entities: npt.NDArray[np.int64], *, begins: Mask, deletes: Mask, alive_before: Mask) -> Lives:
-    """Work out the lives.
+    """Compute the lives.
 
     Parameters
     ----------
     entities
-        Of each step; those of an entity stand together.
+        The entity of each step; the steps of an entity are adjacent.
     begins, deletes
         Whether the handler begins an entity that is absent, and whether it ends one.
     alive_before
-        Of each step, whether its entity was there before all of them.
+        Whether each step's entity existed before all steps.
     """
     first = np.empty(len(entities), dtype=np.bool_)
     first[:1] = True
@@ -58,7 +57,7 @@ def lives_of(entities: npt.NDArray[np.int64], *, begins: Mask, deletes: Mask, al
     starts = last_before(first)
     changes = last_before(begins | deletes)
     known = changes >= starts
-    alive = np.where(known, begins[changes], alive_before)  # where unknown, any index will do
+    alive = np.where(known, begins[changes], alive_before)  # the index is unused where unknown
     before = np.empty_like(alive)
     before[:1] = False
     before[1:] = alive[:-1]

@@ -1,4 +1,4 @@
-"""Operations on one field, of all entities in a chunk: what the field holds after each of them."""
+"""Runs the operations on one field for all entities in a chunk, and returns the field's value after each operation."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _BITS: dict[str, int] = {"set": _SET, "add": _ADD, "subtract": _ADD, "max": _MAX
 _UFUNCS: dict[int, np.ufunc] = {_ADD: np.add, _MAX: np.maximum, _MIN: np.minimum}
 _INT64 = 2**63
 _FEW_ELEMENTS = 16
-"""How many elements of sets, at most, are looked at one after the other, all steps at a time: more are many passes over the steps."""
+"""Up to this many distinct set elements are processed one element at a time over all steps; more would need too many passes."""
 _SAFE = 2.0**62
-"""Sums of absolute values below this, found in doubles, leave int64 in no order."""
+"""If the sum of absolute values, computed in doubles, is below this, no partial sum leaves int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One operation of a handler and the running steps that it is a part of, ascending."""
+    """One operation of a handler, and the running steps of that handler, ascending."""
 
     operation: ir.Operation
     rank: int
-    """Its place among all operations of its handler."""
+    """The operation's index in its handler."""
     steps: Steps
     scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a field holds after each of some operations, which stand in the order of their steps.
+    """The value of a field after each operation, in the order of the steps.
 
-    ``doubtful`` are steps whose values may not fit. What is held after them, and later in the same life, means nothing.
+    ``doubtful`` are steps whose values may not fit. Values after them in the same life are undefined.
     """
 
     steps: Steps
@@ -58,16 +58,16 @@ class Outcome:
     quoted: bool = False
     """Whether texts are still JSON strings."""
     escapes: bool = False
-    """Whether there may be escapes in them."""
+    """Whether texts may contain escapes."""
 
     def plain(self) -> Outcome:
-        """Return the same with texts as they are."""
+        """Return the outcome with its texts unquoted."""
         return Outcome(self.steps, unquoted(self.held, escapes=self.escapes), self.doubtful) if self.quoted else self
 
 
 @dataclass(frozen=True, slots=True)
 class _Gathered:
-    """The operands of several operations: ``values`` one behind the other, all else in the order of the steps, which ``order`` makes."""
+    """The operands of several operations: ``values`` are concatenated; the rest is in the order of the steps, sorted by ``order``."""
 
     steps: Steps
     bits: npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ class _Gathered:
 
 
 Base = Callable[[Steps], Any]
-"""Gives, for lives by number, what the field held before their first step."""
+"""Returns the field's value before the first step of lives, which are given by number."""
 
 
 def outcome(column: FieldColumn[Any], uses: Sequence[Use], *, lives: npt.NDArray[np.int64], base: Base) -> Outcome:
@@ -89,7 +89,7 @@ def outcome(column: FieldColumn[Any], uses: Sequence[Use], *, lives: npt.NDArray
     uses
         At least one.
     lives
-        Of each running step, the life that it belongs to.
+        The life of each running step.
     """
     match column:
         case NumberColumn():
@@ -127,7 +127,7 @@ def _text_outcome(column: TextColumn, uses: Sequence[Use], lives: npt.NDArray[np
     if not gathered.bits.any():
         escapes = any(use.scope.escapes(use.operation.value) for use in uses)
         return Outcome(gathered.steps, values, gathered.doubtful, quoted=column.field.kind.name == "text" and not own, escapes=escapes)
-    # Texts compare as their ranks do, by code points.
+    # Compare texts by their ranks in the order of code points.
     of_life = lives[gathered.steps]
     before = base(of_life)
     whole = pl.concat([values if own else unquoted(values), before])
@@ -139,10 +139,10 @@ def _text_outcome(column: TextColumn, uses: Sequence[Use], lives: npt.NDArray[np
 
 
 def scanned(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, begins: Mask, base: NumbersHeld) -> tuple[Numbers, Mask, Mask]:
-    """Return what a number is after each operation, whether it is null, and whether that is in doubt.
+    """Return a number after each operation, whether it is null, and whether it is in doubt.
 
-    ``verbs`` are bits; differences are sums of negated values. ``begins`` marks the first operation of each life, and ``base`` says what
-    was held before it. A set begins a segment of its own.
+    ``verbs`` are bits; differences are sums of negated values. ``begins`` marks the first operation of each life, and ``base`` is the value
+    before it. Each ``set`` begins a new segment.
     """
     doubt = np.zeros(len(values), dtype=np.bool_)
     sets = verbs == _SET
@@ -186,7 +186,7 @@ def scanned(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, begins: M
 
 
 def _one_by_one(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, before: Any) -> list[Any] | None:
-    """Scan a segment in which sums and extremes meet; return None where that leaves int64."""
+    """Scan a segment that has both sums and extremes; return None if a value leaves int64."""
     results = []
     held = before
     for verb, value, is_null in zip(verbs.tolist(), values.tolist(), null.tolist(), strict=True):
@@ -203,7 +203,7 @@ def _one_by_one(verbs: npt.NDArray[np.int64], values: Numbers, null: Mask, befor
 
 
 def _replayed(column: CodedColumn, deeds: Sequence[Deed], which: npt.NDArray[np.int64], begins: Mask, base: Entities) -> Entities:
-    """Return the code of a set or list after each deed; what was done to one before is not worked out again."""
+    """Return the code of a set or list after each operation; repeated operations on equal values are computed once."""
     if column.field.kind.name == "set":
         elements = {element for verb, _, operand in deeds if verb != "set" and operand is not None for element in operand}
         if len(elements) <= _FEW_ELEMENTS and _are_small(column, deeds, base[begins]):
@@ -225,7 +225,7 @@ def _replayed(column: CodedColumn, deeds: Sequence[Deed], which: npt.NDArray[np.
 
 
 def _are_small(column: CodedColumn, deeds: Sequence[Deed], starts: Entities) -> bool:
-    """Whether the sets that deeds begin with, or set, have few elements."""
+    """Whether the initial sets, and those assigned by ``set``, have few elements."""
     given = (len(operand) for verb, _, operand in deeds if verb == "set" and operand is not None)
     return max(given, default=0) <= SMALL and all(len(column.held(code)) <= SMALL for code in np.unique(starts).tolist())
 
@@ -233,9 +233,9 @@ def _are_small(column: CodedColumn, deeds: Sequence[Deed], starts: Entities) -> 
 def _side_by_side(
     column: CodedColumn, deeds: Sequence[Deed], which: npt.NDArray[np.int64], begins: Mask, base: Entities, *, elements: list[Any]
 ) -> Entities:
-    """Do the same for sets to which few different elements come and go: of each the last deed says whether it is in.
+    """Compute the codes of sets that gain and lose few distinct elements: an element's last operation decides whether it is in the set.
 
-    What is held is worked out once for each start and each choice of elements that came and went since.
+    Each combination of an initial set and the elements added and removed since is computed once.
     """
     if not len(which):
         return which
@@ -245,7 +245,7 @@ def _side_by_side(
     lengths = np.diff(np.append(starts, len(which)))
     states = np.repeat(np.where(sets, codes[which], base)[starts] + 1, lengths)
     for element in elements:
-        # 0: nothing was done to it since the start; 1: it was taken out; 2: it was put in.
+        # 0: unchanged since the start; 1: removed; 2: added.
         change = np.array([_change(deed, element) for deed in deeds], dtype=np.int64)[which]
         changes = np.flatnonzero((change > 0) | begins | sets)
         states = states * 3 + np.repeat(change[changes], np.diff(np.append(changes, len(which))))
@@ -270,7 +270,7 @@ def _change(deed: Deed, element: Any) -> int:
 
 
 def _gathered(uses: Sequence[Use], operands: Sequence[tuple[Any, Mask, Mask, Mask]]) -> _Gathered:
-    """Put the operands of several operations together: values, absent, null and in doubt of each."""
+    """Combine the operands of several operations: values, and masks of absent, null and doubtful ones."""
     steps, ranks, bits, nulls, values, doubtful = [], [], [], [], [], []
     for use, (value, absent, null, doubt) in zip(uses, operands, strict=True):
         doubtful.append(use.steps[doubt])
@@ -318,7 +318,7 @@ def _numbers(use: Use, column: NumberColumn) -> tuple[Any, Mask, Mask, Mask]:
     assert isinstance(values, np.ndarray)
     if use.operation.verb == "subtract":
         if values.dtype == np.int64:
-            doubt = doubt | (values == -_INT64)  # whose negative is none of int64
+            doubt = doubt | (values == -_INT64)  # its negative does not fit into int64
         values = np.negative(values)
     return values, absent, fit.null, doubt
 
@@ -328,7 +328,7 @@ def _is_own_text(value: ir.Value) -> bool:
 
 
 def _own_texts(use: Use) -> tuple[Any, Mask, Mask, Mask]:
-    """Return texts from the events' own columns, which are no JSON."""
+    """Return texts from columns of the events, which are not JSON."""
     assert isinstance(use.operation.value, ir.Column)
     found = use.scope.column(use.operation.value.name)
     nothing = np.zeros(len(found), dtype=np.bool_)
@@ -350,7 +350,7 @@ def _texts(use: Use, kind: Kind) -> tuple[Any, Mask, Mask, Mask]:
 
 
 def _deeds(use: Use, column: CodedColumn, deeds: list[Deed]) -> tuple[Any, Mask, Mask, Mask]:
-    """Return what an operation does, event by event, as indices into ``deeds``, to which it adds its own."""
+    """Return an operation on each event as an index into ``deeds``, and append new operations to ``deeds``."""
     operation, kind, count = use.operation, column.field.kind, len(use.steps)
     value = operation.value
     nothing = np.zeros(count, dtype=np.bool_)
@@ -392,7 +392,7 @@ def _rising(order: npt.NDArray[np.int64]) -> bool:
 
 
 def _changes(lives: npt.NDArray[np.int64]) -> Mask:
-    """Return where another life begins."""
+    """Return a mask of the steps at which a new life begins."""
     begins = np.ones(len(lives), dtype=np.bool_)
     np.not_equal(lives[1:], lives[:-1], out=begins[1:])
     return begins

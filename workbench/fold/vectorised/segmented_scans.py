@@ -1,4 +1,4 @@
-"""Segmented scans: sums and extremes within segments of an array, in order, bit for bit as one after the other gives them."""
+"""Segmented scans: running sums and extremes in segments of an array, bit for bit equal to a sequential loop."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy.typing as npt
 from workbench.fold.vectorised.json_columns import Mask, Numbers
 
 _LONG = 64
-"""Segments up to this long are scanned side by side, longer ones one by one."""
+"""Segments up to this length are scanned in parallel, longer ones one by one."""
 
 
 def running(ufunc: np.ufunc, values: Numbers, first: Mask) -> Numbers:
     """Return the running result of an operation within each segment.
 
-    Sums of whole numbers wrap around: the caller sees to it that none leaves int64.
+    Sums of whole numbers wrap around: the caller ensures that none leaves int64.
     """
     if not len(values):
         return values
@@ -40,6 +40,6 @@ def running(ufunc: np.ufunc, values: Numbers, first: Mask) -> Numbers:
 
 
 def last_before(marks: Mask) -> npt.NDArray[np.int64]:
-    """Return for each element the index of the last marked one at or before it; -1 where there is none."""
+    """Return for each element the index of the last marked element at or before it, or -1."""
     at = np.flatnonzero(marks)
     return np.repeat(np.append(-1, at), np.diff(at, prepend=0, append=len(marks)))

@@ -1,4 +1,4 @@
-"""What operations do to sets and lists, which are tuples here; those of sets are ascending."""
+"""Operations on sets and lists, which are represented as tuples; those of sets are ascending."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 Deed = tuple[str, int, Any]
-"""What is done to a set or list: verb, keep, operand."""
+"""An operation on a set or list: verb, keep, operand."""
 
 _FEW = 8
-"""So many elements are put into a sorted set, or taken out of it, one by one; more are sorted with the rest."""
+"""Up to this many elements are inserted into a sorted set, or removed, one by one; more are sorted with the rest."""
 
 
 def done(deed: Deed, held: tuple[Any, ...], *, kind: str) -> tuple[Any, ...] | None:
-    """Return a set or list after one operation; null only after one that sets it."""
+    """Return a set or list after one operation; only ``set`` can make it null."""
     verb, _, operand = deed
     if verb == "set":
         return operand if operand is None or kind == "list" else tuple(sorted(set(operand)))
@@ -22,7 +22,7 @@ def done(deed: Deed, held: tuple[Any, ...], *, kind: str) -> tuple[Any, ...] | N
 
 
 def grown(deeds: Sequence[Deed], held: tuple[Any, ...], *, kind: str) -> tuple[Any, ...]:
-    """Return a set or list after several operations, none of which sets it. The cost is linear in elements and operations."""
+    """Return a set or list after several operations other than ``set``. The cost is linear in elements and operations."""
     if kind == "list":
         elements = list(held)
         for _, keep, operand in deeds:
