@@ -25,7 +25,7 @@ class Thing(Projection, category="thing"):
     handlers = (
         on("thing.begun").create("name"),
         on("thing.grown").add(size=1),
-        on("thing.named").set(name=event.data["name"]),
+        on("thing.named").set("name"),
         on("thing.tagged").include(tags=event.data["tag"]),
         on("thing.ended").delete(),
     )

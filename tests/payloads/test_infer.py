@@ -118,7 +118,7 @@ def test_a_draft_guesses_fields_and_what_begins_and_ends_an_entity(orders: Timel
     ]
     assert 'on("order.placed").create("customer", "total", from_=event.data["from"])' in text
     assert 'on("order.deleted").delete()' in text
-    assert 'on("order.item_removed").set(items=event.data["items"])' in text
+    assert 'on("order.item_removed").set("items")' in text
     assert '# "order.snapshot": 10 events, named like a snapshot' in text
     assert '# "order.seen": 5 events, without keys' in text
     assert "total: float | None  # in 50 % of the events, null in 50 % of these" in text

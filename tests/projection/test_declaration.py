@@ -60,6 +60,15 @@ def test_a_create_takes_the_named_fields_from_the_top_of_the_payload_and_others_
     assert [Path("data", ("a",)), Path("metadata", ("x", 0)), Constant("z")] == values
 
 
+def test_a_set_takes_names_as_a_create_does_and_means_the_same_as_with_their_values() -> None:
+    fields: dict[str, Any] = {"a": str, "b": str, "c": str}
+    named = plan_of(declare(fields, [on("t").set("a", "b", c="z")]))
+    values = [operation.value for operation in named.types[0].branches[0].handlers[0].operations]
+    assert [Path("data", ("a",)), Path("data", ("b",)), Constant("z")] == values
+    assert named == plan_of(declare(fields, [on("t").set(a=event.data["a"], b=event.data["b"], c="z")]))
+    assert not named.creates
+
+
 def test_types_named_inside_a_function_are_found() -> None:
     Alias = list[int]  # noqa: N806  # a type
 
@@ -78,6 +87,11 @@ def test_a_declaration_is_not_made_an_object() -> None:
 BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown field": (lambda: declare({"a": str}, [on("t").set(b=1)]), "User, on('t').set(b=...): User has no field 'b'; it has a."),
     "create of an unknown field": (lambda: declare({"a": str}, [on("t").create("b")]), "User, on('t').set(b=...): User has no field 'b'"),
+    "set of an unknown field by name": (lambda: declare({"a": str}, [on("t").set("b")]), "User, on('t').set(b=...): User has no field 'b'"),
+    "create of a value": (lambda: on("t").create(event.data["a"]), "on('t').create() expects names of fields, got "),  # type: ignore[arg-type]  # wrong on purpose
+    "set of a value": (lambda: on("t").set(event.data["a"]), "on('t').set() expects names of fields, got "),  # type: ignore[arg-type]  # wrong on purpose
+    "set of nothing": (lambda: on("t").set(), "on('t').set() names no field: write set(field=...)."),
+    "set of a name after delete": (lambda: on("t").delete().set("a"), "on('t').delete() ends a handler, and set() cannot follow"),
     "add to text": (
         lambda: declare({"a": str}, [on("t").add(a=1)]),
         "add cannot change a field of type text; it takes decimal, float, integer.",

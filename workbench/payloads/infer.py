@@ -52,7 +52,7 @@ def infer(category: str, timeline: Timeline) -> str:
     >>> print(wb.infer("post", now), end="")
     # Drafted from what a lake holds of the category "post": look it through and edit it.
     <BLANKLINE>
-    from workbench import Projection, event, on
+    from workbench import Projection, on
     <BLANKLINE>
     <BLANKLINE>
     class Post(Projection, category="post"):
@@ -67,15 +67,15 @@ def infer(category: str, timeline: Timeline) -> str:
             # 684 events, all of them the first of their entity
             on("community.post_published").create("userId", "title", "body", "tags"),
             # 1,605 events
-            on("community.comment_added").set(userId=event.data["userId"], text=event.data["text"]),
+            on("community.comment_added").set("userId", "text"),
             # 1,399 events
-            on("community.post_liked").set(userId=event.data["userId"]),
+            on("community.post_liked").set("userId"),
             # 62 events, all of them the last of their entity
             on("community.post_removed").delete(),
             # 164 events
-            on("community.post_edited").set(title=event.data["title"]),
+            on("community.post_edited").set("title"),
             # 73 events
-            on("community.post_unliked").set(userId=event.data["userId"]),
+            on("community.post_unliked").set("userId"),
         )
     """
     ensure_timelines(timeline)
@@ -134,15 +134,16 @@ def _handler(name: str, seen: TypeProfile, fields: dict[str, str], told: dict[st
         return [f"        # {_text(name)}: {counted}, named like a snapshot, which repeats what other events say."]
     plain = [key for key in seen.keys if fields.get(key) == key]
     others = [f"{fields[key]}=event.data[{_text(key)}]" for key in seen.keys if key in fields and fields[key] != key]
+    named = ", ".join([*map(_text, plain), *others])
     if _ENDS.search(name) and seen.last >= seen.events / 2 and len(told) > 1:
         change, comment = "delete()", f"{counted}, {_share(seen.last, seen.events)} of them the last of their entity"
     elif not fields:
         change, comment = "add(events=1)", counted
     elif seen.first >= seen.events * _MOSTLY:
-        change = f"create({', '.join([*map(_text, plain), *others])})"
+        change = f"create({named})"
         comment = f"{counted}, {_share(seen.first, seen.events)} of them the first of their entity"
     elif seen.keys:
-        change, comment = f"set({', '.join([*(f'{one}=event.data[{_text(one)}]' for one in plain), *others])})", counted
+        change, comment = f"set({named})", counted
     else:
         return [f"        # {_text(name)}: {counted}, without keys; add(...) could count them."]
     return [f"        # {comment}", f"        on({_text(name)}).{change},"]

@@ -1,4 +1,4 @@
-"""Handlers: ``on("user.moved").set(city=event.data["city"])``."""
+"""Handlers: ``on("user.moved").set("city", moved_at=event.recorded_at)``."""
 
 from __future__ import annotations
 
@@ -109,33 +109,34 @@ class On:
         >>> wb.on("user.created").create("name", "email", city=wb.event.data["address"]["city"])
         on('user.created')
         """
-        for name in fields:
-            if not storable(name):
-                raise InvalidProjection(
-                    f"{self}.create() expects names of fields, got {name!r}: write field=... to give a field another value."
-                )
-        from_payload = {name: Value(plan.Path("data", (name,))) for name in fields}
-        return replace(self._change("set", {**from_payload, **values}, create=True), creates=True)
+        return replace(self._change("set", self._with_named("create", fields, values), create=True), creates=True)
 
-    def set(self, /, **values: Source) -> Self:
+    def set(self, /, *fields: str, **values: Source) -> Self:
         """Set fields.
 
         Parameters
         ----------
+        *fields
+            Fields to set from the keys of the same names at the payload's top level.
         **values
-            For each field a value of the event or a constant. Null makes the field null.
+            For each other field a value of the event or a constant. Null makes the field null.
 
         Returns
         -------
         On
             The handler with the change.
 
+        Raises
+        ------
+        InvalidProjection
+            A field is not named by text, no field is named, or ``delete`` came before.
+
         Examples
         --------
-        >>> wb.on("user.locked").set(is_locked=True, locked_at=wb.event.recorded_at)
-        on('user.locked')
+        >>> wb.on("user.moved").set("city", "country", moved_at=wb.event.recorded_at)
+        on('user.moved')
         """
-        return self._change("set", values)
+        return self._change("set", self._with_named("set", fields, values))
 
     def add(self, /, **values: Source) -> Self:
         """Add numbers to fields.
@@ -313,6 +314,15 @@ class On:
 
     def __repr__(self) -> str:
         return f"on({self.type!r})"
+
+    def _with_named(self, verb: str, fields: tuple[str, ...], values: dict[str, Source]) -> dict[str, Source]:
+        """Return the values, and before them those of the fields that the payload's keys of the same names set."""
+        for name in fields:
+            if not storable(name):
+                raise InvalidProjection(
+                    f"{self}.{verb}() expects names of fields, got {name!r}: write field=... to give a field another value."
+                )
+        return {**{name: Value(plan.Path("data", (name,))) for name in fields}, **values}
 
     def _change(self, verb: plan.Verb, values: dict[str, Source], *, keep: int = 0, create: bool = False) -> Self:
         self._open("create" if create else verb)

@@ -42,7 +42,7 @@ class User(Projection, category="user"):
     )
     handlers = (
         on("user.created").create("name", "email", "city", "country"),
-        on("user.updated").set(name=_data["name"], email=_data["email"], phone=_data["phone"]),
+        on("user.updated").set("name", "email", "phone"),
         on("user.moved").set(city=_data["address"]["city"], country=_data["address"]["country"]),
         on("user.logged_in").add(logins=1).set(last_login=event.recorded_at, failed_logins=0),
         on("user.login_failed").add(failed_logins=1),
@@ -76,8 +76,8 @@ class Room(Projection, category="room"):
     upcasters = (upcast("chat.room_created").rename(title="name").to("chat.room_opened"),)
     handlers = (
         on("chat.room_opened").create("name", "owner", "topic", is_private=_data["private"]),
-        on("chat.room_renamed").set(name=_data["name"]),
-        on("chat.topic_set").set(topic=_data["topic"]),
+        on("chat.room_renamed").set("name"),
+        on("chat.topic_set").set("topic"),
         on("chat.member_joined").include(members=_data["userId"]),
         on("chat.member_left").exclude(members=_data["userId"]),
         on("chat.message_sent").add(messages=1).set(last_message=event.recorded_at),
@@ -102,7 +102,7 @@ class Post(Projection, category="post"):
 
     handlers = (
         on("community.post_published").create("title", "tags", author=_data["userId"]),
-        on("community.post_edited").set(title=_data["title"]).add(edits=1),
+        on("community.post_edited").set("title").add(edits=1),
         on("community.post_liked").include(likes=_data["userId"]),
         on("community.post_unliked").exclude(likes=_data["userId"]),
         on("community.comment_added").add(comments=1),
@@ -123,11 +123,11 @@ class Registration(Projection, category="registration"):
     handlers = (
         on("registration.started").create("email", user_id=_data["userId"]),
         on("registration.step_completed").append(done=_data["service"], keep=10),
-        on("registration.step_failed").set(status="compensating", reason=_data["reason"]),
+        on("registration.step_failed").set("reason", status="compensating"),
         on("registration.step_compensated").append(undone=_data["service"], keep=10),
         on("registration.completed").set(status="completed"),
         on("registration.compensated").set(status="compensated"),
-        on("registration.failed").set(status="failed", reason=_data["reason"]),
+        on("registration.failed").set("reason", status="failed"),
     )
 
 
@@ -140,7 +140,7 @@ class LegacyUser(Projection, category="users", key=_data["userId"]):
 
     handlers = (
         on("UserAdded").create("name", email=_data["mail"]),
-        on("UserRenamed").set(name=_data["name"]),
+        on("UserRenamed").set("name"),
         on("UserLoggedIn").add(logins=1),
         on("UserRemoved").delete(),
     )
