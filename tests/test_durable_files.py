@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.durable_files import locked, staged, staged_alone, take_lock, written_aside
 from workbench.errors import LakeBusy
+from workbench.host.durable_files import locked, staged, staged_alone, take_lock, written_aside
 
 BUSY = LakeBusy("It is held.")
 
@@ -37,7 +37,7 @@ def another_process(code: str, *words: object) -> Iterator[Callable[[], None]]:
 HOLD = """
 import sys, time
 from pathlib import Path
-from workbench.durable_files import locked, staged
+from workbench.host.durable_files import locked, staged
 with {call}:
     print("ready", flush=True)
     time.sleep(300)

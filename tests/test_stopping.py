@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from workbench.stopping import interruptible
+from workbench.host.stopping import interruptible
 
 
 class _Handled(Exception):

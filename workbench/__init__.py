@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-from workbench.platforms import ensure_supported
+from workbench.host.platforms import ensure_supported
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

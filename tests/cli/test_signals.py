@@ -83,7 +83,7 @@ def test_a_writer_is_stopped_by_a_signal_as_soon_as_grpc_is_left(store: Store, n
     script = """
 import os, sys, threading
 from workbench.kurrent import ANY, EventToWrite, connect
-from workbench.stopping import Stopped, interrupted_by_signals
+from workbench.host.stopping import Stopped, interrupted_by_signals
 with interrupted_by_signals(), connect(sys.argv[1]) as source:
     threading.Timer(0.3, os.kill, (os.getpid(), int(sys.argv[2]))).start()
     try:

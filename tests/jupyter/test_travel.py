@@ -65,7 +65,7 @@ def test_beside_the_widget_stands_the_moment_as_a_table(tmp_path: Path) -> None:
     assert rows["name"] == [escaped, "one", "● changed", "one", "≠ differs"]
     assert rows["size"] == ["1", "1", "", "1", ""]
     assert rows["4 ◀ shown"][1:4] == ["thing.<wbr>named".replace("<wbr>", ""), "changed", "name"]
-    assert "part at event 4, position 400" in data["text/html"]
+    assert "diverge at event 4, position 400" in data["text/html"]
 
 
 def test_the_still_compares_with_the_baseline_and_says_where_the_entity_is_not_there(tmp_path: Path) -> None:

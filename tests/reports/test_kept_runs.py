@@ -18,8 +18,8 @@ import pytest
 from tests.lakes import community, write_lake
 from tests.reports.notebooks import write_notebook
 from tests.reports.records import A_RECORD
-from workbench.child_process import ChildProcess
 from workbench.errors import CellFailed, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
+from workbench.host.child_process import ChildProcess
 from workbench.reports import read_record, read_runs, run_report, write_index
 from workbench.reports.record import EXECUTED, digest
 from workbench.reports.runs import settle, staged_run

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from workbench.analysis.ocel_files import FORMATS, Attribute, Attributes, Kind, LogEvent, LogObject, OcelLog
-from workbench.durable_files import written_aside
 from workbench.errors import UsageError, WorkbenchError
+from workbench.host.durable_files import written_aside
 from workbench.lake.reading.event_filter import quoted
 from workbench.projection.fields import float_of
 from workbench.projection.payloads import decoder

@@ -10,7 +10,7 @@ Begin reading with ``app``, then any command.
 import sys
 
 from workbench.errors import WorkbenchError
-from workbench.platforms import ensure_supported
+from workbench.host.platforms import ensure_supported
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import typer
 
 from workbench.cli.lines import dated_lines, printable, say, warnings_as_lines
 from workbench.errors import UsageError, WorkbenchError
-from workbench.stopping import Stopped, interrupted_by_signals
+from workbench.host.stopping import Stopped, interrupted_by_signals
 
 if TYPE_CHECKING:
     import polars as pl

@@ -167,7 +167,7 @@ def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
     """Write a frame beside its place and move it there, so that nobody reads half of it."""
     import polars as pl
 
-    from workbench.durable_files import written_aside
+    from workbench.host.durable_files import written_aside
 
     if out.suffix not in _SUFFIXES:
         raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from workbench.child_process import ChildProcess, ProcessEnd, child_process
+from workbench.host.child_process import ChildProcess, ProcessEnd, child_process
 from workbench.jobs.ledger import Outcome
 from workbench.jobs.process_identity import Process
 from workbench.jobs.worker import Answer, Request

@@ -1,6 +1,7 @@
 """The process of one attempt at a job: it exports or makes a report, and answers how that ended.
 
-:mod:`workbench.jobs.supervisor` starts it as ``python -m workbench.jobs.worker``; see :mod:`workbench.child_process` for how the two talk.
+:mod:`workbench.jobs.supervisor` starts it as ``python -m workbench.jobs.worker``. :mod:`workbench.host.child_process` says how the two
+talk.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from workbench.child_process import Parent
 from workbench.errors import (
     LakeMismatch,
     LogRewritten,
@@ -25,6 +25,7 @@ from workbench.errors import (
     UsageError,
     WorkbenchError,
 )
+from workbench.host.child_process import Parent
 
 if TYPE_CHECKING:
     from workbench.export import Wait

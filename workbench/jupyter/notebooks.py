@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.durable_files import written_aside
 from workbench.errors import UsageError
+from workbench.host.durable_files import written_aside
 from workbench.reports.notebook_files import shipped_notebooks
 
 _RECORD = ".workbench-notebooks.json"

@@ -15,8 +15,8 @@ from threading import Lock
 import duckdb
 from filelock import FileLock
 
-from workbench.durable_files import remove_folder, take_new_folder
 from workbench.errors import UsageError
+from workbench.host.durable_files import remove_folder, take_new_folder
 
 MEMORY_VARIABLE, SPILL_VARIABLE = "WORKBENCH_MEMORY", "WORKBENCH_SPILL"
 _SAFE: dict[str, str | bool | int | float | list[str]] = {

@@ -15,9 +15,9 @@ from deltalake import Schema as DeltaSchema
 from deltalake.transaction import AddAction
 from filelock import FileLock
 
-from workbench.durable_files import take_lock
 from workbench.errors import LakeBusy, LakeMismatch, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
+from workbench.host.durable_files import take_lock
 from workbench.lake.files.clustering import ClusterResult, cluster
 from workbench.lake.files.file_writer import runs_of, write_run
 from workbench.lake.files.format import (

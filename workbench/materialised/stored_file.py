@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from workbench.durable_files import put_in_place, sync, take_lock
 from workbench.errors import LakeBusy
+from workbench.host.durable_files import put_in_place, sync, take_lock
 from workbench.lake.files.integrity import digest_of
 from workbench.lake.files.location import translated
 from workbench.lake.files.parquet import CheckedFile, seal

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from workbench.durable_files import put_in_place, staged_alone, sync
 from workbench.errors import LakeBusy, LakeError, UsageError
+from workbench.host.durable_files import put_in_place, staged_alone, sync
 from workbench.lake.files.location import translated
 from workbench.publication.catalogue import File, Format, Notes, PublishedTable
 from workbench.publication.typed_tables import DatabaseFile, FileFormat, Press, Staged

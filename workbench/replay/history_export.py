@@ -10,13 +10,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from workbench.durable_files import written_aside
 from workbench.errors import UsageError, WorkbenchError
 from workbench.fold import vectorised
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.resolve import Source, folded, subject_of
 from workbench.fold.results import history_schema
+from workbench.host.durable_files import written_aside
 from workbench.replay.history import history
 from workbench.timeline import Timeline
 

@@ -1,8 +1,8 @@
 """The process of one run: it executes a notebook and writes its page.
 
-:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.notebook_process``, in the notebook's folder; see
-:mod:`workbench.child_process` for how the two talk. The outcome comes from the exception, never from the executed notebook: after a dead
-kernel or a timeout papermill calls every cell completed.
+:mod:`workbench.reports.runner` starts it as ``python -m workbench.reports.notebook_process``, in the notebook's folder.
+:mod:`workbench.host.child_process` says how the two talk. The outcome comes from the exception, never from the executed notebook: after a
+dead kernel or a timeout papermill calls every cell completed.
 
 If its parent ends, the process stops, with the kernel and all that the notebook started, also what detached itself.
 """
@@ -28,7 +28,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from traitlets.config import Config
 
-from workbench.child_process import MARK, Parent, end_run
+from workbench.host.child_process import MARK, Parent, end_run
 from workbench.reports.request import NotebookOutcome, NotebookRequest
 
 _START_SECONDS = 60

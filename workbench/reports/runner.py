@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import workbench
-from workbench.child_process import ChildProcess, ProcessEnd, child_process
-from workbench.durable_files import put_in_place, staged
 from workbench.errors import CellFailed, CellTimedOut, KernelDied, ReportError, RunOutOfMemory, RunTimedOut, TooMuchOutput, UsageError
 from workbench.events import Cutoff
+from workbench.host.child_process import ChildProcess, ProcessEnd, child_process
+from workbench.host.durable_files import put_in_place, staged
 from workbench.reports.environment import environment_of
 from workbench.reports.notebook_files import read_cells, shipped_notebooks, title_of
 from workbench.reports.parameters import Value

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from workbench.durable_files import locked, staged, sync, written_aside
 from workbench.errors import ReportError, UsageError
+from workbench.host.durable_files import locked, staged, sync, written_aside
 from workbench.reports.index import render_index
 from workbench.reports.record import RECORD, KeptRun, RunRecord, read_record
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from filelock import FileLock
 
-from workbench.durable_files import take_lock
 from workbench.embedded.recording.records import Record
 from workbench.errors import EmbeddedStoreError
+from workbench.host.durable_files import take_lock
 
 FILE_NAME = "events.sqlite3"
 LOCK_NAME = "lock"

@@ -21,7 +21,7 @@ import grpc
 from grpc._common import CYGRPC_STATUS_CODE_TO_STATUS_CODE
 from grpc._cython import cygrpc
 
-from workbench.stopping import stop
+from workbench.host.stopping import stop
 
 _NO_FLAGS: Final = 0
 _RAISING: Final = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: stop, signal.SIGHUP: stop}

@@ -21,9 +21,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 
-from workbench.durable_files import sync
 from workbench.errors import LakeBusy, LakeDamaged, LakeError, LakeNotFound, StorageFull, UsageError, WorkbenchError
 from workbench.events import EVENT_SCHEMA
+from workbench.host.durable_files import sync
 from workbench.lake.files.format import (
     STATISTICS,
     TABLE,

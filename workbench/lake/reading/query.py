@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from workbench.errors import LakeDamaged, LakeError, QueryError, StorageFull, WorkbenchError
 from workbench.events import EVENT_SCHEMA, CategoryRule
+from workbench.host.stopping import interruptible
 from workbench.lake.database import MEMORY_VARIABLE, SPILL_VARIABLE, Database, QueryLimits, literal_path
 from workbench.lake.files.checks import Checks
 from workbench.lake.files.format import DataFile
@@ -22,7 +23,6 @@ from workbench.lake.forks.overlay import KEY, Layer
 from workbench.lake.reading.event_filter import LAST_DASH, EventFilter, identifier, quoted
 from workbench.lake.reading.statement import ensure_one_select
 from workbench.server_streams import EXPRESSION
-from workbench.stopping import interruptible
 
 VIEW = "events"
 _HIDDEN, _SOURCE = "_workbench_hidden", "_workbench_source"
