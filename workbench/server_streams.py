@@ -141,7 +141,7 @@ _WHAT = {
     "$persistentsubscription": "the checkpoints and the parked messages of persistent subscriptions",
     "$users": "its accounts",
     "$user": "its accounts",
-    "$settings": "the rights that hold by default",
+    "$settings": "the default access rights",
     "$scavenges": "a record of its scavenges",
 }
 

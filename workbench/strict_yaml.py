@@ -1,4 +1,4 @@
-"""A YAML file, read strictly: every error names its line, every word is known, nothing is guessed."""
+"""Reads YAML strictly: every error names its line, and unknown words are errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LETTER = {
     "'": re.compile(r"(?P<letter>''|[^\s'])"),
     '"': re.compile(r"\\[ntrvfNLP_\s]|(?P<letter>\\(?:x..|u.{4}|U.{8}|.)|[^\s\"\\])"),
 }
-"""What stands for one letter, and no space, of a scalar of each style."""
+"""For each scalar style, a pattern for one source spelling of a character other than a space."""
 _CONSTANTS = {
     spelt: value for word, value in (("null", None), ("true", True), ("false", False)) for spelt in (word, word.capitalize(), word.upper())
 } | {"~": None, "": None}
@@ -30,54 +30,54 @@ _CONSTANTS = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file with one document. Nodes are those of ``yaml.compose``; aliases and tags are refused."""
+    """A YAML file with one document. Nodes are those of ``yaml.compose``; aliases and tags are errors."""
 
     file: Path
     root: yaml.Node
 
     @classmethod
     def open(cls, file: Path, *, kind: str = "a scenario", holds: str = "a name and edits") -> Document:
-        """Read a file. ``kind`` and ``holds`` say in messages what it should be, and what such a one has.
+        """Read a file. Messages use ``kind``, what the file should be, and ``holds``, what it should contain.
 
         Raises
         ------
         UsageError
-            It cannot be read, or what it holds is no YAML.
+            The file cannot be read or is not YAML.
         """
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} cannot be read as a text: {getattr(error, 'strerror', None) or error}.") from error
+            raise UsageError(f"{file} cannot be read as text: {getattr(error, 'strerror', None) or error}.") from error
         try:
-            # An alias would let a few lines stand for more than any memory holds.
+            # With aliases, a few lines could expand beyond any memory.
             for event in yaml.parse(text, Loader=yaml.BaseLoader):
                 if isinstance(event, yaml.AliasEvent):
-                    raise _at(file, event.start_mark, f"{kind} has no aliases: a text that begins with * stands in quotes")
+                    raise _at(file, event.start_mark, f"{kind} cannot have aliases: put a text that begins with * in quotes")
                 if getattr(event, "tag", None) is not None:
-                    raise _at(file, event.start_mark, f"{kind} has no tags: leave {event.tag} out")
+                    raise _at(file, event.start_mark, f"{kind} cannot have tags: leave {event.tag} out")
             root = yaml.compose(text, Loader=yaml.BaseLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             what = ", ".join(part for part in (error.context, error.problem) if part)
-            raise _at(file, mark, f"this is no YAML: {what}") from error
+            raise _at(file, mark, f"this is not valid YAML: {what}") from error
         except yaml.YAMLError as error:
-            raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
+            raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
         except RecursionError:
             raise UsageError(f"{file} is nested too deeply to be {kind}.") from None
         if root is None:
-            raise UsageError(f"{file} is empty: {kind} has {holds}.")
+            raise UsageError(f"{file} is empty: {kind} must have {holds}.")
         return cls(file, root)
 
     def place(self, node: yaml.Node) -> str:
-        """Return where a value stands: file, line and column."""
+        """Return the location of a value: file, line and column."""
         return _place(self.file, node.start_mark)
 
     def wrong(self, node: yaml.Node, why: str) -> UsageError:
-        """Return the error that says what is wrong, and where."""
+        """Return an error with the reason and the location of a value."""
         return _at(self.file, node.start_mark, why)
 
     def wrong_inside(self, node: yaml.Node, offset: int, why: str) -> UsageError:
-        """Return the error that says what is wrong at a character of a text, and where in the file that character stands."""
+        """Return an error with the reason and the location of one character of a text."""
         buffer, index = node.start_mark.buffer, node.start_mark.index
         index += _source_index(buffer[index : node.end_mark.index], node.style, node.value, offset)
         return _at(
@@ -90,19 +90,19 @@ class Document:
         Raises
         ------
         UsageError
-            It is no mapping, is empty, or a name is no text or stands there twice.
+            The node is not a mapping, is empty, or has a name that is not text or occurs twice.
         """
         if not isinstance(node, yaml.MappingNode) or not node.value:
             raise self.wrong(node, f"{what} takes names with values, as in {example}")
         return dict(self._pairs(node))
 
     def words(self, node: yaml.Node, what: str, known: Collection[str], *, needs: Collection[str] = ()) -> dict[str, yaml.Node]:
-        """Return the values by their names, all of which must be known; those that are needed are there."""
+        """Return the values by their names; unknown names and missing ``needs`` are errors."""
         if isinstance(node, yaml.MappingNode):
             for key, _ in node.value:
                 word = key.value if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
                 if word not in known:
-                    raise self.wrong(key, f"{what} has no word {word!r}; it knows {', '.join(known)}")
+                    raise self.wrong(key, f"{what} has no key {word!r}; it knows {', '.join(known)}")
         found = self.mapping(node, what, f"{{{next(iter(known))}: ...}}; it knows {', '.join(known)}")
         missing = [word for word in needs if word not in found]
         if missing:
@@ -110,7 +110,7 @@ class Document:
         return found
 
     def items(self, node: yaml.Node, what: str, example: str) -> list[yaml.Node]:
-        """Return the items of a list, which is not empty."""
+        """Return the items of a non-empty list."""
         if not isinstance(node, yaml.SequenceNode) or not node.value:
             raise self.wrong(node, f"{what} takes a list, as in {example}")
         return list(node.value)
@@ -124,7 +124,7 @@ class Document:
         raise self.wrong(node, f"{what} takes a text{hint}")
 
     def value(self, node: yaml.Node) -> Any:
-        """Return a JSON value; a number with a fraction keeps its digits, and whatever else is written plainly is text."""
+        """Return a JSON value; a number with a fraction keeps its digits, and any other plain scalar is text."""
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item) for item in node.value]
         if isinstance(node, yaml.MappingNode):
@@ -139,7 +139,7 @@ class Document:
         if number is not None:
             return Decimal(text) if number[1] or number[2] else int(text)
         if _ALMOST.fullmatch(text):
-            raise self.wrong(node, f"{text} may be a number or a text: write it as JSON has it, or in quotes")
+            raise self.wrong(node, f"{text} may be a number or a text: write it as in JSON, or in quotes")
         return text
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
@@ -149,15 +149,15 @@ class Document:
                 raise self.wrong(key, "a name is a text")
             name = key.value
             if name in lines:
-                raise self.wrong(key, f"{name!r} stands here a second time, after line {lines[name]}")
+                raise self.wrong(key, f"{name!r} is repeated here, first on line {lines[name]}")
             lines[name] = key.start_mark.line + 1
             yield name, value
 
 
 def _source_index(source: str, style: str | None, value: str, offset: int) -> int:
-    """Return where in the source of a scalar a character of its value stands; of a space, where the next letter does.
+    """Return the index in a scalar's source of a character of its value; for a space, that of the next other character.
 
-    Letters are counted, as YAML folds and indents only the space between them.
+    This counts the characters other than spaces, because YAML folds and indents only spaces.
     """
     begin = source.find("\n") if style in ("|", ">") else 0 if style is None else 1
     letters = [found.start() for found in _LETTER.get(style, _LETTER[None]).finditer(source[begin:]) if found["letter"]]

@@ -1,4 +1,4 @@
-"""The correlation and the causation id that an event's metadata carries."""
+"""Reads the correlation id and the causation id from an event's metadata."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ CORRELATION, CAUSATION = "$correlationId", "$causationId"
 
 
 def trace_ids(metadata: str) -> tuple[str | None, str | None]:
-    """Return the correlation and the causation id of metadata, which are JSON; None where there is none.
+    """Return the correlation id and the causation id in JSON metadata, each None if it is missing.
 
-    Of equal keys the first counts, as in payloads. See ``id_text`` for ids that are no texts.
+    If a key occurs more than once, the first counts, as in payloads. For ids that are not text, see ``id_text``.
 
     >>> trace_ids('{"$correlationId": 42, "$causationId": "a", "$causationId": "b"}')
     ('42', 'a')
@@ -26,9 +26,9 @@ def trace_ids(metadata: str) -> tuple[str | None, str | None]:
 
 
 def id_text(value: object) -> str | None:
-    """Return the text that the server makes of an id in metadata: of a number its digits; of null, an array or an object there is none.
+    """Return an id in metadata as the server's text: a number becomes its digits; null, an array or an object becomes None.
 
-    It is that of .NET's ``JToken.Value<string>()``, which KurrentDB's projection ``$by_correlation_id`` asks for.
+    This follows .NET's ``JToken.Value<string>()``, which KurrentDB's projection ``$by_correlation_id`` uses.
 
     >>> id_text(42), id_text(1.0), id_text(True), id_text([])
     ('42', '1', 'True', None)
@@ -41,12 +41,12 @@ def id_text(value: object) -> str | None:
 
 
 _PLAIN = 1e15
-"""From here on .NET writes doubles with an exponent."""
+"""The least double that .NET writes with an exponent."""
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-# Integers stay the digits that they are: Python reads no longer ones than 4,300.
+# Integers stay text: Python parses no more than 4,300 digits.
 _DECODE = json.JSONDecoder(object_pairs_hook=_first_of_each, parse_int=str).decode

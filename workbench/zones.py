@@ -1,7 +1,7 @@
-"""Time zones: what a wall clock shows at an instant, and at which instants periods of a wall clock begin.
+"""Converts between instants and wall clocks of time zones, and finds the instants at which calendar periods begin.
 
-The data of the ``tzdata`` package decides, on every machine. DuckDB, Polars and the operating system each have their own copy of the zone
-database, and the copies differ by release. So engines get instants, and whatever shows a local time takes it from here.
+The zone data comes from the ``tzdata`` package, on every machine. DuckDB, Polars and the operating system have their own copies, which
+differ by release. So engines work with instants only, and every local time that is shown is computed here.
 
 Instants and wall clocks are whole microseconds since 1970, in UTC and by the clock respectively.
 """
@@ -32,20 +32,20 @@ _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 _PROBE = timedelta(days=6)
-"""No zone changed its offset twice in so short a time; tests/test_zones.py holds the database to it."""
+"""No zone has changed its offset twice within this time; tests/test_zones.py checks that."""
 _EARLIEST, _LATEST = datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC)
-"""Between these any wall clock shows a time that Python knows."""
+"""Between these instants, every wall clock shows a time that Python can represent."""
 _ALWAYS, _NEVER = -(1 << 62), 1 << 62
 
 
 @cache
 def is_zone(name: str) -> bool:
-    """Whether there is a time zone of this name: an IANA name that the ``tzdata`` package and Polars, which holds results, both know."""
+    """Whether a name is an IANA time zone that both the ``tzdata`` package and Polars, which holds results, know."""
     if name not in _names():
         return False
     try:
         pl.Series([_EPOCH]).dt.convert_time_zone(name)
-    except pl.exceptions.PolarsError:  # "Factory" means that nobody has set a zone
+    except pl.exceptions.PolarsError:  # "Factory" stands for a zone that was not configured
         return False
     return True
 
@@ -62,7 +62,7 @@ def zone(name: str) -> ZoneInfo:
     Raises
     ------
     UsageError
-        There is none of this name.
+        There is no such time zone.
 
     >>> zone("Europe/Berlin").utcoffset(datetime(2026, 7, 1))
     datetime.timedelta(seconds=7200)
@@ -84,7 +84,7 @@ def instant(number: int) -> datetime:
 
 
 def offsets(instants: Numbers, tz: str) -> Numbers:
-    """Return by how many microseconds the wall clock is ahead of UTC at each instant."""
+    """Return the offset of the wall clock from UTC at each instant, in microseconds."""
     if not instants.size:
         return np.zeros(0, np.int64)
     since, ahead = _segments(int(instants.min()), int(instants.max()), tz)
@@ -93,7 +93,7 @@ def offsets(instants: Numbers, tz: str) -> Numbers:
 
 
 def reached(walls: Numbers, tz: str) -> Numbers:
-    """Return the first instant at which the wall clock shows each time, or a later one where the clock leaves it out.
+    """Return the first instant at which the wall clock shows each time, or the next later time if the clock skips it.
 
     >>> midnight = microseconds(datetime(2025, 11, 2, tzinfo=UTC))
     >>> instant(int(reached(np.array([midnight]), "America/Havana")[0]))  # the first of two
@@ -102,7 +102,7 @@ def reached(walls: Numbers, tz: str) -> Numbers:
     if not walls.size:
         return np.zeros(0, np.int64)
     since, ahead = _segments(int(walls.min()) - 2 * _DAY, int(walls.max()) + 2 * _DAY, tz)
-    # What the clock shows at the end of each segment, or showed at the end of an earlier one before it was put back.
+    # The latest time that the clock has shown by the end of each segment; it may be later than the segment's own if it was put back.
     shown = np.maximum.accumulate(np.append(since[1:] + ahead[:-1], _NEVER))
     segment = np.searchsorted(shown, walls, side="right")
     found: Numbers = np.maximum(since[segment], walls - ahead[segment])
@@ -110,7 +110,7 @@ def reached(walls: Numbers, tz: str) -> Numbers:
 
 
 def showing(walls: Numbers, tz: str) -> Numbers:
-    """Return all instants at which the wall clock shows one of these times, in order: of a time, none, one or two."""
+    """Return, in order, all instants at which the wall clock shows one of these times: none, one or two for each."""
     if not walls.size:
         return np.zeros(0, np.int64)
     since, ahead = _segments(int(walls.min()) - 2 * _DAY, int(walls.max()) + 2 * _DAY, tz)
@@ -124,7 +124,7 @@ def showing(walls: Numbers, tz: str) -> Numbers:
 
 
 def _segments(first: int, last: int, tz: str) -> tuple[Numbers, Numbers]:
-    """Return since when the clock has which offset, from before one instant until after another."""
+    """Return the instants from which each offset applies, and the offsets, to cover a range of instants."""
     zone(tz)
     years = range(_year(first) - 1, _year(last) + 2)
     changes = [change for year in years for change in _changes(tz, year)]
@@ -183,7 +183,7 @@ class Unit:
         return month // self.months
 
     def walls(self, first: int, last: int) -> Numbers:
-        """Return what such a clock shows where the periods of these numbers begin."""
+        """Return the times on such a clock at which the periods with these numbers begin."""
         numbers = np.arange(first, last + 1, dtype=np.int64)
         if self.seconds:
             return numbers * (self.seconds * _SECOND)
@@ -207,11 +207,11 @@ assert tuple(UNITS) == get_args(Every)
 
 
 def edges(first: int, last: int, every: Every, tz: str) -> Numbers:
-    """Return the instants at which periods begin, from that of one instant to that of another, and at last that at which these end.
+    """Return the instants at which periods begin, from the period of one instant to that of another, and the end of the last.
 
-    Days and longer periods begin when the wall clock first shows the midnight of their first day, or a later time where it leaves that
-    midnight out; a day that it leaves out altogether is no period. Hours and shorter periods begin whenever the clock enters one, and
-    when it is put back, since it then shows a time for the second time.
+    Days and longer periods begin when the wall clock first shows the midnight of their first day, or the next later time if it skips that
+    midnight; a day that it skips entirely is not a period. Hours and shorter periods begin whenever the clock enters one, and when the
+    clock is put back.
 
     >>> at = microseconds(datetime(2026, 4, 4, 15, 10, tzinfo=UTC))  # the clock was put back by half an hour ten minutes ago
     >>> [f"{instant(int(edge)):%H:%M}" for edge in edges(at, at, "1h", "Australia/Lord_Howe")]
@@ -248,7 +248,7 @@ def begin(moment: datetime, every: Every, tz: str) -> datetime:
 
 
 def clock(column: pl.Series) -> pl.Series:
-    """Return what the wall clock of a column's own time zone shows at its instants, as times without a zone; such a column as it is."""
+    """Convert a column's instants to wall-clock times of its own time zone; a column without a zone is returned as it is."""
     zone_of = getattr(column.dtype, "time_zone", None)
     if zone_of is None:
         return column
@@ -260,7 +260,7 @@ def clock(column: pl.Series) -> pl.Series:
 
 
 def moments(column: pl.Series) -> list[Any]:
-    """Return the instants of a column as Python's, in the column's own time zone."""
+    """Return the instants of a column as Python datetimes in the column's own time zone."""
     zone_of = getattr(column.dtype, "time_zone", None)
     if zone_of is None:
         return column.to_list()
@@ -268,7 +268,7 @@ def moments(column: pl.Series) -> list[Any]:
 
 
 def texts(column: pl.Series, pattern: str) -> pl.Series:
-    """Return the instants of a column as texts, with ``Z`` behind those in UTC and an offset such as ``+02:00`` behind others."""
+    """Format the instants of a column, with the suffix ``Z`` for UTC and an offset such as ``+02:00`` for other zones."""
     zone_of = getattr(column.dtype, "time_zone", None)
     if zone_of is None or zone_of == "UTC":
         return column.dt.strftime(pattern + ("" if zone_of is None else "Z"))

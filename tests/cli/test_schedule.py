@@ -69,7 +69,7 @@ def test_check_names_every_error_with_file_line_and_column(place: Path) -> None:
     first, second, third = result.stderr.splitlines()
     assert first.startswith("workbench: pipelines/broken.yaml, line 2, column 11: '0 25 * * *' is no schedule (bad hour)")
     assert second.startswith("workbench: pipelines/broken.yaml, line 9, column 22: There is no notebook 'event_typos'")
-    assert third == "workbench: pipelines/empty.yaml is empty: a pipeline has jobs."
+    assert third == "workbench: pipelines/empty.yaml is empty: a pipeline must have jobs."
 
 
 def test_check_refuses_two_pipelines_that_write_to_one_place(place: Path) -> None:

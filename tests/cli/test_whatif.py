@@ -162,9 +162,7 @@ def test_a_scenario_that_cannot_be_asked(place: Path, tmp_path: Path) -> None:
     lake: list[str | Path] = ["--lake", place / "lake"]
     says(run("whatif", tmp_path / "none.yaml", *lake), "There is no file", "none.yaml", status=2)
     (tmp_path / "wrong.yaml").write_text("name: a\nedits:\n  - drop: {strem: user-1}\n", encoding="utf-8")
-    says(
-        run("whatif", tmp_path / "wrong.yaml", *lake), "wrong.yaml, line 3, column 12: drop has no word 'strem'; it knows stream", status=2
-    )
+    says(run("whatif", tmp_path / "wrong.yaml", *lake), "wrong.yaml, line 3, column 12: drop has no key 'strem'; it knows stream", status=2)
     says(run("whatif", place / "kept.yaml", place / "kept.yaml", *lake), "Two of the scenarios are named 'kept'", status=2)
     says(run("whatif", place / "kept.yaml", *lake, "--json", "--csv"), "exclude each other", status=2)
     says(run("whatif", place / "kept.yaml", *lake, "--out", tmp_path / "no" / "d.csv"), "There is no directory", status=2)

@@ -304,7 +304,7 @@ def test_a_path_that_deltalake_would_misread_is_refused(tmp_path: Path, name: st
 def test_a_directory_that_cannot_be_made_is_no_damaged_lake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "below", Path("/proc/none/lake")):
-        with pytest.raises(LakeError, match="cannot be made") as caught:
+        with pytest.raises(LakeError, match="cannot be created") as caught:
             open_writer(place)
         assert not isinstance(caught.value, LakeDamaged)
 

@@ -80,7 +80,7 @@ def test_without_limits_a_query_leaves_three_quarters_of_the_room_free(tmp_path:
 
 @pytest.mark.parametrize("size", ["8", "much", "-1GB", "8 apples", ""])
 def test_a_limit_that_is_no_size_is_refused(tmp_path: Path, size: str) -> None:
-    with pytest.raises(UsageError, match=r"is no limit for memory \(WORKBENCH_MEMORY\): write a size with its unit"):
+    with pytest.raises(UsageError, match=r"is not a valid limit for memory \(WORKBENCH_MEMORY\): write a size with its unit"):
         open_lake(tmp_path, memory=size)
 
 

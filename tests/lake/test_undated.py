@@ -125,7 +125,7 @@ def test_an_undated_event_is_moved_to_a_time_and_by_no_duration(tmp_path: Path) 
 def test_a_writer_takes_no_time_that_the_stamp_does_not_say(tmp_path: Path) -> None:
     with open_writer(tmp_path) as writer:
         for wrong in ({**SOME[0], "recorded_at": None}, {**SOME[0], "recorded_ticks": WILD[0]}):
-            with pytest.raises(UsageError, match="recorded_at where recorded_ticks is no instant"):
+            with pytest.raises(UsageError, match="recorded_at where recorded_ticks is not a valid instant"):
                 writer.append(table([wrong]), checkpoint_at(wrong))
 
 

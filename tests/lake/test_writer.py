@@ -142,7 +142,7 @@ def test_of_two_writers_that_began_at_one_commit_the_second_keeps_nothing(tmp_pa
     first, second = second_writer(tmp_path), second_writer(tmp_path)
     first.append(table(LOG[4:8]), checkpoint_at(LOG[7]))
     files = parquet_files(tmp_path)
-    with pytest.raises(LakeBusy, match=r"nothing of this batch was kept"):
+    with pytest.raises(LakeBusy, match=r"this batch was discarded"):
         second.append(table(LOG[4:6]), checkpoint_at(LOG[5]))
     assert parquet_files(tmp_path) == files
     assert contents(tmp_path) == LOG[:8]
@@ -275,15 +275,15 @@ def test_a_lake_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("batch", "checkpoint", "said"),
     [
-        (LOG[3:], LOG[-1], "up to 50 already"),
+        (LOG[3:], LOG[-1], "already holds the log up to 50"),
         ([LOG[6], LOG[5]], LOG[-1], "log order"),
         ([LOG[6], LOG[6]], LOG[-1], "log order"),
-        (LOG[5:], LOG[6], "behind its checkpoint"),
+        (LOG[5:], LOG[6], "after its checkpoint"),
         ([], LOG[2], "before the lake's"),
         # Events of one explicit transaction have one position, and differ in the prepare position.
-        ([row(50, "user-1", prepare=50)], LOG[-1], "up to 50 already"),
+        ([row(50, "user-1", prepare=50)], LOG[-1], "already holds the log up to 50"),
         ([row(60, "user-1", prepare=60), row(60, "user-1", prepare=58)], LOG[-1], "log order"),
-        ([row(60, "user-1", prepare=58), row(60, "user-1", prepare=60)], row(60, "user-1", prepare=58), "behind its checkpoint"),
+        ([row(60, "user-1", prepare=58), row(60, "user-1", prepare=60)], row(60, "user-1", prepare=58), "after its checkpoint"),
         ([], row(50, "user-1", prepare=49), "before the lake's"),
     ],
 )

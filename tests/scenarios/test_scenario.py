@@ -111,23 +111,23 @@ MARK = "‸"  # stands where the error is
 @pytest.mark.parametrize(
     ("marked", "sentence"),
     [
-        (HEAD + "  - drop: {‸strem: user-1}\n", "drop has no word 'strem'; it knows stream, category, type, after, upto"),
-        (HEAD + "  - ‸delete: {}\n", "an edit has no word 'delete'; it knows drop, truncate, patch, replace, insert, retime"),
+        (HEAD + "  - drop: {‸strem: user-1}\n", "drop has no key 'strem'; it knows stream, category, type, after, upto"),
+        (HEAD + "  - ‸delete: {}\n", "an edit has no key 'delete'; it knows drop, truncate, patch, replace, insert, retime"),
         (HEAD + "  - ‸drop: {stream: a}\n    patch: {stream: a}\n", "an edit has one word"),
         (HEAD + "  - ‸drop\n", "an edit takes names with values, as in {drop: ...}"),
         (HEAD + "  - drop: ‸user-1\n", "drop takes names with values, as in {stream: ...}; it knows stream, category"),
         (HEAD + "  - drop: ‸{}\n", "drop takes names with values"),
         (HEAD + "  - drop: ‸{cascade: causation}\n", "drop() must say which events"),
-        (HEAD + "  - drop: ‸{type: a, cascade: cause}\n", "it is 'causation' or 'correlation'"),
-        (HEAD + "  - drop: {stream: a, ‸stream: b}\n", "'stream' stands here a second time, after line 3"),
+        (HEAD + "  - drop: ‸{type: a, cascade: cause}\n", "cascade='causation' or 'correlation', got 'cause'"),
+        (HEAD + "  - drop: {stream: a, ‸stream: b}\n", "'stream' is repeated here, first on line 3"),
         (HEAD + "  - drop: {stream: ‸5}\n", "stream takes a text: write it in quotes, '5'"),
         (HEAD + "  - drop: {stream: [a, ‸{b: c}]}\n", "stream takes a text"),
         (HEAD + "  - drop: {stream: ‸[]}\n", "stream takes a list, as in stream: [a, b]"),
-        (HEAD + "  - drop: ‸{stream: $all}\n", "names events of the system"),
+        (HEAD + "  - drop: ‸{stream: $all}\n", "names system events"),
         (HEAD + "  - drop: ‸{after: 2026-02-01T10:00}\n", "has no time zone"),
         (HEAD + "  - drop: {after: ‸[1]}\n", "after takes a time or a position"),
         (HEAD + "  - drop: {position: ‸first}\n", "position takes the position of an event, a whole number"),
-        (HEAD + "  - drop: ‸{event_id: abc}\n", "ids are UUIDs"),
+        (HEAD + "  - drop: ‸{event_id: abc}\n", "expects a UUID as event_id="),
         (HEAD + "  - drop: {type: a, where: data.x ‸== 1}\n", ": equal is =, not ==."),
         (HEAD + "  - drop: {type: a, where: ' ‸colour = 1'}\n", ": an event has no colour; it has data, metadata, position"),
         (HEAD + "  - drop: {type: a, where: 'data.x = ''a'' and ‸y = 1'}\n", "an event has no y; it has data"),
@@ -137,26 +137,26 @@ MARK = "‸"  # stands where the error is
         (HEAD + "  - drop:\n      where: >-\n\n        data.x = 1\n        and ‸y = 1\n", "an event has no y; it has data"),
         (HEAD + "  - drop: {where: data.x >‸}\n", "it ends too early; a condition compares names with constants"),
         (HEAD + "  - drop: {type: a, where: ‸true}\n", "where takes a text"),
-        (HEAD + "  - patch: ‸{type: a}\n", "patch() must say what is otherwise"),
+        (HEAD + "  - patch: ‸{type: a}\n", "patch() needs set= or unset="),
         (HEAD + "  - patch: {type: a, set: ‸[plan]}\n", "set takes names with values, as in set: {plan: pro}"),
         (HEAD + "  - patch: {type: a, unset: ‸plan}\n", "unset takes a list, as in unset: [a, b]"),
-        (HEAD + "  - patch: {type: a, set: {x: ‸012}}\n", "012 may be a number or a text: write it as JSON has it, or in quotes"),
+        (HEAD + "  - patch: {type: a, set: {x: ‸012}}\n", "012 may be a number or a text: write it as in JSON, or in quotes"),
         (HEAD + "  - patch: {type: a, set: {x: ‸.inf}}\n", ".inf may be a number or a text"),
         (HEAD + "  - insert: ‸{stream: a}\n", "insert needs type and at; it knows stream, type, at, data, metadata, event_id"),
-        (HEAD + "  - retime: ‸{type: a}\n", "retime() takes by=, a span like '-1h', or to="),
-        (HEAD + "  - retime: ‸{type: a, by: soon}\n", "'soon' is no span of time"),
-        (HEAD + "  - drop: {stream: &a b}\n  - drop: {stream: ‸*a}\n", "a scenario has no aliases"),
-        (HEAD + "  - drop: {stream: ‸!!str 5}\n", "a scenario has no tags"),
-        (HEAD + "  - drop: ‸!x {stream: a}\n", "a scenario has no tags"),
-        (HEAD + "  - drop: {stream: a\n‸", "this is no YAML: while parsing a flow mapping"),
-        (HEAD + "  - drop: {? ‸[a] : b}\n", "drop has no word 'a list or a mapping'"),
+        (HEAD + "  - retime: ‸{type: a}\n", "retime() needs either by=, a duration like '-1h', or to="),
+        (HEAD + "  - retime: ‸{type: a, by: soon}\n", "'soon' is not a duration"),
+        (HEAD + "  - drop: {stream: &a b}\n  - drop: {stream: ‸*a}\n", "a scenario cannot have aliases"),
+        (HEAD + "  - drop: {stream: ‸!!str 5}\n", "a scenario cannot have tags"),
+        (HEAD + "  - drop: ‸!x {stream: a}\n", "a scenario cannot have tags"),
+        (HEAD + "  - drop: {stream: a\n‸", "this is not valid YAML: while parsing a flow mapping"),
+        (HEAD + "  - drop: {? ‸[a] : b}\n", "drop has no key 'a list or a mapping'"),
         (HEAD + "  - patch: {type: a, set: {? ‸[a] : b}}\n", "a name is a text"),
         ("name: a\nedits: ‸[]\n", "edits takes a list, as in edits: - drop: {...}"),
         ("‸name: a\n", "a scenario needs edits; it knows name, question, edits, projections"),
         ("‸- drop: {stream: a}\n", "a scenario takes names with values"),
         ("name: ‸[a]\nedits: [drop: {stream: a}]\n", "name takes a text"),
         ("name: ‸5\nedits: [drop: {stream: a}]\n", "name takes a text: write it in quotes, '5'"),
-        ("name: a\n‸edit: []\n", "a scenario has no word 'edit'; it knows name, question, edits, projections"),
+        ("name: a\n‸edit: []\n", "a scenario has no key 'edit'; it knows name, question, edits, projections"),
         ("name: a\nedits: [drop: {stream: a}]\nprojections: ‸user\n", "projections takes a list, as in projections: - user"),
         ("name: a\nedits: [drop: {stream: a}]\nprojections: ‸[user, user]\n", "projection 'user' is named twice"),
         ("name: a\nedits: [drop: {stream: a}]\nprojections: [‸{measures: {a: count}}]\n", "a projection needs projection"),
@@ -164,7 +164,7 @@ MARK = "‸"  # stands where the error is
             "name: a\nedits: [drop: {stream: a}]\nprojections: [{projection: user, measures: {a: ‸totl(x)}}]\n",
             "there is no function totl; a measure is count(*), count(field)",
         ),
-        ("name: a\nedits: [drop: {stream: a}]\n‸---\nname: b\n", "this is no YAML: expected a single document"),
+        ("name: a\nedits: [drop: {stream: a}]\n‸---\nname: b\n", "this is not valid YAML: expected a single document"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_line_column_and_the_known_words(tmp_path: Path, marked: str, sentence: str) -> None:
@@ -182,9 +182,9 @@ def test_a_file_that_does_not_fit_is_refused_with_line_column_and_the_known_word
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     for content, sentence in (
-        (b"", "is empty: a scenario has a name and edits"),
-        (b"name: \xff", "cannot be read as a text"),
-        (b"name: a\x00", "is no YAML"),
+        (b"", "is empty: a scenario must have a name and edits"),
+        (b"name: \xff", "cannot be read as text"),
+        (b"name: a\x00", "is not valid YAML"),
         (b"[" * 600 + b"]" * 600, "nested too deeply"),
     ):
         (tmp_path / "s.yaml").write_bytes(content)
@@ -193,5 +193,5 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         assert "s.yaml" in str(refused.value)
     with pytest.raises(UsageError, match=r"There is no file .*none\.yaml: .* one of these names: no-deletions, no-failed-steps\."):
         Scenario.load(tmp_path / "none.yaml")
-    with pytest.raises(UsageError, match="cannot be read as a text: Is a directory"):
+    with pytest.raises(UsageError, match="cannot be read as text: Is a directory"):
         Scenario.load(tmp_path)

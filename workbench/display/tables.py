@@ -46,7 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column of a table: its heading, whether its cells are numbers, and the length of a bar behind each cell, 0 to 1."""
+    """A column of a table: its heading, whether its cells are numbers, and the length, from 0 to 1, of the bar in each cell."""
 
     label: str
     numeric: bool = False
@@ -55,7 +55,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table ready to be read. The first column names the rows. Shows itself in a notebook."""
+    """A formatted table. The first column names the rows. Displays as HTML in a notebook."""
 
     columns: tuple[TableColumn, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -64,7 +64,7 @@ class Table:
 
     def to_html(self) -> str:
         """Return the table as HTML with headings for rows and columns; the data in it cannot act as markup."""
-        # The first column names the rows: its cells stand at the left, whatever they are.
+        # The first column names the rows: its cells are aligned left, whatever their type.
         head = "".join(
             f'<th scope="col"{_number(column) if place else ""}>{escape(column.label)}</th>' for place, column in enumerate(self.columns)
         )
@@ -116,7 +116,7 @@ class Table:
 
 
 def _breakable(text: str) -> str:
-    """Let a long name break behind its dots and underscores, where there is no room for it on one line."""
+    """Allow line breaks after the dots and underscores of a long name."""
     return re.sub(r"([._])(?=\w)", r"\1<wbr>", text)
 
 

@@ -1,4 +1,4 @@
-"""How a signal ends a command: like Ctrl-C, with an exit status of its own; and how it ends a query that runs in another language."""
+"""Handles the signals that end a command, and interrupts queries that run outside of Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where SIGTERM or SIGHUP arrives; whoever cleans up after Ctrl-C cleans up after these too."""
+    """Raised when SIGTERM or SIGHUP arrives; a subclass of KeyboardInterrupt, so that clean-up for Ctrl-C also applies."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -30,18 +30,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS, _AGAIN_SECONDS = 1.2, 0.05
 _at_last: Callable[[int], None] | None = None
 _ending = threading.Lock()
-"""Held by the one thread that ends the process, where several watch."""
+"""Held by the one watching thread that ends the process."""
 
 
 @contextmanager
 def interrupted_by_signals(*, at_last: Callable[[int], None] | None = None) -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise :class:`Stopped` within the block.
+    """Raise :class:`Stopped` on SIGTERM and SIGHUP within the block.
 
-    One that somebody else handles, or that is ignored, as ``nohup`` has it, stays as it is; and so do both outside of the main thread,
-    which is the only one that Python lets handle signals. ``at_last`` ends the process at once: it is called in another thread with the
-    number of the signal, where an :func:`interruptible` block does not yield to it.
+    A signal with another handler, or one that is ignored, as under ``nohup``, is left alone. Outside of the main thread both are, because
+    Python handles signals only there. ``at_last`` ends the process at once: it is called in another thread with the number of the signal
+    if an :func:`interruptible` block does not stop.
     """
-    global _at_last  # noqa: PLW0603  # signals are the process's, and so is this
+    global _at_last  # noqa: PLW0603  # signals are per process, and so is this
     before, _at_last = _at_last, at_last
     held = []
     if threading.current_thread() is threading.main_thread():
@@ -58,11 +58,11 @@ def interrupted_by_signals(*, at_last: Callable[[int], None] | None = None) -> I
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None], *, abandon: Callable[[], None]) -> Iterator[None]:
-    """Call ``interrupt`` when SIGINT, SIGTERM or SIGHUP arrives within the block, which then ends as that signal's handler has it.
+    """Call ``interrupt`` when SIGINT, SIGTERM or SIGHUP arrives within the block; the signal's handler then ends the block.
 
-    Python runs handlers only between its own instructions, so a query in a library would keep them waiting. ``interrupt`` is called in
-    another thread, again and again until the block ends. Where the library does not yield for 1.2 seconds, and a command runs, then
-    ``abandon`` is called and the command ends. Outside of the main thread nothing is done.
+    Python runs handlers only between its own instructions, so a query in a library would delay them. ``interrupt`` is called in another
+    thread, repeatedly until the block ends. If the library does not stop within 1.2 seconds and a command is running, ``abandon`` is
+    called and the command ends. Outside of the main thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -82,10 +82,10 @@ def interruptible(interrupt: Callable[[], None], *, abandon: Callable[[], None])
         yield
     except BaseException as error:
         number = watch.end(writer)
-        # A generator is closed where the handler's exception left it behind: the exception is on its way already.
+        # The handler's exception closes the generator, and is already propagating.
         if number is None or isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise
-        # The library made an error of its own of it, in which the handler's exception may have been lost.
+        # The library raised its own error instead, which may have replaced the handler's exception.
         handler = signal.getsignal(number)
         if callable(handler):
             handler(number, None)
@@ -109,7 +109,7 @@ class _Watch:
         self._thread.start()
 
     def end(self, writer: socket.socket) -> int | None:
-        """Stop watching, and return the number of the signal that came; None if none did."""
+        """Stop watching, and return the number of the signal that arrived, or None."""
         if self._thread.is_alive():
             signal.set_wakeup_fd(self._before)
             self._ended.set()
@@ -133,7 +133,7 @@ class _Watch:
             self._interrupt()
             if self._ended.wait(_AGAIN_SECONDS):
                 return
-        # Elsewhere by now, Python has run the handler, and what takes time is the cleaning up.
+        # The main thread has moved on: Python has run the handler, and the clean-up takes time.
         if _at_last is not None and _main_instruction() == stands and _ending.acquire(blocking=False):
             self._abandon()
             _at_last(number)
@@ -142,6 +142,6 @@ class _Watch:
 
 
 def _main_instruction() -> tuple[int, int] | None:
-    """Return where the main thread stands in Python's code."""
+    """Return the position of the main thread in Python's code."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     return None if frame is None else (id(frame), frame.f_lasti)

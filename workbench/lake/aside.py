@@ -1,4 +1,4 @@
-"""Where a DuckDB file is built until it is whole, and what is left there by whoever was killed meanwhile."""
+"""Builds a DuckDB file under a temporary name, and removes what killed processes left."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 @contextmanager
 def built_aside(file: Path) -> Iterator[Path]:
-    """Give the path to build a DuckDB file at, and put it in place of ``file`` when that went well; leave nothing otherwise.
+    """Yield a path at which to build a DuckDB file; rename it to ``file`` if the block succeeds, else remove it.
 
-    What killed processes left of the same file is removed first.
+    First remove what killed processes left of the same file.
     """
     _sweep(file)
     building = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(6)}")
@@ -36,11 +36,11 @@ def _sweep(file: Path) -> None:
 
 
 def _is_abandoned(building: Path) -> bool:
-    """Tell whether no process writes a DuckDB file: DuckDB holds a lock of the whole file as long as it is open."""
+    """Whether no process is writing a DuckDB file: DuckDB locks the whole file while it is open."""
     try:
         with building.open("r+b") as source:
             fcntl.lockf(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:  # what is left is its log or its folder
+    except FileNotFoundError:  # only its log or its folder is left
         return True
     except OSError:
         return False

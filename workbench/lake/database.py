@@ -1,4 +1,4 @@
-"""How DuckDB is opened: in memory or over a file, with limits, and with nothing fetched from anywhere."""
+"""Opens DuckDB, in memory or over a file, with limits and without downloading extensions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
-    # A name in a query is a table or a file, and never a variable of the Python code that happens to run it.
+    # A name in a query is a table or a file, never a variable of the calling Python code.
     "python_enable_replacements": False,
 }
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
@@ -31,11 +31,10 @@ _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]i?B", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """How much memory queries of one opened lake take, and how much they write into temporary files when that is full.
+    """The limits of memory and of temporary files for the queries of one opened lake.
 
-    Sizes are texts such as ``"8GB"``. Without ``memory`` it is DuckDB's own limit: 80 % of what the machine or its container has. Without
-    ``spill`` it is a quarter of the room that is free where temporary files go, which is the directory that ``TMPDIR`` names, or the
-    system's.
+    Sizes are texts such as ``"8GB"``. ``memory`` defaults to DuckDB's own limit: 80 % of the memory of the machine or its container.
+    ``spill`` defaults to a quarter of the free space in the directory for temporary files: that of ``TMPDIR``, or the system's.
     """
 
     memory: str | None = None
@@ -43,12 +42,12 @@ class QueryLimits:
 
     @classmethod
     def of(cls, *, memory: str | None = None, spill: str | None = None) -> QueryLimits:
-        """Return the limits that were given, or else those of the environment: WORKBENCH_MEMORY and WORKBENCH_SPILL.
+        """Return the given limits, or else those of the environment: WORKBENCH_MEMORY and WORKBENCH_SPILL.
 
         Raises
         ------
         UsageError
-            One is no size.
+            A limit is not a valid size.
 
         >>> QueryLimits.of(memory="2GB").memory
         '2GB'
@@ -59,30 +58,32 @@ class QueryLimits:
         }
         for name, (size, variable) in found.items():
             if size is not None and not _SIZE.fullmatch(size.strip()):
-                raise UsageError(f"{size!r} is no limit for {name} ({variable}): write a size with its unit, such as 8GB or 500MB.")
+                raise UsageError(
+                    f"{size!r} is not a valid limit for {name} ({variable}): write a size with its unit, such as 8GB or 500MB."
+                )
         return cls(*(None if size is None else size.strip() for size, _ in found.values()))
 
 
 class SpillFolder:
-    """A folder for the temporary files of this process's queries; it goes with its owner, or when a later process finds it abandoned."""
+    """A folder for the temporary files of this process's queries; removed with its owner, or by a later process if abandoned."""
 
     def __init__(self) -> None:
         self.path, lock = take_new_folder(Path(tempfile.gettempdir()), "workbench-queries-*")
         self.remove = weakref.finalize(self, _remove, self.path, lock, os.getpid())
-        """Removes the folder, once; called at the latest when Python ends."""
+        """Removes the folder, once; called at interpreter exit at the latest."""
 
     def quarter(self) -> str:
-        """Return a quarter of the room that is free there, as a size."""
+        """Return a quarter of the free disk space, as a size."""
         return f"{max(shutil.disk_usage(self.path).free // 4, 1_000_000) // 1000}KB"
 
 
 def _remove(path: Path, lock: FileLock, owner: int) -> None:
-    if os.getpid() == owner:  # and not a forked child, in which this is the parent's folder
+    if os.getpid() == owner:  # in a forked child, the folder belongs to the parent
         remove_folder(path, lock)
 
 
 class Database:
-    """An in-memory database that holds no data, for queries over files. It opens at the first question.
+    """An in-memory database for queries over files; it holds no data and opens with the first query.
 
     Its configuration is locked: no query can change it. Its time zone is UTC.
     """
@@ -104,23 +105,23 @@ class Database:
             return cursor
 
     def interrupt(self) -> None:
-        """Stop the queries that run now, each with `duckdb.InterruptException`."""
+        """Stop the running queries; each raises `duckdb.InterruptException`."""
         for cursor in list(self._cursors.values()):
             with suppress(duckdb.Error):
                 cursor.interrupt()
 
     def abandon(self) -> None:
-        """Remove the temporary files, also while a query still writes them: for a process that ends without waiting for it."""
+        """Remove the temporary files even while a query writes them, for a process that exits without waiting for it."""
         if self._folder is not None:
             self._folder.remove()
 
     @property
     def folder(self) -> str | None:
-        """The folder of temporary files; None before the first question."""
+        """The folder of temporary files; None before the first query."""
         return None if self._folder is None else str(self._folder.path)
 
     def setting(self, name: str) -> str:
-        """Return a setting of the database as DuckDB writes it."""
+        """Return a setting of the database as DuckDB's text."""
         ((value,),) = self.cursor().execute(f"SELECT current_setting('{name}')::VARCHAR").fetchall()
         return str(value)
 
@@ -130,29 +131,29 @@ class Database:
         if self._limits.memory is not None:
             given["memory_limit"] = self._limits.memory
         connection = duckdb.connect(":memory:", config={**_SAFE, **given})
-        # DuckDB shows this one where it is given in the configuration, and does not hold it.
+        # If given in the configuration, DuckDB shows this setting but does not enforce it.
         connection.execute(f"SET GLOBAL max_temp_directory_size = '{self._limits.spill or self._folder.quarter()}'")
-        # These belong to extensions within DuckDB, which it loads after it has read its configuration.
+        # These belong to built-in extensions, which DuckDB loads after it has read its configuration.
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        # Files never change under their name, so what was read of their footers stays true.
+        # Files are immutable, so cached footers stay valid.
         connection.execute("SET GLOBAL parquet_metadata_cache = true")
         connection.execute("SET GLOBAL lock_configuration = true")
         return connection
 
 
 def connect(file: str | Path = ":memory:", *, read_only: bool = False, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a database for statements of our own: in UTC, and without fetching extensions. ``spill`` is its folder of temporary files:
-    without it they lie beside a file, and a database in memory has none."""
+    """Open a database for the workbench's own statements: in UTC, and without downloading extensions. ``spill`` is its folder of temporary
+    files; by default they are beside a file, and an in-memory database has none."""
     in_memory = str(file) == ":memory:"
     given = {"temp_directory": str(spill or "")} if spill is not None or in_memory else {}
-    # An absolute path names a file whatever it begins with, such as ``md:``.
+    # An absolute path is always a file, even if its name begins with a prefix such as ``md:``.
     connection = duckdb.connect(":memory:" if in_memory else str(Path(file).absolute()), read_only=read_only, config={**_SAFE, **given})
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
 
 def literal_path(path: str | Path) -> str:
-    """Return a path as DuckDB's functions read it, in which ``*``, ``?`` and ``[`` would otherwise stand for other files too.
+    """Escape a path for DuckDB's functions, which treat ``*``, ``?`` and ``[`` as wildcards.
 
     >>> literal_path("g/lake [ab]/events.parquet")
     'g/lake [[]ab]/events.parquet'

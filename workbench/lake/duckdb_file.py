@@ -1,4 +1,4 @@
-"""A lake as one DuckDB file: an artefact to carry away, never the truth."""
+"""Exports a lake to one DuckDB file, for use elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.lake.reading.snapshot import Snapshot
 
 
 def write_duckdb(snapshot: Snapshot, file: Path) -> None:
-    """Write a snapshot into a DuckDB file: table ``events`` in log order, table ``lake`` of one row. Built aside, then swapped in."""
+    """Write a snapshot into a DuckDB file: table ``events`` in log order, table ``lake`` of one row. Replaces the file atomically."""
     if file.is_dir():
         raise LakeError(f"{file} is a directory: name a file to write.")
     with translated(str(file)):
@@ -35,7 +35,7 @@ def _build(snapshot: Snapshot, file: Path) -> None:
             raise LakeError(f"The DuckDB file cannot be written in {file.parent}: {str(error).splitlines()[0]}") from error
         with opened as connection:
             connection.execute(f"CREATE TABLE events AS {snapshot.queries.select(connection, ())}")
-            # One epoch after the other is in log order already, and sorting one at a time needs the memory of one.
+            # Epochs follow each other in log order, so sorting one at a time is enough and needs the memory of one.
             for epoch in in_log_order(snapshot.files):
                 snapshot.queries.checks.verify(epoch, columns=EVENT_SCHEMA.names)
                 rows = snapshot.queries.select(connection, epoch)

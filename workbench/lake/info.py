@@ -1,4 +1,4 @@
-"""What a lake holds, in one value."""
+"""Summarises the contents of a lake."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TICKS = f"""
     FROM (SELECT recorded_ticks, {DATED} AS dated FROM events)
 """
 _NAMED = 20
-"""How many streams of links are named."""
+"""The greatest number of link streams to name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,14 @@ class LakeInfo:
 
 
 def undated_note(count: int) -> str:
-    """Return the sentence, without its full stop, that says of so many events that their stamps are no instants."""
+    """Return a sentence, without a full stop, about a number of undated events."""
     if count == 1:
         return "1 event has a time stamp outside the years 1 to 9999: its recorded_at is null, and recorded_ticks keeps the stamp"
     return f"{count:,} events have time stamps outside the years 1 to 9999: their recorded_at is null, and recorded_ticks keeps the stamps"
 
 
 def read_info(snapshot: Snapshot) -> LakeInfo:
-    """Read what a snapshot holds: from Delta's statistics what they say exactly, from the columns of names the rest."""
+    """Summarise a snapshot: from Delta's statistics where they are exact, else from the columns of names."""
     files = snapshot.files
     events = sum(file.rows for file in files)
     streams = categories = types = own = system = links = 0

@@ -1,4 +1,4 @@
-"""Places in a payload as DuckDB's JSON functions name them."""
+"""Paths into payloads in the syntax of DuckDB's JSON functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Steps = Iterable[str | int]
 
 
 def is_reachable(steps: Steps) -> bool:
-    """Whether a path can name a place: its keys cannot be empty, and a ``*`` is a wildcard even in quotes.
+    """Whether DuckDB's syntax can express a path: keys cannot be empty, and a ``*`` is a wildcard even in quotes.
 
     >>> is_reachable(["address", "city"]), is_reachable(["a*"])
     (True, False)
@@ -20,7 +20,7 @@ def is_reachable(steps: Steps) -> bool:
 
 
 def json_path(steps: Steps) -> str:
-    """Return the path of a place that can be named.
+    """Return a path, which must be reachable, in DuckDB's syntax.
 
     >>> json_path(["address", "zip code", 0])
     '$."address"."zip code"[0]'
@@ -29,7 +29,7 @@ def json_path(steps: Steps) -> str:
 
 
 def json_paths(places: Iterable[Steps]) -> str:
-    """Return SQL: the list of the paths of some places, all of which one pass over a payload looks up.
+    """Return a list of paths as SQL, so that DuckDB looks all of them up in one pass over a payload.
 
     >>> json_paths([["a"], ["b", "c"]])
     '[\\'$."a"\\', \\'$."b"."c"\\']'

@@ -1,4 +1,4 @@
-"""A lake, as its readers see it."""
+"""The lake as readers see it: `open_lake` and `Lake`."""
 
 from __future__ import annotations
 

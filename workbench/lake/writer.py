@@ -1,4 +1,4 @@
-"""The one who writes a lake: batches with their checkpoint, each in one commit."""
+"""Writes a lake: each commit adds a batch of events together with its checkpoint."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ from workbench.lake.reading.recorded import RecordedEvents
 from workbench.lake.reading.snapshot import Snapshot
 
 REOPEN_AFTER = 100
-"""Commits after which the table is opened anew: a long-lived DeltaTable gets slower with each."""
+"""The number of commits after which the table is reopened: a DeltaTable gets slower with each commit."""
 
 LOCK = ".writer.lock"
 
 
 class LakeWriter:
-    """Writes one lake; a context manager, of which at most one is open for a local lake at a time.
+    """Writes one lake; a context manager. A local lake has at most one open writer at a time.
 
     Examples
     --------
@@ -89,15 +89,15 @@ class LakeWriter:
     ) -> Self:
         """Open the lake at ``path`` for writing; create it if there is none.
 
-        An empty selection makes a lake of users' events, and takes an existing lake as it is.
+        An empty selection creates a lake of users' events, and accepts the selection of an existing lake.
 
         Raises
         ------
         LakeMismatch
-            The lake holds another selection; or nothing was copied yet, and it was made for another store: the first events of
+            The lake holds another selection; or nothing was copied yet, and the lake was created for another store: the first events of
             the two logs differ.
         LakeNotFound
-            What is at ``path`` is no lake.
+            ``path`` holds something other than a lake.
         LakeBusy
             Another writer on this machine has the lake open.
         """
@@ -117,7 +117,7 @@ class LakeWriter:
 
     @classmethod
     def reopen(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
-        """Open an existing lake for writing, whichever store and selection it holds.
+        """Open an existing lake for writing, with any store and selection.
 
         Raises
         ------
@@ -137,31 +137,30 @@ class LakeWriter:
 
     @property
     def store(self) -> Store:
-        """The store that the lake is a copy of, as the lake remembers it."""
+        """The store from which the lake was copied, as recorded in the lake."""
         return self._identity.store
 
     @property
     def selection(self) -> Selection:
-        """What of the store the lake holds."""
+        """The selection of the store's events that the lake holds."""
         return self._identity.selection
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """How far the log has been copied; None before the first commit."""
+        """The last event of the log that was copied; None before the first commit."""
         return self._checkpoint
 
     def remember_leader(self, leader: str | None) -> None:
-        """Remember which node to read instead, where the one that is read cannot say until when the lake is complete.
+        """Record which node to read instead, if the node that is read cannot tell until when the lake is complete.
 
-        ``leader`` is its host and port, or empty where they are not known; None where nothing is to be remembered any more. It takes a
-        commit of its own where it is another than before.
+        ``leader`` is its host and port, or empty if they are not known; None removes the record. A change takes a separate commit.
         """
         if leader == leader_of(self._table.metadata().configuration):
             return
         self._configure(leader_configuration(leader))
 
     def upgrade(self) -> bool:
-        """Make a lake of an older format one of the present format, without a new event; tell whether there was anything to do."""
+        """Upgrade a lake of an older format to the present one, without new events; return whether anything changed."""
         if self._format >= FORMAT_VERSION:
             return False
         with translated(self.path):
@@ -172,7 +171,7 @@ class LakeWriter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the lake holds no event, whatever was seen of the log."""
+        """Whether the lake holds no event; the selection may have left out all events of the log."""
         return not self._table.file_uris()
 
     def recorded(self) -> RecordedEvents:
@@ -180,14 +179,14 @@ class LakeWriter:
         return RecordedEvents(Snapshot.newest(self._place, rule="first", queries=Queries(self._place, rule="first")))
 
     def append(self, batch: pa.Table, checkpoint: Checkpoint) -> None:
-        """Add events and move the checkpoint, in one commit: both are kept, or neither.
+        """Add events and move the checkpoint, in one atomic commit.
 
         Parameters
         ----------
         batch
             Rows of ``EVENT_SCHEMA`` in log order, later than the present checkpoint; may be empty.
         checkpoint
-            The last event seen; at or behind the last row.
+            The last event seen; at or after the last row.
 
         Raises
         ------
@@ -224,9 +223,9 @@ class LakeWriter:
             self._place.settle([f"_delta_log/{self._table.version():020}.json"])
 
     def cluster(self) -> ClusterResult:
-        """Merge sorted runs into epochs where that is worth it; takes time in proportion to what is new.
+        """Merge sorted runs into epochs where that pays off; the time is proportional to the new data.
 
-        Readers with the old list of files go on reading them, until a `vacuum`.
+        Readers with the old list of files can still read them until a `vacuum`.
 
         Raises
         ------
@@ -237,9 +236,9 @@ class LakeWriter:
         return cluster(self._place)
 
     def vacuum(self, *, older_than: timedelta = timedelta(days=1)) -> int:
-        """Delete files that no version names any more and that were replaced, or left behind, longer ago than ``older_than``.
+        """Delete files that the newest version no longer names and that were replaced or abandoned longer ago than ``older_than``.
 
-        A reader that opened the lake before must then refresh. Returns how many files were deleted.
+        A reader that opened the lake before must then refresh. Returns the number of deleted files.
         """
         hours = -(-older_than // timedelta(hours=1))
         if hours < 0:
@@ -249,7 +248,7 @@ class LakeWriter:
             return len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
 
     def close(self) -> None:
-        """Let the next writer in. Everything that was appended is committed already."""
+        """Release the lake for the next writer. Everything that was appended is already committed."""
         self._closed = True
         if self._lock is not None:
             self._lock.release()
@@ -269,11 +268,11 @@ class LakeWriter:
         end = (checkpoint.position, checkpoint.prepare_position)
         known = self._checkpoint
         if known is not None and end < (known.position, known.prepare_position):
-            raise UsageError(f"The checkpoint {checkpoint.position} lies before the lake's, {known.position}.")
+            raise UsageError(f"The checkpoint {checkpoint.position} is before the lake's, {known.position}.")
         if checkpoint.complete_until.tzinfo is None:
             raise UsageError("complete_until has no time zone: give an instant in UTC.")
         if not batch.schema.equals(EVENT_SCHEMA):
-            raise UsageError("The batch has other columns than EVENT_SCHEMA: cast it first.")
+            raise UsageError("The columns of the batch differ from EVENT_SCHEMA: cast it first.")
         if not batch.num_rows:
             return
         position = batch.column("position").to_numpy()
@@ -282,16 +281,16 @@ class LakeWriter:
         if not rising.all():
             raise UsageError("The batch is not in log order, by position and prepare position.")
         if known is not None and (int(position[0]), int(prepare[0])) <= (known.position, known.prepare_position):
-            raise UsageError(f"The batch begins at {position[0]}, but the lake holds the log up to {known.position} already.")
+            raise UsageError(f"The batch begins at {position[0]}, but the lake already holds the log up to {known.position}.")
         if (int(position[-1]), int(prepare[-1])) > end:
-            raise UsageError(f"The batch ends at {position[-1]}, behind its checkpoint {checkpoint.position}.")
+            raise UsageError(f"The batch ends at {position[-1]}, after its checkpoint {checkpoint.position}.")
         if any(batch.column(field.name).null_count for field in EVENT_SCHEMA if not field.nullable):
-            raise UsageError("The batch has nulls in columns that may not be null.")
+            raise UsageError("The batch has nulls in columns that must not be null.")
         if not are_dated_as_stamped(batch):
-            raise UsageError("The batch has recorded_at where recorded_ticks is no instant, or null where it is one.")
+            raise UsageError("The batch has recorded_at where recorded_ticks is not a valid instant, or null where it is.")
 
     def _write(self, batch: pa.Table, names: list[str]) -> list[AddAction]:
-        """Write the files of a batch; `names` says which were begun."""
+        """Write the files of a batch; add the name of each to `names` before writing it."""
         token = secrets.token_hex(6)
         actions: list[AddAction] = []
         for part, rows in enumerate(runs_of(batch) if batch.num_rows else ()):
@@ -302,7 +301,7 @@ class LakeWriter:
         total = self._total + Sum.of(added_file(action) for action in actions)
         transactions = sealed(EXPORT, checkpoint_transactions(checkpoint, serial=self._serial + 1), total)
         clusterings = self._table.transaction_version(CLUSTER)
-        if self._format < SUMMED_SINCE and clusterings is not None:  # what was clustered before counts as exported
+        if self._format < SUMMED_SINCE and clusterings is not None:  # the sums of the export include what was clustered before
             transactions |= sealed(CLUSTER, {CLUSTER: clusterings + 1}, Sum())
         self._table.create_write_transaction(
             list(actions),
@@ -313,38 +312,38 @@ class LakeWriter:
         self._serial, self._checkpoint, self._total = self._serial + 1, checkpoint, total
 
     def _allow_undated(self) -> None:
-        """Let ``recorded_at`` be null in a table that was created when it could not be."""
+        """Allow nulls in ``recorded_at`` of a table that was created without them."""
         if not pa.schema(self._table.schema().to_arrow()).field("recorded_at").nullable:
             self._table.alter.drop_column_not_null("recorded_at")
             self._table = self._place.open()
 
     def _raise_format(self) -> None:
-        """Say that the lake has the present format, once a commit has written the sums that it asks for."""
+        """Set the lake's format to the present one, after a commit has written the sums that it requires."""
         self._configure(format_configuration())
         self._format = FORMAT_VERSION
 
     def _configure(self, changes: Mapping[str, str]) -> None:
-        """Change the table's configuration, in a commit of its own."""
+        """Change the table's configuration, in a separate commit."""
         with translated(self.path):
             changed = checked_changes(self._table.metadata().configuration, changes)
             self._table.alter.set_table_properties(changed, raise_if_not_exists=False)
             self._table = self._place.open()
 
     def _accept(self, wanted: Identity) -> None:
-        """Refuse another store or another selection; remember the store's first event once it is known."""
+        """Refuse another store or another selection; record the store's first event once it is known."""
         mine, other = self._identity.store, wanted.store
-        # Once events were copied, the event at the checkpoint proves the log, and the exporter asks for it: the first one may
-        # have been scavenged since.
+        # Once events were copied, the exporter verifies the event at the checkpoint instead: the first event may have been
+        # scavenged since.
         known = self._checkpoint is None and mine.first_event_id is not None and other.first_event_id is not None
         if known and (mine.first_position, mine.first_event_id) != (other.first_position, other.first_event_id):
             raise LakeMismatch(
                 f"{self.path} is a copy of another store: its log ({mine.address}) begins with event {mine.first_event_id}, "
-                f"and that of {other.address} with {other.first_event_id}. Export into another directory."
+                f"but that of {other.address} begins with {other.first_event_id}. Export into another directory."
             )
         if not accepts_selection(self._identity.selection, wanted.selection):
             raise LakeMismatch(
-                f"{self.path} holds {self._identity.selection}, and the export asks for {wanted.selection}. "
-                "Export into another directory, or without options of a selection, which takes the lake's own."
+                f"{self.path} holds {self._identity.selection}, but the export asks for {wanted.selection}. "
+                "Export into another directory, or leave out the options of the selection to use the lake's own."
             )
         if mine.first_event_id is None and self._checkpoint is None and other.first_event_id is not None:
             learned = Identity(store=Store(mine.address, other.first_position, other.first_event_id), selection=self._identity.selection)
@@ -352,10 +351,10 @@ class LakeWriter:
             self._identity = learned
 
     def _sweep(self) -> None:
-        """Remove what a killed export left behind its last commit.
+        """Remove files that a killed export wrote after its last commit.
 
-        Runs past the checkpoint are in no commit: this writer has the lock, so no other on this machine is about to commit
-        them. In an object store another machine might be, so there they wait for `vacuum`.
+        Runs after the checkpoint are in no commit, and no other writer on this machine will commit them, because this writer holds the
+        lock. In an object store another machine might commit them, so there they wait for `vacuum`.
         """
         if self._place.directory is None:
             return
@@ -369,7 +368,7 @@ class LakeWriter:
 
 
 def _lock(place: Location) -> FileLock | None:
-    """Take the lake's lock, or fail at once; object stores have none, there Delta's conflict detection decides."""
+    """Take the lake's lock, or fail at once; object stores have no lock and rely on Delta's conflict detection."""
     if place.directory is None:
         return None
     place.claim()

@@ -1,9 +1,9 @@
-"""Describes histories: which lake, up to where, which of its events, and what happened otherwise.
+"""Describes histories: the lake, the cutoff, the selected events, and the edits of a what-if.
 
-A caller refines a `Timeline` by methods that each return a new one; nothing is read and nothing is written here.
+A caller refines a `Timeline` with methods that each return a new one; this room reads and writes nothing.
 Selections, cutoffs and edits come in as plain values and are checked at once.
-A timeline goes out to the lake, which executes it: `RecordedLog` is all that a timeline asks of a lake, and `extraction` is all that a
-replay asks of it.
+A timeline goes out to the lake, which executes it.
+The protocol `RecordedLog` declares what a timeline needs of a lake, and `extraction` what a replay needs.
 Begin reading with `timeline`, then `edits`.
 """
 

@@ -1,7 +1,7 @@
-"""What happened otherwise: the edits that make a what-if of a timeline.
+"""The edits that turn a timeline into a what-if.
 
-An edit is a value: it says which events it is about and what is done to them, opens nothing and reads nothing. A lake works out what a
-chain of edits comes to when a timeline with them is executed. Two equal edits are equal values.
+An edit is a value: it names events and a change, and does no I/O. The lake applies a chain of edits when it executes a timeline with
+them. Equal edits compare equal. The module is long because it defines all six edits, each with the checks of its arguments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Bound = str | int | datetime | date
 
 Cascade = Literal["causation", "correlation"]
 Origin = Literal["recorded", "patched", "replaced", "inserted", "retimed"]
-"""What became of an event in a fork. One that was inserted stays so; otherwise one that was moved is ``retimed``."""
+"""What edits did to an event of a fork. An inserted event stays ``inserted``; any other event that was moved is ``retimed``."""
 
 _COLUMN_OF: dict[str, Column] = {
     "stream": "stream",
@@ -46,16 +46,16 @@ _ISO_SPAN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class EditAddress:
-    """Which events an edit is about: those that fit every part that is given. Events of the system are never among them.
+    """The events to which an edit applies: those that match every given part. System events never match.
 
     Attributes
     ----------
     after, upto
-        A range, exclusive and inclusive, that means what ``Timeline.after`` and ``Timeline.upto`` mean.
+        A range, exclusive and inclusive, as in ``Timeline.after`` and ``Timeline.upto``.
     where
-        A condition that must be true of the event as the edits before this one left it.
+        A condition on the event, as the earlier edits left it.
     said
-        The condition in words.
+        The text of the condition.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -80,16 +80,16 @@ class EditAddress:
         event_id: str | None = None,
         where: Where | str | None = None,
     ) -> EditAddress:
-        """Read the arguments that all edits of recorded events share.
+        """Check the arguments that all edits of recorded events share.
 
         Raises
         ------
         UsageError
-            Nothing is given, or what is given is no name, position, id or condition.
+            No argument is given, or one is not a valid name, position, id or condition.
         InvalidCondition
             The text of the condition is outside the language.
         InvalidTime
-            A time has no time zone, or is none.
+            A time has no time zone or cannot be parsed.
         """
         given = (stream, category, type, after, upto, position, event_id, where)
         if all(one is None for one in given):
@@ -115,7 +115,7 @@ class EditAddress:
         )
 
     def arguments(self) -> list[str]:
-        """Return the parts that are given, as arguments."""
+        """Return the given parts as the text of arguments."""
         chosen = self.selection
         named = [("stream", chosen.streams), ("category", chosen.categories), ("type", chosen.types)]
         parts = [f"{name}={(values[0] if len(values) == 1 else list(values))!r}" for name, values in named if values]
@@ -129,10 +129,10 @@ class EditAddress:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """These events never happened; with ``cascade``, nor did what followed from them.
+    """Removes events; with ``cascade``, also the events that followed from them.
 
-    ``causation`` takes the events whose causation id is the id of a dropped one, and so on from those; ``correlation`` those that are later
-    in the log and have the correlation id of a dropped one. Both go across streams and categories.
+    ``causation`` also removes the events whose causation id is the id of a dropped one, transitively; ``correlation`` those that are later
+    in the log and have the correlation id of a dropped one. Both apply across streams and categories.
     """
 
     address: EditAddress
@@ -140,7 +140,7 @@ class Drop:
 
     def __post_init__(self) -> None:
         if self.cascade is not None and self.cascade not in get_args(Cascade):
-            raise UsageError(f"drop(cascade={self.cascade!r}) is unknown: it is 'causation' or 'correlation'.")
+            raise UsageError(f"drop() expects cascade='causation' or 'correlation', got {self.cascade!r}.")
 
     def __str__(self) -> str:
         return _call("drop", *self.address.arguments(), *([f"cascade={self.cascade!r}"] if self.cascade else ()))
@@ -148,7 +148,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """Each stream that has such an event ends before the first of them."""
+    """Ends each stream before the first matching event."""
 
     address: EditAddress
 
@@ -158,14 +158,14 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Fields of these events' payloads were others. What is not named stays byte for byte.
+    """Changes fields of the events' payloads. The rest of a payload stays byte for byte.
 
     Attributes
     ----------
     set
-        Places in the object, as keys from the outside in, and the JSON text that stands there.
+        Paths into the object, as keys from the outside in, and the new JSON text of each.
     unset
-        Places that are not there.
+        Paths to remove.
     """
 
     address: EditAddress
@@ -174,21 +174,21 @@ class Patch:
 
     @classmethod
     def of(cls, address: EditAddress, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
-        """Read the fields: ``{"plan": "pro", "address.city": "Rome"}``; a dot goes into an object, ``\\.`` is a dot of the name itself.
+        """Parse the fields: ``{"plan": "pro", "address.city": "Rome"}``; a dot separates keys, ``\\.`` is a dot in a key.
 
         Raises
         ------
         UsageError
-            Nothing is set or unset, a name is none, or a value is no JSON.
+            Nothing is set or unset, a name is invalid, or a value is not JSON.
         """
         if isinstance(unset, str):
-            raise UsageError(f"patch(unset={unset!r}) takes a list of names: [{unset!r}].")
+            raise UsageError(f"patch() expects a list of names as unset=, such as [{unset!r}], got {unset!r}.")
         if set is not None and not isinstance(set, Mapping):
-            raise UsageError(f"patch(set={set!r}) takes names with their values: {{'plan': 'pro'}}.")
+            raise UsageError(f"patch() expects names with values as set=, such as {{'plan': 'pro'}}, got {set!r}.")
         puts = tuple((_place(name), json_text(f"patch(set={name!r})", value)) for name, value in (set or {}).items())
         takes = tuple(map(_place, unset or ()))
         if not puts and not takes:
-            raise UsageError("patch() must say what is otherwise: set={'plan': 'pro'}, unset=['trial'].")
+            raise UsageError("patch() needs set= or unset=, such as set={'plan': 'pro'}, unset=['trial'].")
         return cls(address, puts, takes)
 
     def __str__(self) -> str:
@@ -202,7 +202,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """These events had another payload, other metadata or another type; what is None stays. Payloads are JSON text."""
+    """Replaces the events' payload, metadata or type; None keeps the recorded one. Payloads are JSON text."""
 
     address: EditAddress
     data: str | None = None
@@ -211,7 +211,7 @@ class Replace:
 
     def __post_init__(self) -> None:
         if self.data is None and self.metadata is None and self.as_type is None:
-            raise UsageError("replace() must say by what: data=, metadata= or as_type=.")
+            raise UsageError("replace() needs a replacement: data=, metadata= or as_type=.")
         if self.as_type is not None:
             _own_name("replace", "as_type", self.as_type)
 
@@ -222,14 +222,14 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """One more event happened.
+    """Adds one event.
 
     Attributes
     ----------
     at
-        When: the event comes behind all that had been recorded by then. Of a position: right behind it, at its time.
+        A time: the event comes after all events recorded by then. Or a position: the event comes right after it, at its time.
     event_id
-        None for one that follows from the lake and the edit, always the same.
+        None to derive the id, deterministically, from the lake and the edit.
     """
 
     stream: str
@@ -241,14 +241,14 @@ class Insert:
 
     @classmethod
     def of(cls, *, stream: str, type: str, at: Bound, data: Any, metadata: Any, event_id: str | None) -> Insert:  # noqa: A002
-        """Read the arguments.
+        """Check the arguments.
 
         Raises
         ------
         UsageError
-            A name is none or the system's own, or a payload is no JSON.
+            A name is invalid or belongs to the system, or a payload is not JSON.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone or cannot be parsed.
         """
         _own_name("insert", "stream", stream)
         _own_name("insert", "type", type)
@@ -272,9 +272,9 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Retime:
-    """These events happened earlier or later by a span, or the only one of them at another time.
+    """Moves the events by a duration, or a single event to another time.
 
-    An event whose time is the recorded one again stands where it was recorded.
+    An event that is moved back to its recorded time returns to its recorded position.
     """
 
     address: EditAddress
@@ -283,21 +283,21 @@ class Retime:
 
     @classmethod
     def of(cls, address: EditAddress, *, by: str | timedelta | None, to: Bound | None) -> Retime:
-        """Read a span (``"-1h"``, ``"1d 12h"``, ``"PT90M"``, a timedelta) or a time.
+        """Parse a duration (``"-1h"``, ``"1d 12h"``, ``"PT90M"``, a timedelta) or a time.
 
         Raises
         ------
         UsageError
-            Not exactly one of the two is given, or the span is none.
+            Not exactly one of the two is given, or the duration is invalid.
         InvalidTime
-            The time has no time zone, or is none.
+            The time has no time zone or cannot be parsed.
         """
         if (by is None) == (to is None):
-            raise UsageError("retime() takes by=, a span like '-1h', or to=, a time for one event.")
+            raise UsageError("retime() needs either by=, a duration like '-1h', or to=, a time for one event.")
         if to is not None:
             moment = Cutoff.parse(to).time
             if moment is None:
-                raise InvalidTime(f"retime(to={to!r}) takes a time and no position: 2026-03-01T09:00:00Z.")
+                raise InvalidTime(f"retime() expects a time as to=, such as 2026-03-01T09:00:00Z, got {to!r}.")
             return cls(address, to=moment)
         assert by is not None
         return cls(address, by=span_of(by))
@@ -339,7 +339,7 @@ class Effect:
 
 
 def span_of(value: str | timedelta) -> timedelta:
-    """Read a span of time: a timedelta, ``"-1h"``, ``"1d 12h"`` (of ``s m h d w``), or ISO 8601 with weeks to seconds, ``"-PT90M"``.
+    """Parse a duration: a timedelta, ``"-1h"``, ``"1d 12h"`` (units ``s m h d w``), or ISO 8601 with weeks to seconds, ``"-PT90M"``.
 
     >>> span_of("-1h30m"), span_of("P1DT12H")
     (datetime.timedelta(days=-1, seconds=81000), datetime.timedelta(days=1, seconds=43200))
@@ -347,11 +347,11 @@ def span_of(value: str | timedelta) -> timedelta:
     Raises
     ------
     UsageError
-        It is none.
+        The value is not a duration.
     """
     if isinstance(value, timedelta):
         return value
-    wrong = UsageError(f"{value!r} is no span of time: write -1h, 30m, 1d 12h (s, m, h, d, w) or PT90M.")
+    wrong = UsageError(f"{value!r} is not a duration: write -1h, 30m, 1d 12h (s, m, h, d, w) or PT90M.")
     if not isinstance(value, str):
         raise wrong
     text = value.strip()
@@ -370,12 +370,12 @@ def span_of(value: str | timedelta) -> timedelta:
 
 
 def json_text(what: str, value: Any) -> str:
-    """Write a value as JSON: None, booleans, numbers (a ``Decimal`` with its digits), text, times, lists, mappings with text as keys.
+    """Serialise a value to JSON: None, booleans, numbers (a ``Decimal`` keeps its digits), text, times, lists, mappings with text keys.
 
     Raises
     ------
     UsageError
-        It is none of these; the message begins with ``what``.
+        The value is of another type; the message begins with ``what``.
     """
     match value:
         case None | bool() | int():
@@ -392,7 +392,7 @@ def json_text(what: str, value: Any) -> str:
             return "[" + ",".join(json_text(what, one) for one in value) + "]"
         case Mapping() if all(storable(name) for name in value):
             return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{json_text(what, one)}" for name, one in value.items()) + "}"
-    raise UsageError(f"{what} takes a JSON value, and {value!r} is none.")
+    raise UsageError(f"{what} expects a JSON value, got {value!r}.")
 
 
 def _zoned(what: str, moment: datetime) -> datetime:
@@ -406,7 +406,7 @@ def _names(method: str, name: str, given: str | Sequence[str] | None) -> tuple[s
         return ()
     names = (given,) if isinstance(given, str) else tuple(given)
     if not names:
-        raise UsageError(f"{method}({name}=[]) names nothing.")
+        raise UsageError(f"{method}({name}=[]) is empty: give at least one name.")
     for one in names:
         _own_name(method, name, one)
     return names
@@ -414,15 +414,15 @@ def _names(method: str, name: str, given: str | Sequence[str] | None) -> tuple[s
 
 def _own_name(method: str, name: str, given: object) -> None:
     if not isinstance(given, str) or not given or not storable(given):
-        raise UsageError(f"{method}({name}={given!r}) is no name.")
+        raise UsageError(f"{method}() expects a name as {name}=, got {given!r}.")
     if only_others(given, column=_COLUMN_OF[name]):
-        raise UsageError(f"{method}({name}={given!r}) names events of the system, which are never edited.")
+        raise UsageError(f"{method}({name}={given!r}) names system events, which cannot be edited.")
 
 
 def _position(method: str, given: object) -> int:
     cutoff = Cutoff.parse(given) if isinstance(given, int) else None
     if cutoff is None or cutoff.position is None:
-        raise UsageError(f"{method}(position={given!r}) takes the position of an event, a whole number.")
+        raise UsageError(f"{method}() expects the position of an event, a whole number, as position=, got {given!r}.")
     return cutoff.position
 
 
@@ -430,17 +430,15 @@ def _event_id(method: str, given: object) -> str:
     try:
         return str(UUID(str(given)))
     except ValueError:
-        raise UsageError(f"{method}(event_id={given!r}) is no id: ids are UUIDs.") from None
+        raise UsageError(f"{method}() expects a UUID as event_id=, got {given!r}.") from None
 
 
 def _place(name: object) -> tuple[str, ...]:
     if not isinstance(name, str) or not storable(name):
-        raise UsageError(f"patch(): {name!r} is no name of a field.")
+        raise UsageError(f"patch(): {name!r} is not a field name.")
     steps = tuple(re.sub(r"\\(.)", r"\1", step) for step in re.split(r"(?<!\\)\.", name))
     if not all(steps):
-        raise UsageError(
-            f"patch(): {name!r} is no name of a field: a dot goes into an object, and a dot of the name itself is written '\\.'."
-        )
+        raise UsageError(f"patch(): {name!r} is not a field name: a dot separates keys; write '\\.' for a dot in a key.")
     return steps
 
 

@@ -1,8 +1,8 @@
-"""Clustering: sorted runs of one range of positions become one epoch, in files sorted by stream.
+"""Clustering: merges sorted runs of one range of positions into one epoch, in files sorted by stream.
 
-It follows the tiers of a log-structured merge tree. A unit is a run or an epoch; its tier is the order of magnitude of its size.
-`FAN` neighbours of one tier, with the smaller units between them, are merged into a unit of a higher tier, until an epoch is
-full. So an event is rewritten once a tier, whatever the lake's size, and an export every minute leaves a few dozen files.
+It follows the tiers of a log-structured merge tree. A unit is a run or an epoch; its tier is the order of magnitude of its size. `FAN`
+neighbours of one tier, with the smaller units between them, are merged into a unit of a higher tier, until an epoch is full. So an event
+is rewritten once per tier, independent of the lake's size, and an export every minute leaves a few dozen files.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from workbench.lake.files.parquet import Footer, read_footer
 from workbench.lake.files.sums import Sum, live_files, sealed, sum_of
 
 FAN = 4
-"""How many units of one tier are merged, and how many times as large the next tier is."""
+"""The number of units of one tier that are merged, and the ratio of sizes between tiers."""
 
 EPOCH_BYTES = 256 * 2**20
 EPOCH_ROWS = 1_000_000
-"""The most that an epoch holds. Reading in log order sorts one epoch at a time, so this bounds a reader's memory."""
+"""The maximum size of an epoch. Reading in log order sorts one epoch at a time, so this limits a reader's memory."""
 
 FILE_BYTES = 64 * 2**20
-"""The size at which the next file of an epoch is begun. A file is held in memory until it is whole."""
+"""The size at which a new file of an epoch begins. A file is held in memory until it is complete."""
 
 MERGE_BYTES = 128 * 2**20
 MERGE_INPUTS = 256
-"""What a merge may hold of its inputs, before compression, and how many there may be."""
+"""The limits of a merge: the bytes of its inputs in memory, before compression, and the number of inputs."""
 
 _COMPRESSION = 10
 
@@ -69,19 +69,19 @@ class MergeInput:
 
     @property
     def full(self) -> bool:
-        """Whether it is never merged: two like it would not fit into an epoch, or another program wrote it, in what order ever."""
+        """Whether it is never merged: two of its size would not fit into an epoch, or another program wrote it in an unknown order."""
         foreign = FileName.parse(self.files[0].path) is None
         return foreign or self.bytes * 2 > EPOCH_BYTES or self.rows * 2 > EPOCH_ROWS
 
     @property
     def merge_bytes(self) -> int:
-        """What a merge holds of the unit at a time: a row group, or all of a small one."""
+        """The bytes of the unit that a merge holds at a time: a row group, or all of a small unit."""
         return min(ROW_GROUP_BYTES, self.bytes * _COMPRESSION)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterResult:
-    """What a clustering did: how many epochs it wrote, from how many files, with how many events."""
+    """The result of a clustering: the number of epochs written, of files merged and of events in them."""
 
     epochs: int = 0
     events: int = 0
@@ -96,7 +96,7 @@ def units_of(files: Sequence[DataFile]) -> list[MergeInput]:
 
 
 def next_merge(units: Sequence[MergeInput]) -> list[MergeInput] | None:
-    """Return the neighbours, oldest first, that should be merged next; None if the lake is clustered well enough."""
+    """Return the neighbours to merge next, oldest first; None if the lake is sufficiently clustered."""
     for full, stretch in groupby(units, key=lambda unit: unit.full):
         if full:
             continue
@@ -110,7 +110,7 @@ def next_merge(units: Sequence[MergeInput]) -> list[MergeInput] | None:
 
 
 def _that_fit(units: Sequence[MergeInput]) -> list[MergeInput]:
-    """Return as many of the oldest units as one epoch, and the memory of one merge, can take: at least two, as none is full."""
+    """Return as many of the oldest units as fit into one epoch and the memory of one merge: at least two, as none is full."""
     chosen: list[MergeInput] = []
     size = rows = memory = 0
     for unit in units:
@@ -122,18 +122,18 @@ def _that_fit(units: Sequence[MergeInput]) -> list[MergeInput]:
 
 
 def cluster(place: Location) -> ClusterResult:
-    """Merge what should be merged, one transaction for each epoch; appends beside it succeed, a second clusterer conflicts.
+    """Merge units, one transaction for each epoch; concurrent appends succeed, a concurrent clustering conflicts.
 
     Raises
     ------
     LakeBusy
-        Another clusterer committed first. What it merged stands, and nothing of this one's last epoch was kept.
+        Another clustering committed first; its result is kept, and the last epoch of this one is discarded.
     """
     filesystem = place.filesystem()
     total = ClusterResult()
     while True:
-        # The plan, the guard and the commit belong to one DeltaTable object: Delta refuses the commit if another clusterer
-        # committed since that object was opened.
+        # The plan, the guard and the commit use one DeltaTable object: Delta refuses the commit if another clustering committed
+        # since the object was opened.
         table = place.open()
         merge = next_merge(units_of(live_files(place.path, table)))
         if merge is None:
@@ -173,7 +173,7 @@ def _commit(place: Location, table: DeltaTable, added: Sequence[AddAction], remo
 
 
 def _write_epoch(place: Location, filesystem: fs.FileSystem, units: Sequence[MergeInput]) -> list[AddAction]:
-    """Merge units into the files of one epoch and return the actions that add them; on failure leave nothing."""
+    """Merge units into the files of one epoch and return the actions that add them; on failure remove the files."""
     first = min(unit.files[0].range[0] for unit in units)
     last = max(unit.files[0].range[1] for unit in units)
     token = secrets.token_hex(6)
@@ -200,11 +200,11 @@ def _write_epoch(place: Location, filesystem: fs.FileSystem, units: Sequence[Mer
 
 
 def merged(cursors: Sequence[_Cursor]) -> Iterator[pa.Table]:
-    """Merge units, given in log order, into tables that follow each other in the order (category, stream), then log order.
+    """Merge units, given in log order, into consecutive tables in the order (category, stream), then log order.
 
-    Each round looks a few rows ahead in every unit. Up to the least of the streams that it finds there, all rows are known: they
-    are sorted and given out. Of that stream itself only the units up to the one where it was found give theirs, because this
-    one may have more of it behind the row group that it shows, and those come before the rows of the later units.
+    Each round looks a few rows ahead in every unit and takes the least stream that it finds there. All rows before that stream are known,
+    so they are sorted and yielded. Rows of that stream itself are taken only from the units up to the one where it was found, because that
+    unit may have more of them in its next row group, and they come before the rows of later units.
     """
     ahead = max(ROW_GROUP_ROWS // max(len(cursors), 1), 1)
     while shown := [(cursor.look(ahead), number) for number, cursor in enumerate(cursors) if cursor.left]:
@@ -213,7 +213,7 @@ def merged(cursors: Sequence[_Cursor]) -> Iterator[pa.Table]:
 
 
 def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut a sequence of tables anew, so that each is a row group of the right size."""
+    """Recut a sequence of tables into row groups of the right size."""
     pending: list[pa.Table] = []
     for table in tables:
         pending.append(table)
@@ -230,7 +230,7 @@ def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 class _Cursor:
-    """Walks through a unit, one row group at a time, and gives its rows out stream by stream."""
+    """Iterates over a unit, one row group at a time, and returns its rows stream by stream."""
 
     def __init__(self, place: Location, filesystem: fs.FileSystem, unit: MergeInput) -> None:
         self._place = place
@@ -241,15 +241,15 @@ class _Cursor:
 
     @property
     def left(self) -> bool:
-        """Whether there are rows that were not given out."""
+        """Whether there are rows that were not taken."""
         return bool(self._given < self._rows.num_rows)
 
     def look(self, rows: int) -> tuple[str, str]:
-        """Return the category and stream so many rows ahead, or at the end of the row group that is shown."""
+        """Return the category and stream ``rows`` rows ahead, or at the end of the current row group."""
         return self._keys[bisect_left(self._ends, min(self._given + rows, self._rows.num_rows))]
 
     def take(self, bound: tuple[str, str], *, inclusive: bool) -> pa.Table:
-        """Give out the rows up to a category and stream; when none is left of the row group, show the next."""
+        """Return the rows up to a category and stream; load the next row group when this one is used up."""
         stop = (bisect_right if inclusive else bisect_left)(self._keys, bound)
         end = max(self._ends[stop - 1] if stop else 0, self._given)
         rows = self._rows.slice(self._given, end - self._given)
@@ -266,7 +266,7 @@ class _Cursor:
             parquet = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=footer.digests is None)
             self._rows = parquet.read_row_group(group).cast(EVENT_SCHEMA)
         self._given = 0
-        # Where each stream ends: rows of one stream stand together.
+        # The end of each stream: rows of one stream are contiguous.
         streams = pc.run_end_encode(self._rows.column("stream").combine_chunks(), run_end_type=pa.int64())
         self._ends: list[int] = streams.run_ends.to_pylist()
         categories = self._rows.column("category").take(pa.array([end - 1 for end in self._ends], pa.int64()))

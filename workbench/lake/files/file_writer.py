@@ -1,4 +1,4 @@
-"""How rows become a Parquet file of a lake: sorted by stream, written once, described to Delta."""
+"""Writes rows to a Parquet file of a lake: sorted by stream, and with statistics for Delta."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from workbench.lake.files.parquet import seal
 
 ROW_GROUP_ROWS = 16_384
 ROW_GROUP_BYTES = 8 * 2**20
-"""A row group is what a reader of one stream must decode and what a merge holds of each input: small, and bounded by both."""
+"""The limits of a row group, in rows and bytes: a reader of one stream decodes one, and a merge holds one of each input."""
 
 RUN_BYTES = 256 * 2**20
-"""The most that one sorted run holds, before compression: it bounds the copy that sorting makes."""
+"""The maximum size of a sorted run before compression; it limits the copy that sorting makes."""
 
 _DICTIONARY = ["stream", "category", "type", "is_json"]
 _ENCODING = {
     **dict.fromkeys(("position", "prepare_position", "revision", "recorded_at", "recorded_ticks"), "DELTA_BINARY_PACKED"),
-    # Texts of one length: lengths that stand apart from them shrink to nothing, and no longer interrupt what is compressed.
+    # Texts of one length: stored separately, the lengths compress to nothing and do not interrupt the text.
     **dict.fromkeys(("event_id", "correlation_id", "causation_id"), "DELTA_LENGTH_BYTE_ARRAY"),
 }
 _PAYLOAD = ("data", "metadata", "data_bytes", "metadata_bytes")
@@ -42,15 +42,15 @@ _LAST_CHARACTER = "\U0010ffff"
 def sorted_by_stream(rows: pa.Table) -> pa.Table:
     """Return rows, given in log order, sorted by (category, stream), each stream still in log order.
 
-    A stream's revisions rise with its positions, so that is the order (category, stream, revision, position) too. The names
-    are ranked once each and the rows sorted by rank: sorting a million rows by two texts takes ten times as long. The result is
-    always a copy, so that it keeps none of the memory that the rows were slices of.
+    A stream's revisions rise with its positions, so this is also the order (category, stream, revision, position). Each name is ranked
+    once, and the rows are sorted by rank: sorting a million rows by two texts takes ten times as long. The result is always a copy, so
+    that it does not keep the memory of which the rows were slices.
     """
     streams = rows.column("stream").combine_chunks().dictionary_encode()
-    if isinstance(streams, pa.ChunkedArray):  # an array of no more than 2 GiB comes back as it is, or in one chunk
+    if isinstance(streams, pa.ChunkedArray):  # arrays of at most 2 GiB are returned unchanged, or in one chunk
         streams = streams.chunk(0)
     names = streams.dictionary
-    # One category belongs to a stream, so the category of any of its rows will do.
+    # A stream has one category, so take that of any of its rows.
     codes: npt.NDArray[np.int64] = streams.indices.to_numpy().astype(np.int64)
     a_row = np.empty(len(names), dtype=np.int64)
     a_row[codes] = np.arange(len(codes))
@@ -80,7 +80,7 @@ def runs_of(rows: pa.Table, *, most: int = RUN_BYTES) -> Iterator[pa.Table]:
 
 
 class FileWriter:
-    """Writes one file of events, in memory until it is whole, so that its name can hold the digest of its content."""
+    """Writes one file of events in memory until it is complete, because its name holds the digest of its content."""
 
     def __init__(self) -> None:
         self._sink = pa.BufferOutputStream()
@@ -90,20 +90,20 @@ class FileWriter:
 
     @property
     def bytes(self) -> int:
-        """How many bytes the file has so far."""
+        """The present size of the file in bytes."""
         return int(self._sink.tell())
 
     def write(self, rows: pa.Table, *, row_group_size: int) -> None:
-        """Add rows, which are not none, in row groups of so many rows."""
+        """Add at least one row, in row groups of ``row_group_size`` rows."""
         self._statistics.add(rows)
         self._writer.write_table(rows, row_group_size=row_group_size)
         self._groups += -(-rows.num_rows // row_group_size)
 
     def finish(self, name: FileName, names: list[str], *, filesystem: fs.FileSystem, data_change: bool) -> AddAction:
-        """Write the file, put its name to the names of those that were begun, and return the action that adds it."""
+        """Add the file's name to ``names``, write the file, and return the action that adds it."""
         sealed = seal(self._writer, self._sink, groups=self._groups)
         names.append(replace(name, digest=sealed.digest).text)
-        # deltalake's streams take bytes, and only a buffered stream makes them of Arrow's buffers.
+        # deltalake's streams take bytes; a buffered stream converts Arrow's buffers.
         with pa.BufferedOutputStream(filesystem.open_output_stream(names[-1]), _BUFFER_BYTES) as sink:
             for part in sealed.parts:
                 sink.write(part)
@@ -111,7 +111,7 @@ class FileWriter:
 
 
 def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
-    """Begin a Parquet file with the encodings that were measured best for events (dictionaries only where names repeat)."""
+    """Begin a Parquet file with the encodings that measured best for events (dictionaries only for repeated names)."""
     return pq.ParquetWriter(
         sink,
         EVENT_SCHEMA,
@@ -126,14 +126,14 @@ def new_writer(sink: pa.NativeFile) -> pq.ParquetWriter:
 
 
 def row_group_rows(rows: pa.Table) -> int:
-    """Return how many rows a row group may have, so that it stays small in rows and in bytes."""
+    """Return the number of rows per row group that keeps it within its limits of rows and bytes."""
     average = max(rows.nbytes // max(rows.num_rows, 1), 1)
     return int(min(max(ROW_GROUP_BYTES // average, 1), ROW_GROUP_ROWS))
 
 
 @dataclass(slots=True)
 class FileStatistics:
-    """What Delta shall know of a file: gathered while the file is written, batch by batch."""
+    """The statistics of a file for Delta, collected batch by batch while the file is written."""
 
     rows: int = 0
     undated: int = 0
@@ -141,7 +141,7 @@ class FileStatistics:
     greatest: dict[str, Any] | None = None
 
     def add(self, rows: pa.Table) -> None:
-        """Take in rows that are written to the file."""
+        """Add the statistics of rows that are written to the file."""
         bounds = {name: pc.min_max(rows.column(name)).as_py() for name in STATISTICS}
         least = {name: bound["min"] for name, bound in bounds.items()}
         greatest = {name: bound["max"] for name, bound in bounds.items()}
@@ -172,7 +172,7 @@ class FileStatistics:
 
 
 def write_run(rows: pa.Table, names: list[str], *, part: int, token: str, filesystem: fs.FileSystem) -> AddAction:
-    """Sort rows that are in log order, write them as one file, and return the action that adds it; `names` says which were begun."""
+    """Sort rows that are in log order, write them as one file, add its name to `names`, and return the action that adds it."""
     position = rows.column("position")
     ordered = sorted_by_stream(rows)
     file = FileWriter()
@@ -182,12 +182,12 @@ def write_run(rows: pa.Table, names: list[str], *, part: int, token: str, filesy
 
 
 def _known(choose: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
-    """Return the least or greatest of two bounds, of which those of a column of nulls are None."""
+    """Return the least or greatest of two bounds; None is the bound of a column of nulls."""
     return choose(one, other) if one is not None and other is not None else one if other is None else other
 
 
 def _bound(value: Any, *, upper: bool) -> Any:
-    """Return a statistic as JSON; long text is cut so that it stays a bound, as Delta's protocol asks of string statistics."""
+    """Return a statistic as JSON; long text is truncated to a valid bound, as Delta's protocol requires for strings."""
     if isinstance(value, str):
         if len(value) <= _PREFIX or (upper and value[_PREFIX] == _LAST_CHARACTER):
             return value

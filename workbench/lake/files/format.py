@@ -1,8 +1,7 @@
-"""How a lake is written down: its identity, its checkpoint, the names and the statistics of its files.
+"""Defines the format of a lake: its identity, its checkpoint, and the names and statistics of its files.
 
-A lake is a directory with one Delta table, ``events``. What makes the table a lake stands in the table's configuration (which
-format, which store, which selection); how far the log has been copied stands in Delta's application transactions, so that it
-commits together with the data and outlives the clean-up of Delta's log.
+A lake is a directory with one Delta table, ``events``. The table's configuration holds the format, the store and the selection. Delta's
+application transactions hold the checkpoint, so that it commits together with the data and survives the clean-up of Delta's log.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from workbench.events import FIRST_TICKS, LAST_TICKS, Checkpoint, Selection, Sto
 from workbench.lake.files.integrity import check_value
 
 FORMAT_VERSION = 3
-"""The version of the lake's own format. It rises when an older workbench could misread what a newer one writes.
+"""The version of the lake's format. It increases when an older workbench could misread what a newer one writes.
 
-A lake of format 1 does not say whether it holds the streams that the server writes for itself; it does. Up to format 2 nothing proves
-that Delta's log is what was written. Both are read as they are; the next export, or ``workbench upgrade``, makes them format 3.
+Format 1 does not record whether a lake holds the server's own streams; it always does. Up to format 2, Delta's log has no check values.
+Both can be read; the next export, or ``workbench upgrade``, upgrades them to format 3.
 """
 
 SUMMED_SINCE = 3
@@ -37,7 +36,7 @@ SUMMED_SINCE = 3
 
 TABLE = "events"
 EXPORT, CLUSTER = "export", "cluster"
-"""The application transactions that guard the two ways of writing: each commit raises the version of its own."""
+"""The application transactions that guard exports and clusterings: each commit increments the version of its own."""
 
 _OWN = "workbench."
 _FORMAT, _STORE, _SELECTION, _CHECK = "workbench.format", "workbench.store", "workbench.selection", "workbench.check"
@@ -47,12 +46,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 STATISTICS = ("position", "prepare_position", "stream", "category", "revision", "type", "recorded_at", "recorded_ticks")
-"""The columns of which Delta and Parquet keep the least and the greatest value. Payloads would only bloat both."""
+"""The columns with minimum and maximum in Delta and Parquet. Payloads would only bloat both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a lake is a copy of."""
+    """The store and the selection from which a lake is copied."""
 
     store: Store
     selection: Selection
@@ -61,7 +60,7 @@ class Identity:
 def table_configuration(identity: Identity) -> dict[str, str]:
     """Return the configuration with which a lake's table is created.
 
-    ``delta.appendOnly`` makes every Delta writer refuse to delete or overwrite rows; rewrites that keep the rows stay allowed.
+    ``delta.appendOnly`` makes every Delta writer refuse to delete or overwrite rows; rewrites that keep the rows are still allowed.
     """
     return {
         "delta.appendOnly": "true",
@@ -78,7 +77,7 @@ def table_configuration(identity: Identity) -> dict[str, str]:
 
 
 def format_configuration() -> dict[str, str]:
-    """Return the part of the configuration that says which format the lake has."""
+    """Return the part of the configuration that holds the lake's format."""
     return {_FORMAT: str(FORMAT_VERSION)}
 
 
@@ -88,7 +87,7 @@ def format_of(configuration: Mapping[str, str]) -> int:
 
 
 def checked_changes(configuration: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Return changes of a table's configuration with the check value that the configuration has after them."""
+    """Return changes of a table's configuration together with the new check value of the configuration."""
     changed = {**configuration, **changes}
     return {**changes, _CHECK: _check(changed)} if format_of(changed) >= SUMMED_SINCE else dict(changes)
 
@@ -108,20 +107,22 @@ def _selection_parts(selection: Selection) -> dict[str, list[str] | bool]:
 
 
 def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
-    """Read what a table says about itself.
+    """Read the identity of a lake from its table's configuration.
 
     Raises
     ------
     LakeNotFound
         The table is not a lake's, or a newer workbench wrote it.
     LakeDamaged
-        It is not what was written.
+        The configuration differs from what was written.
     """
     written = configuration.get(_FORMAT)
     if written is None:
-        raise LakeNotFound(f"{path} holds a Delta table, but no lake: choose another directory.")
+        raise LakeNotFound(f"{path} holds a Delta table that is not a lake: choose another directory.")
     if not written.isdigit() or int(written) > FORMAT_VERSION:
-        raise LakeNotFound(f"{path} is a lake of format {written} and this workbench reads format {FORMAT_VERSION}: upgrade the workbench.")
+        raise LakeNotFound(
+            f"{path} is a lake of format {written}, but this workbench reads format {FORMAT_VERSION}: upgrade the workbench."
+        )
     if int(written) >= SUMMED_SINCE and configuration.get(_CHECK) != _check(configuration):
         raise LakeDamaged(
             f"The log of the lake {path} is damaged, {TABLE}/_delta_log: what the lake says of itself is not what was written. "
@@ -136,24 +137,24 @@ def identity_of(path: str, configuration: Mapping[str, str]) -> Identity:
 
 
 def leader_configuration(leader: str | None) -> dict[str, str]:
-    """Return the part of the configuration that names the leader which knows more than the lake was told; see `leader_of`."""
+    """Return the part of the configuration that names the leader to read instead of a follower; see `leader_of`."""
     return {_LEADER: json.dumps(leader)}
 
 
 def leader_of(configuration: Mapping[str, str]) -> str | None:
-    """Return the leader of the cluster, as host and port, where the last export read a follower that could not vouch for the present.
+    """Return the cluster's leader, as host and port, if the last export read a follower that could not tell whether it was up to date.
 
-    None where the last export could; empty where the leader was not known.
+    None if the follower could, or the leader was read; empty if the leader was not known.
     """
     leader: str | None = json.loads(configuration.get(_LEADER, "null"))
     return leader
 
 
 def accepts_selection(held: Selection, asked: Selection) -> bool:
-    """Tell whether an export that asks for a selection may go on with a lake that holds another.
+    """Whether an export with one selection may continue a lake that holds another.
 
-    An empty selection asks for nothing in particular. Names must be the same, in whatever order. System streams must be held where they
-    are asked for; that they are not asked for does not mean that a lake must be without them.
+    An empty selection fits any lake. Names must be the same, in any order. If system streams are asked for, the lake must hold them; if
+    not, the lake may still hold them.
     """
     same_names = all(set(getattr(held, part)) == set(getattr(asked, part)) for part in _NAMES_OF_SELECTION)
     return not asked or (same_names and (held.system or not asked.system))
@@ -162,8 +163,8 @@ def accepts_selection(held: Selection, asked: Selection) -> bool:
 def checkpoint_transactions(checkpoint: Checkpoint, *, serial: int) -> dict[str, int]:
     """Return the application transactions, name to signed 64-bit version, that hold a checkpoint.
 
-    ``serial`` is the guard: two writers that started from the same commit carry the same application ids, so that Delta lets
-    only the first of them commit.
+    ``serial`` is the guard: two writers that start from the same commit use the same application ids, so Delta lets only the first
+    commit.
     """
     event_id = UUID(checkpoint.event_id).int
     return {
@@ -177,7 +178,7 @@ def checkpoint_transactions(checkpoint: Checkpoint, *, serial: int) -> dict[str,
 
 
 def checkpoint_from(version_of: Callable[[str], int | None]) -> Checkpoint | None:
-    """Read a checkpoint back from application transactions; None if nothing was exported yet."""
+    """Read a checkpoint from application transactions; None if nothing was exported yet."""
     if version_of(EXPORT) is None:
         return None
 
@@ -197,13 +198,13 @@ def checkpoint_from(version_of: Callable[[str], int | None]) -> Checkpoint | Non
 
 
 def signed(value: int) -> int:
-    """Return an unsigned number of 64 bits as the signed one that Delta can hold."""
+    """Reinterpret an unsigned 64-bit number as a signed one, which Delta can hold."""
     return value - 2**64 if value >= 2**63 else value
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One Parquet file that a version of the lake names, with what its statistics say; bounds are inclusive."""
+    """A Parquet file of a version of the lake, with its statistics; bounds are inclusive."""
 
     path: str
     bytes: int
@@ -220,31 +221,31 @@ class DataFile:
     least_type: str
     greatest_type: str
     epoch: tuple[int, int] | None
-    """The positions, first and last, of the epoch that the file is a part of; None for a sorted run."""
+    """The first and last position of the epoch to which the file belongs; None for a sorted run."""
     digest: int = 0
-    """The SHA-256 of what the log says of the file, as a number: name, size, rows and all bounds."""
+    """The SHA-256, as a number, of the file's entry in the log: name, size, rows and all bounds."""
 
     @property
     def content_digest(self) -> str | None:
-        """The digest of the file's footer, which holds those of its data; None of a file that was written without."""
+        """The digest of the file's footer, which holds the digests of its data; None for a file without digests."""
         name = FileName.parse(self.path)
         return None if name is None else name.digest
 
     @property
     def has_undated(self) -> bool:
-        """Whether some of the events are undated, see ``EVENT_SCHEMA``: then the bounds of ticks are not all bounds of instants."""
+        """Whether some of the events are undated, see ``EVENT_SCHEMA``; then the bounds of ticks need not be valid instants."""
         return self.first_ticks < FIRST_TICKS or self.last_ticks > LAST_TICKS
 
     @property
     def range(self) -> tuple[int, int]:
-        """The range of positions of the run, or of the whole epoch."""
+        """The range of positions of the run or of the whole epoch."""
         return self.epoch or (self.first_position, self.last_position)
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        """What sorts runs and epochs by log order, and the files of one epoch by streams.
+        """The sort key of runs and epochs by log order, and of the files in one epoch by streams.
 
-        Two runs can share a position where a batch ended inside an explicit transaction: then the prepare position decides.
+        Two runs share a position if a batch ended inside an explicit transaction; then the prepare position decides.
         """
         name = FileName.parse(self.path)
         if self.epoch is not None and name is not None:
@@ -259,7 +260,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """The name of a file, which says what it is without a look inside.
+    """The name of a file, which describes its contents.
 
     >>> FileName("run", 17, 4711, 0, "c0ffeec0ffee", "0" * 32).text
     'run-17-4711-0-c0ffeec0ffee-00000000000000000000000000000000.parquet'
@@ -267,9 +268,9 @@ class FileName:
     Attributes
     ----------
     token
-        What is in no other name, as two writers may write the same file at the same time.
+        Makes the name unique, because two writers may write the same file at the same time.
     digest
-        Of the content, see `workbench.lake.files.parquet`; None of files up to format 2.
+        The digest of the content, see `workbench.lake.files.parquet`; None for files up to format 2.
     """
 
     kind: str
@@ -303,9 +304,9 @@ def data_files(table: DeltaTable) -> tuple[DataFile, ...]:
 
 
 def in_log_order(files: Iterable[DataFile]) -> Iterator[tuple[DataFile, ...]]:
-    """Group files, given in order, so that all events of a group come before those of the next: one run, or one epoch.
+    """Group files, given in order, so that all events of a group come before those of the next: a run or an epoch.
 
-    Files whose positions overlap stay together whoever wrote them, so that a table that Spark has compacted still reads right.
+    Files with overlapping positions stay together, so that a table that Spark has compacted is still read correctly.
     """
     group: list[DataFile] = []
     last = -1
@@ -349,11 +350,11 @@ def data_file(action: Mapping[str, object]) -> DataFile:
             digest=_digest(action),
         )
     except (KeyError, TypeError) as error:
-        raise LakeDamaged(f"The lake names a file without statistics, which no export wrote: {path}.") from error
+        raise LakeDamaged(f"The lake names a file without statistics, which an export never writes: {path}.") from error
 
 
 def added_file(action: AddAction) -> DataFile:
-    """Return the file that an action adds, as it is read back from the log."""
+    """Return the file that an action adds, as if read from the log."""
     statistics = json.loads(action.stats)
     found = {"path": action.path, "size_bytes": action.size, "num_records": statistics["numRecords"]}
     for kind, bounds in (("min", statistics["minValues"]), ("max", statistics["maxValues"])):
@@ -371,14 +372,14 @@ _BOUNDS = tuple(f"{kind}.{name}" for name in STATISTICS for kind in ("min", "max
 
 
 def are_dated_as_stamped(rows: pa.Table) -> bool:
-    """Tell whether ``recorded_at`` is null exactly where the stamp is no instant."""
+    """Whether ``recorded_at`` is null exactly where the stamp is not a valid instant."""
     ticks = rows.column("recorded_ticks")
     dated = pc.and_(pc.greater_equal(ticks, FIRST_TICKS), pc.less_equal(ticks, LAST_TICKS))
     return bool(pc.all(pc.equal(dated, pc.is_valid(rows.column("recorded_at"))), min_count=0).as_py())
 
 
 def _digest(action: Mapping[str, object]) -> int:
-    """Return the SHA-256 of what an action says of its file; the name holds a digest of the content."""
+    """Return the SHA-256 of an action's description of its file; the name holds a digest of the content."""
     said = [action["path"], action["size_bytes"], action["num_records"], *map(action.get, _BOUNDS)]
     return int.from_bytes(hashlib.sha256(msgspec.json.encode(said)).digest(), "big")
 

@@ -1,8 +1,8 @@
-"""Digests by which the workbench proves that what it reads is what it wrote.
+"""Digests with which the workbench verifies that it reads what it wrote.
 
-The events of a lake and what is materialised are checked by the same two functions. The name of a file holds the digest of its content,
-or of a Parquet file's footer, which in turn holds the digests of the data: see `workbench.lake.files.parquet`. Whatever names files has
-a check value: the configuration and the transactions of the table, see `workbench.lake.files.sums`, and the manifests of
+The same two functions check the events of a lake and materialised results. The name of a file holds the digest of its content, or, for a
+Parquet file, of its footer, which holds the digests of the data: see `workbench.lake.files.parquet`. The records that name files have a
+check value: the configuration and the transactions of the table (`workbench.lake.files.sums`), and the manifests of
 `workbench.materialised.stored_file`.
 """
 
@@ -14,18 +14,18 @@ from collections.abc import Mapping
 from typing import Any
 
 DIGEST_BYTES = 16
-"""How much of a SHA-256 is kept."""
+"""The number of bytes of a SHA-256 that are stored."""
 
 
 class Malformed(OSError):
-    """Raised when bytes are not what was written; an ``OSError``, so that Arrow passes it on from a file that it reads."""
+    """Raised when bytes differ from what was written; an ``OSError``, so that Arrow propagates it from a file that it reads."""
 
 
 def digest_of(content: Any) -> bytes:
-    """Return the digest of bytes, or of anything that has the buffer protocol."""
+    """Return the digest of bytes, or of any object with the buffer protocol."""
     return hashlib.sha256(content).digest()[:DIGEST_BYTES]
 
 
 def check_value(values: Mapping[str, str] | Mapping[str, int]) -> bytes:
-    """Return the check value of named values, whatever their order."""
+    """Return the check value of named values, independent of their order."""
     return digest_of(json.dumps(values, sort_keys=True).encode())

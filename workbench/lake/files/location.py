@@ -1,4 +1,4 @@
-"""Where a lake lies: a local directory or an object store, and what their errors mean."""
+"""The location of a lake, a local directory or an object store, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _MISSING_TEXT = re.compile(r"not found|no such file", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The address of a lake and how to reach it.
+    """The address of a lake, and access to it.
 
     ``directory`` is the lake's directory on this machine, or None in an object store. ``options`` are deltalake's storage
     options; they may hold credentials, so they are left out of the repr.
@@ -61,10 +61,10 @@ class Location:
 
     @classmethod
     def of(cls, path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Location:
-        """Read a path (``data/demo``) or an URL (``s3://bucket/demo``, ``file:///…``). Touches nothing."""
+        """Parse a path (``data/demo``) or a URL (``s3://bucket/demo``, ``file:///…``), without any I/O."""
         text = str(path)
         if not text:
-            raise UsageError("A lake needs a path or an URL.")
+            raise UsageError("A lake needs a path or a URL.")
         scheme = urlsplit(text).scheme
         if scheme == "file":
             directory = Path(unquote(urlsplit(text).path))
@@ -74,14 +74,14 @@ class Location:
         else:
             directory = Path(text)
         directory = directory.expanduser().absolute()
-        # deltalake 1.6 decodes the one and makes a slash of the other when it reads its log, and looks in another directory.
+        # deltalake 1.6 decodes the one and replaces the other by a slash when it reads its log, and so reads another directory.
         escape = re.search(r"%[0-9A-Fa-f]{2}|\\|\0", str(directory))
         if escape is not None:
-            raise UsageError(f"A lake cannot lie in {directory}: its path has {escape[0]!r} in it. Choose another directory.")
+            raise UsageError(f"A lake cannot be in {directory}, because the path contains {escape[0]!r}. Choose another directory.")
         return cls(path=text if scheme != "file" else str(directory), url=str(directory / TABLE), directory=directory, options={})
 
     def taken(self) -> bool:
-        """Tell whether there is a Delta table already, a lake's or another."""
+        """Whether the location already holds a Delta table, a lake's or another."""
         with translated(self.path):
             return DeltaTable.is_deltatable(self.url, storage_options=self.options or None)
 
@@ -91,7 +91,7 @@ class Location:
         Raises
         ------
         LakeNotFound
-            There is nothing, or nothing that is a lake of a format this workbench knows.
+            There is nothing, or no lake in a format that this workbench knows.
         """
         with translated(self.path):
             if self.directory is not None and not self.directory.is_dir():
@@ -103,16 +103,16 @@ class Location:
                 raise LakeNotFound(f"There is no lake at {self.path}. `workbench export` makes one.") from None
             identity_of(self.path, table.metadata().configuration)
             if pa.schema(table.schema().to_arrow()).names != EVENT_SCHEMA.names:
-                raise LakeNotFound(f"{self.path} is no lake of this workbench: its columns are others.")
+                raise LakeNotFound(f"{self.path} is not a lake of this workbench: it has other columns.")
             return table
 
     def create(self, identity: Identity) -> DeltaTable:
-        """Create the lake's table, and its directory; refuse a directory that holds something else.
+        """Create the lake's table and its directory; refuse a directory that holds something else.
 
         Raises
         ------
         LakeNotFound
-            The place is taken by something that is no lake.
+            The location holds something other than a lake.
         LakeBusy
             Another export created a lake here at the same time.
         """
@@ -133,13 +133,15 @@ class Location:
         if self.directory is None or (self.directory / TABLE / "_delta_log").is_dir():
             return
         if self.directory.exists() and not self.directory.is_dir():
-            raise LakeNotFound(f"{self.path} is a file: a lake needs a directory of its own.")
+            raise LakeNotFound(f"{self.path} is a file: a lake needs its own directory.")
         if self.directory.is_dir() and any(map(_is_foreign, self.directory.iterdir())):
-            raise LakeNotFound(f"{self.path} is a directory with other files, and no lake: choose another or an empty one.")
+            raise LakeNotFound(f"{self.path} is a directory with other files, not a lake: choose another or an empty one.")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, NotADirectoryError) as error:  # as under /proc, or below a file
-            raise LakeError(f"The directory {self.path} cannot be made: {error.strerror}. Choose another place for the lake.") from error
+            raise LakeError(
+                f"The directory {self.path} cannot be created: {error.strerror}. Choose another directory for the lake."
+            ) from error
         except OSError as error:
             raise translation(error, self.path) from error
 
@@ -148,22 +150,22 @@ class Location:
         return f"{self.url}/{name}"
 
     def settle(self, names: Sequence[str]) -> None:
-        """Wait until files of the table are on the disk, so that after a power failure no commit names what is not there."""
+        """Flush files of the table to the disk, so that after a power failure no commit names a missing file."""
         if self.directory is None:
-            return  # an object store has said that they are
+            return  # an object store has confirmed them
         for path in {Path(self.url, name) for name in names} | {Path(self.url, name).parent for name in names}:
             sync(path)
 
     def dataset(self, names: Sequence[str]) -> ds.Dataset:
         """Return files of the table as an Arrow dataset, which DuckDB and Polars read through deltalake's file system.
 
-        Everything is checked as it is read: against its digests or, in files up to format 2, the checksums of pages.
+        Everything is verified when it is read: against digests or, in files up to format 2, the checksums of pages.
         """
         checked = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True))
         return ds.dataset(list(names), schema=EVENT_SCHEMA, format=checked, filesystem=self.filesystem())
 
     def filesystem(self) -> fs.FileSystem:
-        """Return the file system in which the names of the table's files are paths; files from an object store check themselves."""
+        """Return the file system in which the names of the table's files are paths; files from an object store are verified when read."""
         if self.directory is not None:
             return fs.SubTreeFileSystem(self.url, fs.LocalFileSystem())
         return fs.PyFileSystem(_Storage(self.url, self.options or None))
@@ -185,9 +187,9 @@ def _is_foreign(entry: Path) -> bool:
 
 
 def diagnosis(place: Location, files: Iterable[DataFile]) -> LakeError | None:
-    """Read all of some files, and return what is wrong with the first that is missing or damaged; None if all are as written.
+    """Read some files completely, and return the error for the first that is missing or damaged; None if all are as written.
 
-    Where the lake's newest version does not name the missing file any more, nothing is damaged: the reader is out of date.
+    If the lake's newest version no longer names a missing file, the lake is not damaged: the reader is out of date.
     """
     filesystem = place.filesystem()
     for file in files:
@@ -231,7 +233,7 @@ _BOUNDED = ("position", "prepare_position", "recorded_ticks", "stream", "categor
 
 
 def _check_bounds(rows: pa.Table, footer: Footer, group: int) -> None:
-    """Make sure that the bounds in the footer hold, by which readers skip row groups."""
+    """Check the bounds in the footer, by which readers skip row groups."""
     for name in STATISTICS:
         bounds = footer.chunk(group, name).bounds
         if bounds is None:
@@ -242,7 +244,7 @@ def _check_bounds(rows: pa.Table, footer: Footer, group: int) -> None:
 
 
 def _check_description(file: DataFile, found: Sequence[Mapping[str, Any]]) -> None:
-    """Make sure that what the log says of a file holds: positions and times exactly, names as bounds that may have been cut."""
+    """Check the log's statistics of a file: positions and times exactly, names as bounds that may be truncated."""
     least = {name: min(group[name]["min"] for group in found) for name in _BOUNDED}
     greatest = {name: max(group[name]["max"] for group in found) for name in _BOUNDED}
     exact = {
@@ -260,15 +262,15 @@ def _check_description(file: DataFile, found: Sequence[Mapping[str, Any]]) -> No
 
 
 def damaged(place: Location, file: DataFile, what: str) -> LakeDamaged:
-    """Return the error that a file of the lake is not what was written."""
+    """Return the error for a file of the lake that differs from what was written."""
     return LakeDamaged(f"A file of the lake is damaged: {place.file_url(file.path)}, {what}. Restore it, or export into a new directory.")
 
 
 def discard(place: Location, filesystem: fs.FileSystem, names: Iterable[str], *, after: BaseException | None = None) -> None:
-    """Delete files that were written for a commit that did not happen; what cannot be deleted waits for a vacuum.
+    """Delete files that were written for a failed commit; files that cannot be deleted wait for a vacuum.
 
-    ``after`` is the error of the commit itself. On this machine a refused commit did not happen. Of an object store nobody
-    knows: the answer may have been lost, not the commit, and then the files are the lake's.
+    ``after`` is the error of the commit. On a local disk, a failed commit did not happen. On an object store, only the answer may have been
+    lost; the files may then belong to the lake.
     """
     if after is not None and (place.directory is None or not isinstance(translation(after, place.path), LakeBusy)):
         return
@@ -289,27 +291,27 @@ def translated(path: str) -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        # deltalake's Rust panics over some damaged checkpoints of its log; no module exports the class, which is no Exception.
+        # deltalake's Rust code panics on some damaged checkpoints; no module exports that class, which is not an Exception.
         raise LakeDamaged(
             f"The log of the lake {path} is damaged, {TABLE}/_delta_log: it cannot be read. Restore it, or export into a new directory."
         ) from error
 
 
 def translation(error: BaseException, path: str) -> LakeError:
-    """Return what an error of deltalake, pyarrow or the operating system means for the lake at ``path``."""
+    """Translate an error of deltalake, pyarrow or the operating system about the lake at ``path``."""
     text = str(error).strip()
     line = _DEBUG_TEXT.sub("", text.splitlines()[0]).rstrip(".") if text else type(error).__name__
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_TEXT.search(text):
-        return StorageFull(f"No room is left where the lake {path} is written: free some and run again; the last commit stands.")
+        return StorageFull(f"No room is left where the lake {path} is written: free some and run again; the last commit is intact.")
     if isinstance(error, DeltaError) and _LOG_TEXT.search(text):
         what = line.removeprefix("Kernel error: ")
         return LakeDamaged(
             f"The log of the lake {path} is damaged, {TABLE}/_delta_log: {what}. Restore it, or export into a new directory."
         )
     if isinstance(error, PermissionError) or _DENIED_TEXT.search(text):
-        return LakeError(f"No permission for the lake {path}: {line}. Check the rights, or the credentials of the object store.")
+        return LakeError(f"No permission for the lake {path}: {line}. Check the access rights, or the credentials of the object store.")
     if isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and _CONFLICT_TEXT.search(text)):
-        return LakeBusy(f"Another writer committed to the lake {path} first, so nothing of this batch was kept: run again.")
+        return LakeBusy(f"Another writer committed to the lake {path} first, so this batch was discarded: run again.")
     if isinstance(error, TableNotFoundError):
         return LakeNotFound(f"There is no lake at {path}. `workbench export` makes one.")
     if isinstance(error, (FileNotFoundError, pa.ArrowInvalid)) or _MISSING_TEXT.search(text):

@@ -1,11 +1,11 @@
-"""Parquet files that prove what is in them.
+"""Parquet files with digests of their contents.
 
-The name of a file holds the digest of its footer, and the footer holds, as a key-value, the digest of each column chunk. So whoever
-knows the name can check the footer, and then just those chunks that are read. No Parquet reader does that by itself: a flipped bit that
-still decompresses would be a wrong number, and a changed bound in a footer would leave out what is there. The files of events that the
-workbench wrote up to format 2 of the lake have no such digests; their pages have checksums.
+The name of a file holds the digest of its footer, and the footer's key-value metadata holds the digest of each column chunk. So a reader
+that knows the name can verify the footer, and then only the chunks that it reads. No Parquet reader does so by itself: a flipped bit that
+still decompresses would give a wrong number, and a changed bound in a footer would hide events. Files of events up to format 2 of the
+lake have no digests; their pages have checksums.
 
-An engine that opens files by itself reads them after `ColumnChunk.check`; one that reads through Arrow is given a `CheckedFile`.
+An engine that opens files by itself reads them after `ColumnChunk.check`; an engine that reads through Arrow gets a `CheckedFile`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _KEY = "workbench.digests"
 _MAGIC = b"PAR1"
 _TAIL = 8  # the footer's length in four bytes, and the magic
 _LOOK = 65_536
-"""How much of its end is read of a file at first: as much as Arrow does, so that it asks for nothing more before the data."""
+"""The number of bytes read first from the end of a file: as many as Arrow reads, so that it needs no second read before the data."""
 _FILLER = "workbench."
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnChunk:
-    """Where one column of one row group lies in a file, the digest of its bytes if the file has digests, and its bounds."""
+    """The location in a file of one column of one row group, the digest of its bytes if the file has digests, and its bounds."""
 
     start: int
     size: int
@@ -47,7 +47,7 @@ class ColumnChunk:
         Raises
         ------
         Malformed
-            It is not what was written.
+            The chunk differs from what was written.
         """
         source.seek(self.start)
         if self.digest is not None and digest_of(source.read(self.size)) != self.digest:
@@ -64,25 +64,25 @@ class Footer:
 
     @property
     def groups(self) -> int:
-        """How many row groups the file has."""
+        """The number of row groups in the file."""
         return int(self.metadata.num_row_groups)
 
     def chunk(self, group: int, name: str) -> ColumnChunk:
         """Return one column of one row group.
 
-        Only of a footer that was checked are bounds returned: pyarrow 26 ends the process where it shows those of some damaged footers.
+        Bounds are returned only from a verified footer, because pyarrow 26 crashes on the bounds of some damaged footers.
         """
         index = self.names.index(name)
         column = self.metadata.row_group(group).column(index)
         start, size = _extent(column)
         if self.digests is None:
             return ColumnChunk(start, size, None, None)
-        statistics = column.statistics if name != "recorded_at" else None  # an instant that Python may not know
+        statistics = column.statistics if name != "recorded_at" else None  # Python may not be able to represent the instant
         bounds = (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else None
         return ColumnChunk(start, size, self._digest(group, index), bounds)
 
     def extents(self) -> list[ColumnChunk]:
-        """Return all column chunks in the order in which they lie in the file, without bounds."""
+        """Return all column chunks in the order of the file, without bounds."""
         places = ((group, index) for group in range(self.groups) for index in range(self.metadata.num_columns))
         found = (
             ColumnChunk(*_extent(self.metadata.row_group(group).column(index)), self._digest(group, index), None) for group, index in places
@@ -95,19 +95,19 @@ class Footer:
 
 
 class CheckedFile(io.RawIOBase):
-    """A file with digests, open for reading, which gives out no column chunk that is not what was written.
+    """A file with digests, open for reading, that never returns damaged data.
 
-    For ``pyarrow.PythonFile``, and so for whatever reads through Arrow, which reads column chunks whole. In the place of one that is
-    damaged it gives zeros, and of a file whose footer is damaged nothing but zeros: neither a page nor a footer looks so, which is an
-    error for who needs them. Who needs chunks beside a damaged one, and reads it to save a request, goes on. An exception would not do:
-    raised in a thread of Arrow's, it needs Python's lock to be freed, while DuckDB 1.5 waits for that thread and holds the lock.
+    It is used through ``pyarrow.PythonFile``, by readers that use Arrow, which reads whole column chunks. Instead of a damaged chunk it
+    returns zeros, and for a damaged footer only zeros. No page or footer consists of zeros, so a reader that needs them fails. A reader
+    that fetches a damaged chunk only because it is between chunks that it needs continues. An exception is not possible: raised in a
+    thread of Arrow, it needs the GIL to be freed, while DuckDB 1.5 holds the GIL and waits for that thread.
 
     Parameters
     ----------
     source
-        The file as it is; closed with this one.
+        The underlying file; closed with this one.
     digest
-        Of the footer, as the file's name says.
+        The digest of the footer, from the file's name.
     """
 
     def __init__(self, source: BinaryIO | pa.NativeFile, *, digest: str) -> None:
@@ -153,7 +153,7 @@ class CheckedFile(io.RawIOBase):
         Raises
         ------
         Malformed
-            The footer or a column chunk is not what was written.
+            The footer or a column chunk differs from what was written.
         """
         if self._chunks is None:
             raise Malformed("its footer is not what was written")
@@ -166,9 +166,9 @@ class CheckedFile(io.RawIOBase):
         super().close()
 
     def _checked(self, start: int, content: bytes, *, is_look: bool) -> bytes:
-        """Check the chunks that a part of the file touches; what of them lies outside of it is read for that.
+        """Verify the chunks that overlap a part of the file; read the rest of these chunks if necessary.
 
-        But not for the look at the footer with which Arrow begins: what it sees of a chunk that is cut off it does not use.
+        Skip this for Arrow's first read of the footer: Arrow does not use the truncated chunk in it.
         """
         assert self._chunks is not None
         end = start + len(content)
@@ -187,7 +187,7 @@ class CheckedFile(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A whole Parquet file in memory, and the digest of its footer, which belongs into its name."""
+    """A complete Parquet file in memory, and the digest of its footer for the file's name."""
 
     parts: tuple[pa.Buffer, bytes]
     digest: str
@@ -198,9 +198,10 @@ class Sealed:
 
 
 def seal(writer: pq.ParquetWriter, sink: pa.BufferOutputStream, *, groups: int) -> Sealed:
-    """Close a writer whose file has so many row groups, and put the digests of the column chunks into the footer.
+    """Close a writer of a file with ``groups`` row groups, and put the digests of the column chunks into the footer.
 
-    Where the chunks lie is known once the footer is written. So it is written with a text of the right length, which gives way.
+    The positions of the chunks are known only when the footer is written. So it is first written with a filler of the right length, which
+    is then replaced.
     """
     columns = sum(_leaves(field.type) for field in writer.schema)
     length = len(base64.b64encode(bytes(groups * columns * DIGEST_BYTES)))
@@ -214,7 +215,7 @@ def seal(writer: pq.ParquetWriter, sink: pa.BufferOutputStream, *, groups: int) 
     assert (metadata.num_row_groups, metadata.num_columns) == (groups, columns)
     places = (_extent(metadata.row_group(group).column(index)) for group in range(groups) for index in range(columns))
     digests = b"".join(digest_of(data[at : at + size]) for at, size in places)
-    at = footer.rindex(filler.encode())  # key-values stand behind the bounds, which may be any text
+    at = footer.rindex(filler.encode())  # key-values come after the bounds, which may contain any text
     footer = footer[:at] + base64.b64encode(digests) + footer[at + length :]
     return Sealed((data[:start], footer), digest_of(footer).hex())
 
@@ -222,18 +223,18 @@ def seal(writer: pq.ParquetWriter, sink: pa.BufferOutputStream, *, groups: int) 
 def read_footer(source: BinaryIO | pa.NativeFile, *, digest: str | None, columns: Sequence[str]) -> Footer:
     """Read the footer of a file that has these columns.
 
-    ``digest`` is what the file's name says; None of a file without digests.
+    ``digest`` is the one in the file's name; None for a file without digests.
 
     Raises
     ------
     Malformed
-        The footer is not what was written, or none.
+        The footer differs from what was written, or is missing.
     """
     return _parsed(_read_end(source), digest=digest, columns=columns)
 
 
 def _read_end(source: BinaryIO | pa.NativeFile) -> bytes:
-    """Return the end of a file, with at least the footer in it."""
+    """Return the end of a file, including at least the footer."""
     size = source.seek(0, os.SEEK_END)
     source.seek(max(size - _LOOK, 0))
     end: bytes = source.read()
@@ -262,10 +263,10 @@ def _parsed(end: bytes, *, digest: str | None, columns: Sequence[str]) -> Footer
 
 
 def _leaves(kind: pa.DataType) -> int:
-    """Return how many columns of a Parquet file a type takes."""
+    """Return the number of Parquet columns for a type."""
     return sum(_leaves(kind.field(index).type) for index in range(kind.num_fields)) or 1
 
 
 def _extent(column: Any) -> tuple[int, int]:
-    """Return where a column chunk begins and how long it is."""
+    """Return the start and the length of a column chunk."""
     return column.dictionary_page_offset or column.data_page_offset, column.total_compressed_size

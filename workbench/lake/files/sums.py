@@ -1,9 +1,9 @@
-"""The sums that the log of a lake must add up to.
+"""Checksums of the log of a lake.
 
-Delta believes its log: of a commit file that was emptied or shortened it takes what is left, and it takes statistics as they are. So
-each of the two ways of writing keeps, as application transactions of its own, how many rows its commits added in all and the sum of
-what identifies the files, less what they removed. An export and a clustering may commit side by side, so the sums form no chain: the
-files that a version names must add up to the sums of both together. Each group of transactions carries a check value over itself.
+Delta trusts its log: it accepts a truncated or emptied commit file, and statistics without a check. So each of the two kinds of writers,
+exports and clusterings, stores in its application transactions the number of rows and the sum of the digests of the files that its
+commits added, minus those that they removed. An export and a clustering may commit concurrently, so the sums are not chained: the files
+that a version names must add up to both sums together. Each group of transactions carries a check value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARTS = {
     EXPORT: ("", ".position", ".prepare_position", ".event_id.high", ".event_id.low", ".complete_until"),
     CLUSTER: ("",),
 }
-"""The transactions of each way of writing, besides those of its sums."""
+"""The transactions of each kind of writer, besides those of its sums."""
 
 _SUMS = (".rows", ".sum.high", ".sum.low")
 _CHECK = ".check"
@@ -32,7 +32,7 @@ VersionOf = Callable[[str], int | None]
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """How many rows some files have, and the sum modulo 2^128 of the SHA-256 of the actions that add them."""
+    """The number of rows in some files, and the sum modulo 2^128 of the SHA-256 of the actions that add them."""
 
     rows: int = 0
     digest: int = 0
@@ -51,7 +51,7 @@ class Sum:
 
 
 def sealed(writer: str, transactions: Mapping[str, int], total: Sum) -> dict[str, int]:
-    """Return the transactions of a commit with the sums of all commits of that writer, and a check value over all of them."""
+    """Return the transactions of a commit together with the sums of all commits of that writer, and a check value over both."""
     values = {
         **transactions,
         f"{writer}.rows": total.rows,
@@ -62,12 +62,12 @@ def sealed(writer: str, transactions: Mapping[str, int], total: Sum) -> dict[str
 
 
 def sum_of(path: str, writer: str, version_of: VersionOf) -> Sum:
-    """Return the sum that a writer has kept; zero if it has not committed yet.
+    """Return the sum that a writer has stored; zero if it has not committed yet.
 
     Raises
     ------
     LakeDamaged
-        Its transactions are not what was written together.
+        Its transactions do not match their check value.
     """
     check = version_of(f"{writer}{_CHECK}")
     if check is None and version_of(writer) is None:  # each absent name costs a scan of the log
@@ -82,26 +82,26 @@ def sum_of(path: str, writer: str, version_of: VersionOf) -> Sum:
 
 
 def check_sums(path: str, files: Sequence[DataFile], version_of: VersionOf) -> None:
-    """Make sure that the files of a version are those that the commits of the lake added up to.
+    """Check that the files of a version match the sums of the lake's commits.
 
-    Where another program rewrote files, as Spark's OPTIMIZE does, only the number of rows can be compared.
+    If another program rewrote files, as Spark's OPTIMIZE does, only the number of rows is compared.
 
     Raises
     ------
     LakeDamaged
-        They are not: a commit was lost, or something in the log was changed.
+        They differ: a commit was lost, or the log was changed.
     """
     expected, found = sum_of(path, EXPORT, version_of) + sum_of(path, CLUSTER, version_of), Sum.of(files)
     if found.rows != expected.rows:
-        raise log_damaged(path, f"it names files with {found.rows:,} events, and {expected.rows:,} were written")
+        raise log_damaged(path, f"it names files with {found.rows:,} events, but {expected.rows:,} were written")
     if found.digest != expected.digest and not any(map(_is_foreign, files)):
         raise log_damaged(path, "what it says of the files is not what was written")
 
 
 def live_files(path: str, table: DeltaTable, *, version_of: VersionOf | None = None) -> tuple[DataFile, ...]:
-    """Return the files that a table names, in log order, once they were found to add up.
+    """Return the files that a table names, in log order, after checking their sums.
 
-    ``version_of`` is the table's ``transaction_version``, or one that remembers its answers.
+    ``version_of`` is the table's ``transaction_version``, or a cached version of it.
 
     Raises
     ------
@@ -115,12 +115,12 @@ def live_files(path: str, table: DeltaTable, *, version_of: VersionOf | None = N
 
 
 def log_damaged(path: str, what: str) -> LakeDamaged:
-    """Return the error that the log of a lake is not what was written."""
+    """Return the error for a log of a lake that differs from what was written."""
     return LakeDamaged(f"The log of the lake {path} is damaged, {TABLE}/_delta_log: {what}. Restore it, or export into a new directory.")
 
 
 def _is_foreign(file: DataFile) -> bool:
-    """Tell whether another program wrote a file; all of them begin the names of theirs in this way."""
+    """Whether another program wrote a file, judged by the prefix of its name."""
     return file.path.rpartition("/")[2].startswith("part-")
 
 
