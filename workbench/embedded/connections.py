@@ -1,4 +1,4 @@
-"""What a real server does with connections: how many calls it takes on one, and how it finds out that a client is gone."""
+"""Connections as a real server treats them: the number of calls on each, and the detection of lost clients."""
 
 from __future__ import annotations
 

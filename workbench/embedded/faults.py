@@ -1,4 +1,4 @@
-"""Faults for tests: what goes wrong on the way to a client, and what happens to a log over the years."""
+"""Faults for tests: broken connections, and changes to a log such as scavenges and restored backups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.embedded.recording.records import NewEvent, Record, redacted
 from workbench.errors import UsageError
 
 _EPOCH_RECORD = 133
-"""How many bytes the record of a leader's epoch takes in the log; no client sees it."""
+"""The size in the log of the record of a leader's epoch; no client sees that record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a node of a cluster says of it, and which calls it refuses for its own state."""
+"""The gossip of a node of a cluster, and the calls that the node refuses because of its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INSTANCE = UUID("00000000-0000-4000-8000-000000000001")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A node as gossip tells of it.
+    """A node in the gossip.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Member:
 
 
 def check_state(state: str) -> None:
-    """Raise UsageError for a state that no node has."""
+    """Raise UsageError for an unknown state."""
     if state not in STATES:
         raise UsageError(f"No node has the state {state!r}: it is one of {', '.join(STATES)}.")
 

@@ -1,4 +1,4 @@
-"""The node: one log, served by one event loop, and whoever waits for it to grow."""
+"""The node: one log, served by one event loop, and the calls that wait for it to grow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Watch:
-    """Waits for a log to grow. What happens between two waits is not missed."""
+    """Waits for a log to grow; changes between two waits are not missed."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

@@ -35,7 +35,7 @@ from workbench.errors import EmbeddedStoreError, UsageError
 from workbench.host_port import join_host_port
 
 NOTICE = "This event store is for development and demonstration. It is no KurrentDB and keeps no production data."
-"""What the command line says when it starts a store."""
+"""The notice that the command line prints when it starts a store."""
 
 _GRACE = 0.2  # seconds that calls under way have to end when the store stops; subscriptions never end of their own
 _LARGEST_MESSAGE = 17 * 1024 * 1024

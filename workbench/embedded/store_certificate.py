@@ -1,4 +1,4 @@
-"""A certificate authority of a store's own, and the certificate that its server shows."""
+"""The certificate authority of a store, and the certificate of its server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them. Jobs, lakes and event types are labels; streams and users never are."""
+"""Exposes the metrics to Prometheus. Jobs, lakes and event types are labels; streams and users never are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.jobs.ledger import State
 from workbench.metrics.lakes import LakeFigures, WatchedLake, measure, version_of, watched_lakes
 
 REMEASURED_SECONDS = 3600.0
-"""After how long a lake is measured again that has not changed: its response times may have."""
+"""How long until an unchanged lake is measured again: its response times may have changed."""
 
 Number = float | int | bool | datetime | None
 Row = tuple[list[str], Number]
@@ -26,7 +26,7 @@ Row = tuple[list[str], Number]
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The last figures of a lake, or why there are none."""
+    """The last figures of a lake, or the reason why there are none."""
 
     figures: LakeFigures | None = None
     at: float = 0.0
@@ -34,19 +34,19 @@ class _Measured:
 
 
 class Figures(Collector):
-    """The figures of pipelines: of their jobs by the ledger, of their lakes as they were measured last.
+    """The metrics of pipelines: of their jobs, from the ledger, and of their lakes, as last measured.
 
-    A scrape reads the ledger and measures nothing: `refresh` does.
+    A scrape reads the ledger and measures nothing; `refresh` measures the lakes.
 
     Parameters
     ----------
     clock
-        From which lags and delays are counted.
+        Returns the present time, for lags and delays.
 
     Raises
     ------
     UsageError
-        A lake is in a variable of the environment that is not set.
+        The path of a lake uses an environment variable that is not set.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline], *, ledger: Ledger, clock: Callable[[], datetime] = utc_now) -> None:
@@ -57,7 +57,7 @@ class Figures(Collector):
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
-        """Measure the lakes that have changed since they were measured last, or were not measured for long."""
+        """Measure the lakes that have changed since the last measurement, or whose last measurement is old."""
         for watched in self._lakes:
             old, now = self._measured[watched.name], time.monotonic()
             try:
@@ -71,7 +71,7 @@ class Figures(Collector):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why lakes could not be read, or projections not be replayed, by their names."""
+        """The reasons why lakes could not be read or projections not replayed, by name."""
         with self._lock:
             measured = dict(self._measured)
         lakes = {name: one.why for name, one in measured.items() if one.why}
@@ -110,7 +110,7 @@ def _of_jobs(jobs: Sequence[Job], ledger: Ledger, now: datetime) -> Iterator[Met
     def late(job: Job) -> Number:
         expected, seen = job.times.last(now), ledger.first_seen_at(job.name)
         begins = job.since or seen
-        # Of a job that no scheduler has ever seen it cannot be told since when it stands there: then it is better said than not.
+        # If no scheduler has ever seen a job, the time of its declaration is unknown; then report it as late rather than not.
         if expected is None or (begins is not None and expected < begins) or ledger.has_succeeded(job.name, since=expected):
             return 0
         return (now - expected).total_seconds()
@@ -196,7 +196,7 @@ def _counter(name: str, says: str, labels: list[str], rows: Iterable[Row]) -> Me
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Iterable[Row]) -> Metric:
-    """Add what is known: a value that is not there is no 0."""
+    """Add the rows with a value: a missing value is not 0."""
     for labels, value in rows:
         if value is not None:
             family.add_metric(labels, value.timestamp() if isinstance(value, datetime) else float(value))

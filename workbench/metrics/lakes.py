@@ -1,4 +1,4 @@
-"""What is measured of a lake: how far it reaches, how large it is, what happens in it, and how long it takes to ask it."""
+"""Measures a lake: its end, its size, the rate and types of its events, and the duration of typical queries."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from workbench.replay.state import state
 from workbench.timeline import Timeline
 
 WINDOWS = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1), "1d": timedelta(days=1)}
-"""Over which spans, before the time until which a lake is complete, the rate of events is given."""
+"""The windows for event rates; each ends at the time until which the lake is complete."""
 
 OTHER = "(other)"
-"""Stands for the event types that are not counted by name."""
+"""The label of all event types that are not counted by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedLake:
-    """A lake that pipelines name, what they want measured of it, and the job that fills it, if there is one."""
+    """A lake that pipelines name, the measurements that they request, and the job that fills it, if any."""
 
     path: str
     name: str
@@ -56,7 +56,7 @@ class LakeFigures:
     snapshots, snapshots_per_day, actions_per_day, actors_per_day
         Of all, and of the last day before ``complete_until``; None where the pipeline does not say what they are.
     query_seconds
-        How long questions took: of the types of all events, of the number of streams, of the last day, and of one stream.
+        How long queries took: of the types of all events, of the number of streams, of the last day, and of one stream.
     replay_seconds, replay_entities
         How long the state of each projection took, and how many entities it has.
     failed
@@ -86,12 +86,12 @@ class LakeFigures:
 
 
 def watched_lakes(pipelines: Sequence[Pipeline]) -> list[WatchedLake]:
-    """Return the lakes that pipelines name. A lake is called as its folder is; two of one name are called by their whole places.
+    """Return the lakes that pipelines name. A lake is labelled with the name of its folder; if two share it, with their full paths.
 
     Raises
     ------
     UsageError
-        A lake is in a variable of the environment that is not set.
+        The path of a lake uses an environment variable that is not set.
     """
     found: dict[str, WatchedLake] = {}
     for pipeline in pipelines:
@@ -118,7 +118,7 @@ def version_of(watched: WatchedLake) -> int:
 
 
 def measure(watched: WatchedLake) -> LakeFigures:
-    """Measure a lake as it is now. Takes as long as its questions do, and the replays that the pipeline wants.
+    """Measure a lake as it is now. This runs the queries and the replays that the pipeline requests.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def measure(watched: WatchedLake) -> LakeFigures:
 
 @dataclass(frozen=True, slots=True)
 class _AskedLake:
-    """Questions to a lake, and how long each took."""
+    """Queries to a lake, and how long each took."""
 
     lake: Lake
     seconds: dict[str, float]
@@ -194,7 +194,7 @@ def _bounded(counts: Mapping[str, int], most: int) -> dict[str, int]:
     names = list(counts)
     found = {name: counts[name] for name in names[:most]}
     rest = sum(counts[name] for name in names[most:])
-    # A type may have that very name. Labels have no place for both, so it is counted with the others.
+    # A type may have the name of that label; it is then counted with the others.
     return found | {OTHER: found.get(OTHER, 0) + rest} if rest else found
 
 
@@ -213,7 +213,7 @@ def _replays(projections: Sequence[str], timeline: Timeline) -> tuple[dict[str, 
 
 
 def _source_position(export: Job | None) -> int | None:
-    """Return where the log ends that a lake is copied from; None if it does not say."""
+    """Return the end of the log from which a lake is copied; None if the server does not answer."""
     if export is None or not isinstance(export.work, Export):
         return None
     with suppress(WorkbenchError), connect(resolved(export.work.source, folder=export.folder, what="the source")) as source:
@@ -227,7 +227,7 @@ def _instant(moment: datetime) -> str:
 
 
 def _text_at(place: tuple[str | int, ...]) -> str:
-    """Return the SQL for what stands at a place in a payload, as text; null where nothing does."""
+    """Return SQL for the text of the value at a path in a payload; null if there is none."""
     root, *steps = place
     pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
     # A text with half a surrogate pair cannot be read, and would end the query.

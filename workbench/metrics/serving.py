@@ -1,4 +1,4 @@
-"""Where the figures go: into a file for node_exporter's textfile collector, or out of an endpoint that Prometheus scrapes."""
+"""Publishes the metrics: in a file for node_exporter's textfile collector, or at an endpoint that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workbench.jobs import Ledger, Pipeline
 from workbench.metrics.collector import Figures
 
 REFRESH_SECONDS = 15.0
-"""How often an endpoint looks whether lakes have changed."""
+"""How often an endpoint checks whether lakes have changed."""
 
 _FIRST_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsServer:
-    """An endpoint that answers."""
+    """A running endpoint."""
 
     host: str
     port: int
@@ -37,14 +37,14 @@ class MetricsServer:
 
 
 def write_metrics(figures: Figures, file: str | Path) -> None:
-    """Measure the lakes, and write all figures into a file, which is replaced as a whole.
+    """Measure the lakes, and write all metrics to a file, which is replaced atomically.
 
     Raises
     ------
     UsageError
-        Its name does not end in ``.prom``, which node_exporter would overlook.
+        The name does not end in ``.prom``, so node_exporter would ignore the file.
     WorkbenchError
-        It cannot be written; what stood there stays.
+        The file cannot be written; the previous file stays.
     """
     target = Path(file)
     if target.suffix != ".prom":
@@ -64,12 +64,12 @@ def serve_metrics(
 ) -> Iterator[MetricsServer]:
     """Answer scrapes at ``host`` and ``port`` until the context ends; port 0 takes a free one.
 
-    Lakes are measured beside, so that a scrape never waits for them. For some seconds, the beginning waits for the first measures.
+    Lakes are measured in the background, so that a scrape never waits for them. The start waits some seconds for the first measurement.
 
     Raises
     ------
     UsageError
-        The address is taken or none, or a lake is in a variable of the environment that is not set.
+        The address is taken or invalid, or the path of a lake uses an environment variable that is not set.
     """
     figures = Figures(pipelines, ledger=ledger)
     registry = CollectorRegistry(auto_describe=False)
@@ -95,7 +95,7 @@ def serve_metrics(
         yield MetricsServer(host, server.server_port, figures)
     finally:
         stop.set()
-        if not sys.is_finalizing():  # when Python ends, it closes what is still open, and runs no daemon thread any more
+        if not sys.is_finalizing():  # at interpreter exit, daemon threads no longer run
             server.shutdown()
             server.server_close()
             thread.join()

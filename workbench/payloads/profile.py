@@ -1,4 +1,4 @@
-"""What a lake holds of a category: which event types, which keys at the top of their payloads, and what stands there."""
+"""Profiles a category: its event types, the top-level keys of their payloads, and the kinds of their values."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from workbench.timeline import Timeline
 _exact = decoder((), whole=True, decimals=False)
 _fast = msgspec.json.Decoder().decode
 _EXACT = 2**53
-"""Integers up to this size are doubles too."""
+"""Integers up to this size are exact as doubles."""
 _KINDS: dict[type, str] = {bool: "boolean", NoneType: "null", float: "float", Number: "float", list: "array", dict: "object"}
 
 
 @dataclass(slots=True)
 class Found:
-    """What stands at one key of one event type's payloads, or of several types'."""
+    """The values at one key, in the payloads of one or several event types."""
 
     present: int = 0
     nulls: int = 0
@@ -47,7 +47,7 @@ class Found:
             self.elements.update(map(_kind, value))
 
     def count(self, kind: str, events: int) -> None:
-        """Take in values of one kind."""
+        """Count values of one kind."""
         self.present += events
         if kind == "null":
             self.nulls += events
@@ -58,7 +58,7 @@ class Found:
         return Found(self.present + other.present, self.nulls + other.nulls, self.kinds + other.kinds, self.elements + other.elements)
 
     def scalar(self, *, instants: bool = False) -> Kind:
-        """Return the kind of field that holds all these values as they are, JSON if no other does."""
+        """Return the kind of field that holds all these values unchanged; JSON if no other does."""
         return _scalar(self.kinds, instants=instants)
 
     def declared(self) -> Kind:
@@ -104,7 +104,7 @@ class Survey:
     without_key: bool
 
     def keys(self) -> dict[str, Found]:
-        """Return what stands at each key, over all types."""
+        """Return the values at each key, over all types."""
         found: dict[str, Found] = {}
         for seen in self.types.values():
             for name, one in seen.keys.items():
@@ -113,14 +113,14 @@ class Survey:
 
 
 def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Survey:
-    """Look through all that the lake holds of a category, whatever the timeline's cutoff and selection.
+    """Profile all events of a category in the lake, regardless of the timeline's cutoff and selection.
 
-    So the answer is the same for all timelines of one version of a lake.
+    So the result is the same for all timelines of one version of a lake.
 
     Parameters
     ----------
     key
-        A key at the top of the payloads that says which entity an event is about; without it, its stream does.
+        A top-level key of the payloads that identifies the entity of an event; by default, the stream does.
 
     Raises
     ------
@@ -131,9 +131,9 @@ def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Surv
 
 
 def top_level(category: str, timeline: Timeline) -> dict[str, dict[str, Found]]:
-    """Return what stands at each key at the top of the payloads of a category, by event type, as :func:`survey` does, but much faster.
+    """Return the values at each top-level key of a category's payloads, by event type, as :func:`survey` does, but much faster.
 
-    Only the counts of the two differ where a key stands twice in an object, and texts are not asked whether they are instants.
+    The results differ only in counts, if a key occurs twice in an object, and in that texts are not checked for instants.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The shapes of payloads: which keys stand where and what kind of value they hold, without the values.
+"""The shapes of payloads: their keys and the kinds of their values, without the values.
 
-One pass of DuckDB over all payloads of a timeline, and not over samples; as many rows come out as there are different shapes. It costs
-about 1 µs of one core for each event whose places were found in a sample, 2 µs for others.
+DuckDB reads all payloads of a timeline once, not a sample, and returns one row per distinct shape. It takes about 1 µs of one core for
+each event whose paths were found in a sample, and 2 µs for others.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from workbench.timeline import Timeline
 from workbench.timeline.extraction import Root
 
 Path = tuple[str, ...]
-"""The keys that lead to a place in a payload; none for the payload itself. ``ELEMENT`` stands for any element of an array."""
+"""The keys of a path in a payload; empty for the payload itself. ``ELEMENT`` stands for any element of an array."""
 PlaceKind = Literal["null", "boolean", "integer", "float", "text", "array", "object", "mixed"]
 
 ELEMENT = "\0[]"
 MOST_KEYS = 500
-"""An object with more different keys than this, over all events of a type, is taken for a map, whose keys are data."""
+"""An object with more distinct keys than this, over all events of a type, counts as a map, whose keys are data."""
 
 DEEPEST = 100
-"""Of a payload that is nested deeper than this the shape is not told: whoever walks through it would come to the end of Python's stack."""
+"""The shape of a payload that is nested deeper than this is not reported: recursion over it would exceed Python's stack."""
 
 _MANY = 100_000
-"""With fewer events, each shape is worked out at once."""
+"""With fewer events than this, the shape of each payload is computed directly."""
 _SAMPLES, _SAMPLE = 8, 4_000
 _MANY_SIGNATURES = 2_000
 """More than can be listed."""
@@ -110,7 +110,7 @@ def shapes(
 
 
 def _learned(timeline: Timeline, root: Root) -> Signatures | None:
-    """Learn signatures from events of different times; None where there are so few events that it would not pay."""
+    """Learn signatures from events of different times; None if there are too few events for that to pay off."""
     [(events, first, last)] = timeline.sql("SELECT count(*), min(position), max(position) FROM events").fetchall()
     if events < _MANY:
         return None
@@ -134,7 +134,7 @@ def _counted(
     tables: Mapping[str, pa.Table] | None,
     where: str = "true",
 ) -> pl.DataFrame:
-    """Count events by shape, or by signature where they have one, with the shape and the payload of one of them."""
+    """Count events by signature, if they have one, or by shape, with the shape and the payload of one of them."""
     named = "".join(f", {expression} AS {name}" for name, expression in by.items())
     found = timeline.log.query(
         timeline,
@@ -170,7 +170,7 @@ def _counted(
 
 
 def _is_too_deep(shape: str) -> bool:
-    """Whether a shape is nested so deeply that nobody wants to see its places, and Python's stack could end before they do."""
+    """Whether a shape is nested so deeply that recursion over it could exceed Python's stack."""
     if shape.count("{") + shape.count("[") <= DEEPEST:
         return False
     depth = 0
@@ -182,7 +182,7 @@ def _is_too_deep(shape: str) -> bool:
 
 
 def _ordered(counted: Iterable[pl.DataFrame], by: Iterable[str]) -> pl.DataFrame:
-    """Put counts of the same shape together, however it was found."""
+    """Combine counts of the same shape, whether found by signature or directly."""
     rows = pl.concat(counted)
     found = (
         rows.group_by("type", *by, "held", "shape", "digits")
@@ -196,7 +196,7 @@ def _ordered(counted: Iterable[pl.DataFrame], by: Iterable[str]) -> pl.DataFrame
 
 @lru_cache(maxsize=128)
 def places(shape: str) -> tuple[tuple[Path, PlaceKind], ...]:
-    """Return every place of a shape with what stands there, each below its parent; the payload itself comes first.
+    """Return every path of a shape with the kind of its value, each after its parent; the payload itself comes first.
 
     >>> places('{"a":"UBIGINT","tags":["VARCHAR"]}')
     (((), 'object'), (('a',), 'integer'), (('tags',), 'array'), (('tags', '\\x00[]'), 'text'))
@@ -219,7 +219,7 @@ def _places(path: Path, found: Any, *, inside: bool) -> Iterator[tuple[Path, Pla
 
 
 def shown(path: Path) -> str:
-    """Write a place for people, and so that it names nothing else.
+    """Format a path for display, unambiguously.
 
     >>> shown(("address", "city")), shown(("tags", ELEMENT)), shown(("a.b",)), shown(())
     ('address.city', 'tags[]', '["a.b"]', '')
@@ -237,7 +237,7 @@ def shown(path: Path) -> str:
 
 @dataclass(slots=True)
 class Known:
-    """What is known of the payloads of one type.
+    """What is known about the payloads of one type.
 
     Attributes
     ----------
@@ -252,7 +252,7 @@ class Known:
     keys: dict[Path, int] = field(default_factory=dict)
 
     def take(self, path: Path, kind: str) -> None:
-        """Take in that something of a kind stands at a place; parents come before their keys."""
+        """Record a kind of value at a path; parents come before their keys."""
         found = self.kinds.get(path)
         if found is not None:
             found.add(kind)
@@ -267,7 +267,7 @@ class Known:
                 self._close(above)
 
     def _close(self, path: Path) -> None:
-        """Take an object for a map: what was known of its inside goes."""
+        """Treat an object as a map: forget what was known about its keys."""
         self.kinds[path].add("map")
         inside = [other for other in self.kinds if len(other) > len(path) and other[: len(path)] == path]
         for other in inside:

@@ -1,8 +1,8 @@
-"""Signatures of payloads: numbers by which payloads of one shape are told to be so, several times faster than by working out each shape.
+"""Signatures of payloads: hashes that identify payloads of one shape several times faster than computing each shape.
 
-Which keys stand in which objects, and what kind of value stands at which place, DuckDB says quickly of places that are named. So shapes
-are worked out for a sample; over all events a number is made of the keys and kinds at the places known from it; and of each number one
-payload is looked at. Where it has a place that was not asked for, the number proves nothing, and its payloads are worked out one by one.
+DuckDB quickly returns the keys of objects and the kinds of values at given paths. So the shapes of a sample are computed first. Then each
+event gets a hash of the keys and kinds at the paths of these shapes, and one payload per hash is examined. If that payload has a path that
+was not part of the hash, the hash proves nothing, and the shapes of its payloads are computed one by one.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from workbench.lake.reading.event_filter import quoted
 Path = tuple[str, ...]
 
 _MOST_TYPES = 24
-"""Each is one more comparison for each event."""
+"""The limit of types: each costs one more comparison for each event."""
 _MOST_PLACES = 100
-"""Of one type: with many more, working out the shape is as fast."""
+"""The limit of paths of one type: with many more, computing the shape is as fast."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """The places that are asked for of one type.
+    """The paths of one type that are part of its signatures.
 
     Attributes
     ----------
     values
-        All of them but the payload itself and what is inside of arrays.
+        All paths except the payload itself and the insides of arrays.
     objects, arrays
-        Where objects and arrays were seen: of objects the keys count, of arrays the shape of what is in them.
+        The paths of objects, whose keys are hashed, and of arrays, of which the shape of the elements is hashed.
     numbers
         Whether there may be numbers.
     """
@@ -44,7 +44,7 @@ class _Asked:
     numbers: bool = False
 
     def take(self, places: Iterable[tuple[Path, str]]) -> None:
-        """Take in a shape. What no path can name is not asked for, nor what is inside of arrays, which stand as a whole."""
+        """Add a shape. Skip keys that DuckDB's paths cannot express, and the insides of arrays, which are hashed as a whole."""
         for path, kind in places:
             if not is_reachable(path):
                 self.numbers |= kind != "text"
@@ -65,7 +65,7 @@ class _Asked:
         return f"hash({', '.join(part if part == 'type' else f'TRY({part})' for part in parts)})"
 
     def covers(self, value: Any, path: Path = ()) -> bool:
-        """Whether all that a value holds is asked for."""
+        """Whether the signature includes every path of a value."""
         if isinstance(value, _Pairs):
             return (
                 path in self.objects
@@ -99,12 +99,12 @@ class Signatures:
 
     @classmethod
     def learned(cls, seen: Iterable[tuple[str, int, Iterable[tuple[Path, str]]]], *, root: str) -> Signatures:
-        """Learn which places to ask for.
+        """Learn which paths to include.
 
         Parameters
         ----------
         seen
-            Types, the number of their events and the places of their payloads with the kinds of value that stand there.
+            Types, the number of their events, and the paths of their payloads with the kinds of their values.
         """
         asked: dict[str, _Asked] = {}
         events: Counter[str] = Counter()
@@ -123,7 +123,7 @@ class Signatures:
         )
 
     def proves(self, type_: str, payload: str) -> bool:
-        """Whether all payloads with the signature of this one have its shape, but for chance of the order of 1 in 2**64."""
+        """Whether all payloads with the signature of this one have its shape, up to a hash collision (about 1 in 2**64)."""
         try:
             return self._asked[type_].covers(json.loads(payload, object_pairs_hook=_Pairs))
         except (ValueError, RecursionError):  # numbers of thousands of digits, thousands of levels

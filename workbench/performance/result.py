@@ -1,4 +1,4 @@
-"""What a measurement of replays says, how it is kept, and what follows from it: forecasts, and which snapshots pay."""
+"""The result of measuring replays, its storage, and what follows from it: forecasts, and advice on snapshots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HORIZONS = (0, 30, 90, 365)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where was measured, without the names of host and user."""
+    """The machine of a measurement, without the names of host and user."""
 
     system: str
     processor: str
@@ -206,7 +206,7 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     mean_x, mean_y = (sum(point[axis] for point in points) / len(points) for axis in (0, 1))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-    if slope <= 0:  # so few events that nothing is to be seen of them
+    if slope <= 0:  # too few events for a trend
         return mean_y, 0.0
     if slope * mean_x > mean_y:
         return 0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points)
@@ -233,7 +233,7 @@ def kept(directory: Path) -> list[Measurement]:
     Raises
     ------
     LakeError
-        A file there is none.
+        A file is not a measurement.
     """
     found = []
     for file in sorted((directory / FOLDER).glob("*.json")) if (directory / FOLDER).is_dir() else ():
@@ -242,7 +242,7 @@ def kept(directory: Path) -> list[Measurement]:
         try:
             found.append(msgspec.json.decode(file.read_bytes(), type=Measurement))
         except (OSError, msgspec.DecodeError) as error:
-            raise LakeError(f"{file} is no measurement that can be read ({error}): remove it.") from error
+            raise LakeError(f"{file} is not a readable measurement ({error}): remove it.") from error
     return sorted(found, key=lambda one: one.taken_at)
 
 

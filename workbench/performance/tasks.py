@@ -1,4 +1,4 @@
-"""What is measured, each in a process of its own that prints one line of JSON.
+"""The measurements, each run in a separate process that prints one line of JSON.
 
 usage: python -m workbench.performance.tasks TASK LAKE PROJECTION ARGUMENTS…
 """
@@ -127,7 +127,7 @@ def materialised(lake: str, projection: str) -> dict[str, Any]:
 
 @contextmanager
 def _beside(lake: str) -> Iterator[Lake]:
-    """Give a lake of its own over the same events: what is kept lies beside the events, and so nothing is found nor left in the lake."""
+    """Yield a scratch lake over the same events: it shares no materialised results with the lake itself."""
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
         (Path(scratch) / "events").symlink_to(Path(lake, "events").resolve(), target_is_directory=True)
         yield open_lake(scratch)
@@ -164,7 +164,7 @@ def _asked(lake: str, projection: str) -> tuple[Timeline, Subject, Source]:
 
 
 def evict(lake: str) -> None:
-    """Ask the system to forget what it holds of a lake's files in memory; where it cannot be asked, nothing happens."""
+    """Ask the operating system to drop a lake's files from its cache, if it supports that."""
     if not hasattr(os, "posix_fadvise"):
         return
     for file in Path(lake, "events").glob("*.parquet"):
@@ -179,7 +179,7 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {task.__name__: task for task 
 
 
 def main(arguments: list[str]) -> None:
-    """Run a task and print what it found, with the most memory that the process had."""
+    """Run a task and print its result, with the peak memory of the process."""
     found = TASKS[arguments[0]](*arguments[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes on Linux, bytes on a Mac.

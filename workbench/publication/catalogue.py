@@ -1,4 +1,4 @@
-"""What a publication says of itself: of which lake it is, up to which event, and what is known of each table."""
+"""The catalogue of a publication: its lake, the last event it includes, and a description of each table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.payloads.shapes import Known
 from workbench.publication.typed_tables import TableLayout
 
 VERSION = 1
-"""Raised when an older workbench could misread what a newer one publishes."""
+"""The version of the catalogue; incremented when an older workbench could misread what a newer one publishes."""
 
 Format = Literal["parquet", "duckdb", "csv", "arrow"]
 TableKind = Literal["events", "state", "result"]
@@ -30,7 +30,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class SeenPath:
-    """What was seen at one place of a type's payloads: see ``replay.shapes.Known``."""
+    """What was seen at one path of a type's payloads: see `workbench.payloads.shapes.Known`."""
 
     path: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -46,7 +46,7 @@ class PublishedTable:
     source
         The event type, or the name of the projection or result.
     layout, seen
-        Of the events of a type; None and empty of a state or result.
+        For a table of events; None and empty for a state or result.
     """
 
     name: str
@@ -60,18 +60,18 @@ class PublishedTable:
 
     @property
     def known(self) -> Known:
-        """What is known of the payloads, to be added to."""
+        """What is known about the payloads, as a value to extend."""
         return Known({one.path: set(one.kinds) for one in self.seen}, {one.path: one.keys for one in self.seen if one.keys})
 
     @property
     def named(self) -> dict[tuple[str, ...], str]:
-        """The names of the payload's places."""
+        """The column names of the payload's paths."""
         return {} if self.layout is None else {column.path: column.name for column in self.layout.columns}
 
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What a publication says of itself.
+    """The catalogue of a publication.
 
     Attributes
     ----------
@@ -80,13 +80,13 @@ class Notes:
     what
         Which events are published.
     goes_on
-        Whether a later run adds to it; otherwise all is published anew.
+        Whether a later run adds to it; otherwise a run publishes everything again.
     position, event_id, events
-        The last event of the lake's log up to the end of the timeline, and how many there are up to it.
+        The last event of the lake's log up to the end of the timeline, and the number of events up to it.
     generation
-        How often was published.
+        The number of runs that have published.
     guard_formulas
-        Whether texts in CSV that a spreadsheet may take for formulas have ``'`` before them.
+        Whether texts in CSV that a spreadsheet may read as formulas are prefixed with ``'``.
     """
 
     lake: str
@@ -112,7 +112,7 @@ class Notes:
         Raises
         ------
         LakeDamaged
-            They are none, or a newer workbench wrote them.
+            The text is not a catalogue, or a newer workbench wrote it.
         """
         try:
             found = msgspec.json.decode(text, type=Notes)
@@ -130,5 +130,5 @@ def noted(table: PublishedTable, known: Known, *, rows: int, files: tuple[File, 
 
 
 def by_source(tables: tuple[PublishedTable, ...]) -> Mapping[tuple[TableKind, str], PublishedTable]:
-    """Return tables by what they are of."""
+    """Return tables by kind and source."""
     return {(table.kind, table.source): table for table in tables}

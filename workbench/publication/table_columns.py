@@ -1,7 +1,7 @@
-"""What the columns of a published table are: from the places of its payloads and the kinds of value seen there.
+"""Derives the columns of a published table from the paths in its payloads and the kinds of value seen there.
 
-What is known only ever grows: a place that held integers and now holds text holds both. So a table's columns follow from all that its type
-ever held, in whatever portions it was seen.
+Knowledge only grows: a path that held integers and now holds text is of both kinds. So a table's columns depend only on all payloads of
+its type, not on the portions in which they were read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workbench.payloads.shapes import Known, Path
 from workbench.publication.typed_tables import TypedColumn
 
 EVENT_COLUMNS = ("position", "recorded_at", "stream", "revision", "event_id", "correlation_id", "causation_id")
-"""The event's own columns, which stand first."""
+"""The event's own columns, which come first."""
 PAYLOAD, PAYLOAD_BYTES = "payload", "payload_bytes"
 
 _RESERVED = frozenset({
@@ -27,9 +27,9 @@ _RESERVED = frozenset({
     "set", "show", "some", "summarize", "symmetric", "table", "then", "to", "trailing", "true", "union", "unique", "unpivot", "update",
     "user", "using", "values", "variadic", "view", "when", "where", "window", "with",
 })  # fmt: skip
-"""Words that SQL keeps to itself, in DuckDB, PostgreSQL or the standard."""
+"""Reserved words of SQL, in DuckDB, PostgreSQL or the standard."""
 _LONGEST = 100
-"""Bytes of UTF-8, in which file systems count the length of names."""
+"""The longest name in bytes of UTF-8, the unit of file systems."""
 
 
 def columns_of(known: Known, *, named: Mapping[Path, str]) -> tuple[TypedColumn, ...]:
@@ -79,7 +79,7 @@ def _is_flat(path: Path, known: Known, below: Mapping[Path, Iterable[Path]]) -> 
     """Whether an object's keys are columns of their own."""
     kinds = known.kinds[path] - {"null"}
     inside = below.get(path, ())
-    # Around the payload itself there may be anything: what is no object has a column of its own.
+    # The payload itself may be anything: one that is not an object has its own column.
     return bool(inside) and (kinds == {"object"} or (not path and "map" not in kinds)) and all(map(is_reachable, inside))
 
 
@@ -103,7 +103,7 @@ def _type(kinds: set[str]) -> str:
 
 
 def column_name(path: Path) -> str:
-    """Return a name for a place that needs no quotes in SQL.
+    """Return a column name for a path that needs no quotes in SQL.
 
     >>> column_name(("address", "zip code")), column_name(("order",)), column_name(("2nd",))
     ('address_zip_code', 'order_', '_2nd')
@@ -112,7 +112,7 @@ def column_name(path: Path) -> str:
 
 
 def table_name(name: str) -> str:
-    """Return a name for the table of an event type, which is that of a folder too.
+    """Return a name for the table of an event type, which is also the name of its folder.
 
     >>> table_name("user.logged-in"), table_name("$metadata"), table_name("Straße")
     ('user_logged_in', 'metadata', 'Straße')
@@ -121,7 +121,7 @@ def table_name(name: str) -> str:
 
 
 def unused(name: str, taken: set[str]) -> str:
-    """Return a name that differs from those that are taken, given in lower case, by more than upper and lower case."""
+    """Return a name that differs, ignoring case, from the taken names, which are in lower case."""
     found, number = name, 2
     while found.casefold() in taken:
         found, number = f"{name}_{number}", number + 1

@@ -1,4 +1,4 @@
-"""Where is published: a directory of files that its manifest names, or one DuckDB file. Either changes as a whole, or not at all."""
+"""The target of a publication: a directory of files listed in a manifest, or one DuckDB file. Both change atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORMATS: dict[str, Format] = {"parquet": "parquet", "duckdb": "duckdb", "csv": 
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """What a run makes of a table: rows that are added to those that are there, or all rows anew."""
+    """The change of a table in one run: rows to append, or all rows rewritten."""
 
     table: PublishedTable
     staged: Staged
@@ -39,15 +39,15 @@ class Target(Protocol):
         """Where it is."""
 
     def notes(self) -> Notes | None:
-        """Return what was published there; None if nothing was."""
+        """Return the catalogue of what was published there, or None."""
 
     def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
-        """Publish; return the notes with the files that count."""
+        """Publish; return the notes with the valid files."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryTarget:
-    """A directory with a folder for each table. A file counts if the manifest names it."""
+    """A directory with a folder for each table. Only the files that the manifest names are valid."""
 
     path: Path
     format: FileFormat
@@ -68,9 +68,9 @@ class DirectoryTarget:
         return Notes.decoded(text, place=str(self.path / MANIFEST))
 
     def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
-        if before is None:  # the manifest claims the directory before any file stands there
+        if before is None:  # the manifest claims the directory before any file is written
             self._write(Notes(notes.lake, notes.what, notes.format, notes.goes_on))
-        # Whoever reads by the manifest has no use of a file before it is named; whoever reads by names of files finds none that is half.
+        # Readers of the manifest ignore files that it does not name; readers that list the directory find only complete files.
         moves: list[tuple[Path, Path]] = []
         tables = []
         for change in changes:
@@ -105,7 +105,7 @@ class DirectoryTarget:
             put_in_place(aside, self.path / MANIFEST)
 
     def _clean(self, notes: Notes, before: Notes | None) -> None:
-        """Delete what a killed run left, and what the manifest does not name any more; nothing else that may lie there."""
+        """Delete files that a killed run left and files that the manifest no longer names, but no other files."""
         named = {file.path for table in notes.tables for file in table.files}
         for name in {table.name for one in (notes, before) if one is not None for table in one.tables}:
             folder = self.path / name
@@ -129,7 +129,7 @@ class DatabaseTarget:
         return None if text is None else Notes.decoded(text, place=str(self.path))
 
     def commit(self, notes: Notes, changes: list[TableChange], *, before: Notes | None, press: Press) -> Notes:
-        _ = press  # what was staged is taken as it is
+        _ = press  # the staged files are used as they are
         there: Mapping[str, PublishedTable] = {table.name: table for table in before.tables} if before is not None else {}
         done = replace(notes, tables=tuple(change.table for change in changes))
         DatabaseFile(self.path).commit(
@@ -142,12 +142,12 @@ class DatabaseTarget:
 
 
 def target_of(to: str | Path, asked: str | None) -> tuple[Target, Format]:
-    """Return where is published, and in which format.
+    """Return the target and the format of a publication.
 
     Raises
     ------
     UsageError
-        The format is unknown, or does not go with the name.
+        The format is unknown, or does not fit the name.
     """
     path = Path(to).expanduser()
     is_database = path.suffix in (".duckdb", ".db")
@@ -163,7 +163,7 @@ def target_of(to: str | Path, asked: str | None) -> tuple[Target, Format]:
 
 @contextmanager
 def staging(target: Target) -> Iterator[Path]:
-    """Hold the right to publish there, which one process at a time has, and give a directory for what is not published yet.
+    """Hold the lock of the target, which one process at a time has, and yield a directory for staging.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""DuckDB's part of a publication: events of a timeline, split by type and with typed columns, as files or tables.
+"""DuckDB's part of a publication: splits the events of a timeline by type and writes typed columns, as files or tables.
 
-The events are read once, a million at a time. Of each portion the events of one type after the other are extracted, by one ``json_extract``
-with all of its places, and staged as Parquet. Whatever is published is made of the staged files.
+The events are read once, a million at a time. For each portion and type, one ``json_extract`` with all of the type's paths extracts the
+columns, which are staged as Parquet. Everything that is published is made from the staged files.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from workbench.timeline import Timeline
 FileFormat = Literal["parquet", "csv", "arrow"]
 
 PORTION = 1_000_000
-"""About how many events are held at once; a file with more is held as a whole, on the disk where it must be."""
+"""The approximate number of events held at once; a larger file is held completely, on disk if necessary."""
 SMALL = 16_384
-"""Rows of a file on the average, below which the staged files of a table become one."""
+"""If the staged files of a table have fewer rows than this on average, they are merged."""
 
 NOTES = "workbench_published"
-"""The table of a DuckDB file that says what it holds."""
+"""The table of a DuckDB file that holds the catalogue."""
 
 _ROWS_OF_A_BATCH = 65_536
 _PARQUET = "(FORMAT parquet, DICTIONARY_SIZE_LIMIT 5000)"
-"""A larger dictionary costs more time than it saves room."""
+"""A larger dictionary costs more time than the space it saves is worth."""
 _TIMES = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True, slots=True)
 class TypedColumn:
-    """A column of a payload's place: the keys that lead there, its name and its type in SQL."""
+    """A column for a path in the payload: the keys of the path, the column's name and its SQL type."""
 
     path: tuple[str, ...]
     name: str
@@ -113,7 +113,7 @@ class Staged:
 
 
 class Press:
-    """A database of its own in which tables are made, and a folder in which they are staged; both go when it is closed."""
+    """A separate database that makes tables, and a folder that stages them; closing removes both."""
 
     def __init__(self, folder: Path, *, place: str, guard_formulas: bool = False) -> None:
         self._folder = folder
@@ -143,8 +143,7 @@ class Press:
             self._connection.register("names", pa.table({"type": pa.array(sorted(wanted), pa.string())}))
             self._connection.execute("CREATE OR REPLACE TYPE event_type AS ENUM (SELECT type FROM names)")
             chosen = ", ".join(columns)
-            # Several types at once, each in a thread of its own, which keeps the order of rows without having to restore it; meanwhile
-            # the next portion is read.
+            # Several types at once, each in its own thread, which preserves the order of rows; meanwhile the next portion is read.
             staged: list[tuple[str, int, Future[Path]]] = []
             with self._single_threads(), ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stage") as beside:
                 for number, rows in enumerate(self._portions(timeline, columns)):
@@ -218,7 +217,7 @@ class Press:
         return file
 
     def _guarded(self, select: str) -> str:
-        """Return the SQL of rows for CSV, in which no text looks like a formula where that was asked for."""
+        """Return the SQL of rows for CSV; with ``guard_formulas``, no text looks like a formula."""
         if not self._guard_formulas:
             return select
         columns = []
@@ -248,13 +247,13 @@ class Press:
 
 
 class DatabaseFile:
-    """A DuckDB file with published tables, changed as a whole by ``commit`` or not at all."""
+    """A DuckDB file with published tables; ``commit`` changes it atomically."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def notes(self) -> str | None:
-        """Return what it says of itself; None if it is not there.
+        """Return its catalogue as text; None if the file does not exist.
 
         Raises
         ------
@@ -275,7 +274,7 @@ class DatabaseFile:
         return str(rows[0][0])
 
     def commit(self, notes: str, *, added: Mapping[str, Staged], anew: Mapping[str, Staged], dropped: Iterable[str]) -> None:
-        """Add rows to tables, make tables anew, and drop some, in one transaction; a new file is built aside."""
+        """Append to tables, rewrite tables and drop tables in one transaction; a new file is built under a temporary name."""
         place = nullcontext(self._file) if self._file.exists() else built_aside(self._file)
         with place as building, _opened(building) as connection, translated(str(self._file)):
             connection.execute("BEGIN")

@@ -1,6 +1,7 @@
 """A timeline: an immutable, lazy description of a history.
 
-A timeline knows which lake, up to where, and what of it is looked at; the lake executes it. Refining it returns a new one::
+A timeline names a lake, a cutoff, a selection and edits; the lake executes it. Refining it returns a new one. The module is long because it
+holds the documented methods of `Timeline` in one place::
 
     now = lake.timeline                       # everything that was recorded
     past = now.upto("2026-03-01T09:00:00Z")   # the same history, as it was then
@@ -43,7 +44,7 @@ _NO_LINKS_OF_A_FORK = "A what-if has no links(): nobody knows where they would l
 
 
 class RecordedLog(Protocol):
-    """What a timeline needs of a lake: one version of its events, and how to execute a timeline over them."""
+    """What a timeline needs of a lake: one version of its events, and methods that execute a timeline over them."""
 
     @property
     def path(self) -> str:

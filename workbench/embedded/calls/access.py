@@ -1,4 +1,4 @@
-"""Access lists: who may do what with a stream, by its metadata or by the default of the store."""
+"""Access lists: the rights on a stream, from its metadata or from the defaults of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Streams.BatchAppend``: many appends in flight on one call, each all or none, answered in the order in which they end."""
+"""``Streams.BatchAppend``: many atomic appends in flight on one call, answered in the order in which they end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOTHING = Empty()
 
 @dataclass(slots=True)
 class _Batch:
-    """An append of which more is to come."""
+    """An append that is not complete yet."""
 
     stream: str
     expected: int

@@ -1,4 +1,4 @@
-"""Which events of ``$all`` a filtered read or subscription lets through."""
+"""Filters of reads of ``$all`` and of subscriptions to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a writer proposes, as the messages of ``Append`` and ``BatchAppend`` say it."""
+"""Parses the events that a writer proposes, from the messages of ``Append`` and ``BatchAppend``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests as they come off the wire: how many there must be, and what they hold."""
+"""Parses requests from the wire, and checks their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gossip, server features and persistent subscriptions, as far as a single node has them; and how all services are registered."""
+"""Gossip, server features and persistent subscriptions, as far as a single node has them; and the registration of all services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an append may expect of a stream, and how it ends."""
+"""The expectations of an append about its stream, and its results."""
 
 from __future__ import annotations
 

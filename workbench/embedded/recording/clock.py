@@ -50,7 +50,7 @@ class Clock:
         return time.time_ns() // 100 if self._ticks is None else self._ticks
 
     def set(self, moment: datetime | int) -> None:
-        """Stand at an instant with a time zone, or at a number of ticks."""
+        """Stop at an instant with a time zone, or at a number of ticks."""
         self._ticks = moment if isinstance(moment, int) else to_ticks(moment)
 
     def advance(self, by: timedelta) -> None:

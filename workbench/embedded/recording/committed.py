@@ -1,4 +1,4 @@
-"""Which event ids were recorded lately, and where: how the server recognises an append that a client sends again."""
+"""A cache of recent event ids and their positions, by which the server recognises a repeated append."""
 
 from __future__ import annotations
 

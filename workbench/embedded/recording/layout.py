@@ -1,4 +1,4 @@
-"""Where records stand in the log: how many bytes each takes, and at which position the next begins."""
+"""The positions of records in the log: the size of each, and the start of the next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LOG_HEADER = 128
 """The position of the first record."""
 
 CHUNK = 256 * 1024 * 1024
-"""The log is cut into chunks of this many bytes, and no record crosses the cut."""
+"""The log is divided into chunks of this many bytes, and no record spans two chunks."""
 
 RECORD_OVERHEAD = 96
 """How many bytes a record takes besides its names and its payload; all that the commit of a transaction takes."""

@@ -1,4 +1,6 @@
-"""The log: what was recorded in which order, and the rules by which an append is taken or refused.
+"""The log: the recorded events in order, and the rules by which an append is accepted or refused.
+
+The module is long because accepting an append, indexing it and publishing it share one state, which must change together.
 
 The log keeps an index of all records in memory (some 50 bytes a record) and their frames in a storage. An append is *staged*
 first: it has its place and its revision, and later appends build on it. Once the storage has written it, it is *published*:
@@ -33,7 +35,7 @@ _ID_NAMESPACE = UUID("6f1c2c1e-6b0a-4c7e-9d0c-3b8f5f0f6a51")
 
 
 class _Staged(NamedTuple):
-    """An event that has its place but is not in the log yet."""
+    """An event with an assigned position that is not in the log yet."""
 
     record: Record
     id: UUID
@@ -72,9 +74,9 @@ class Log:
         self._storage = storage
         self._now = now
         self.history = 0
-        """Rises when the log is replaced by another, as by a restored backup."""
+        """Incremented when the log is replaced by another, as by a restored backup."""
         self.generation = 0
-        """Rises when records were taken away or replaced, so that numbers no longer mean what they did."""
+        """Incremented when records are removed or replaced, which changes the numbers of records."""
         self._committed = CommittedIds()
         self._clear()
 

@@ -1,4 +1,4 @@
-"""The metadata of a stream: what of it a server understands, and what that hides."""
+"""The metadata of a stream: the fields that a server understands, and the events that they hide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = (2**63 - 1) // 10_000_000
 """The longest time in seconds that the server can hold, in ticks of 100 ns."""
 
 _DEEPEST = 64
-"""How many arrays and objects may stand in each other (Newtonsoft.Json's own limit, by which the server reads)."""
+"""The deepest nesting of arrays and objects (the limit of Newtonsoft.Json, which the server uses)."""
 
 _WHOLE = ("$maxCount", "$maxAge", "$tb", "$cacheControl")
 _ROLES = {"$r", "$w", "$d", "$mr", "$mw"}

@@ -1,4 +1,4 @@
-"""How a recorded event is laid out on the wire, and as what it is stored.
+"""The layout of a recorded event on the wire and in storage.
 
 A record is kept as the finished ``ReadResp`` message that a read sends, so that serving it is a copy of bytes. The layout is that
 of the server: fields in ascending order, and the metadata map as ``type``, ``created``, ``content-type`` (KurrentDB,
@@ -40,7 +40,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event as the log holds it: where it stands, and the message that a read sends for it."""
+    """An event in the log: its position, and the message that a read sends for it."""
 
     commit: int
     prepare: int

@@ -1,4 +1,4 @@
-"""Where the records of a log are kept: in memory, or in an SQLite file.
+"""Stores the records of a log: in memory, or in an SQLite file.
 
 Both keep records under the numbers 0, 1, 2, … in log order; the log's index (``log.py``) knows everything else about them.
 """
@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 class Storage(Protocol):
-    """What a log needs of the place where its records are kept."""
+    """What a log needs of its storage."""
 
     blocking: bool
     """Whether ``write`` waits for a disk, so that it belongs on a thread of its own."""

@@ -1,8 +1,8 @@
-"""Edits, worked out on one version of a lake: an overlay, extended by one edit after the other.
+"""Applies edits to one version of a lake: extends an overlay by one edit at a time.
 
-Events that stay where they were recorded keep their place. Those that are inserted, or moved to another time, take the position of the last
-event that had been recorded by that time (of the whole log, as a cutoff does), behind all that was recorded there, in the order of their
-times; of equal times in the order of the edits, and of one edit in log order.
+Events that are not moved keep their positions. Events that are inserted, or moved to another time, take the position of the last event of
+the whole log that had been recorded by that time, as a cutoff does. They come after all events recorded at that position, ordered by time,
+then by edit, then in log order. The module is long because all six edits share the search for events and their positions.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ _WHOLE = f"SELECT {', '.join(EVENT.names())} FROM events"
 
 
 def extended(snapshot: Snapshot, overlay: Overlay | None, edit: Edit) -> Overlay:
-    """Return an overlay with one edit more.
+    """Return an overlay extended by one edit.
 
     Raises
     ------
     UsageError
-        The edit cannot be done to one of the events that it is about; the event is named.
+        The edit cannot be applied to one of its events; the message names the event.
     """
     forking = _Forking(snapshot, _NOTHING if overlay is None else overlay)
     match edit:
@@ -91,7 +91,7 @@ def extended(snapshot: Snapshot, overlay: Overlay | None, edit: Edit) -> Overlay
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What an address fits: recorded events, and which of those that earlier edits put there."""
+    """The events that match an address: recorded events, and events that earlier edits added."""
 
     recorded: pl.DataFrame
     added: pl.Series
@@ -236,7 +236,7 @@ class _Forking:
         return _said(changed, edit, found.count, *notes)
 
     def _drop_all(self, edit: Drop | Truncate, address: EditAddress) -> Overlay:
-        """Drop what fits an address that a query can ask: the query of a fork asks it too, and needs no list of events."""
+        """Drop events by an address that a query can evaluate: the fork's query evaluates it too, and needs no list of events."""
         conditions = self._conditions(address)
         added = self._fitting(address)
         count = int(self._read("SELECT count(*) AS n FROM events", conditions)["n"][0])
@@ -331,7 +331,7 @@ class _Forking:
         return began, revision
 
     def _before_their_streams(self, moved: pl.DataFrame) -> int:
-        """Count the recorded events that now stand before the first one that was recorded in their stream, and were not the first."""
+        """Count the recorded events that are now before the first recorded event of their stream, and were not the first."""
         ours = moved.filter((pl.col("_was") != "inserted") & (pl.col("position") < pl.col("_home")))
         if not ours.height:
             return 0
@@ -348,7 +348,7 @@ class _Forking:
     # What follows from what --------------------------------------------------------------------------------------------------
 
     def _caused(self, seeds: pl.DataFrame) -> _Found:
-        """Find the events that some events caused, and those that these caused."""
+        """Find the events that some events caused, directly or indirectly."""
         left = self._candidates("causation_id").with_columns(as_event_id("causation_id"))
         found = [left.clear()]
         causes = seeds.select(causation_id=pl.col("event_id").unique())
@@ -360,7 +360,7 @@ class _Forking:
         return self._split(pl.concat(found))
 
     def _correlated(self, seeds: pl.DataFrame) -> _Found:
-        """Find the events with the correlation of some events that are later in the log than the first of these."""
+        """Find the events with the correlation id of some events, later in the log than the first of these."""
         begun = seeds.drop_nulls("correlation_id").sort(KEY).unique("correlation_id", keep="first")
         begun = begun.select("correlation_id", *(pl.col(name).alias(f"_from_{name}") for name in KEY))
         position, prepare = (pl.col(f"_from_{name}") for name in KEY)
@@ -368,7 +368,7 @@ class _Forking:
         return self._split(self._candidates("correlation_id").join(begun, on="correlation_id").filter(later))
 
     def _candidates(self, column: str) -> pl.DataFrame:
-        """Return all events that have a correlation or a cause; ``_row`` counts those that earlier edits put there."""
+        """Return all events with a correlation id or a causation id; ``_row`` numbers those that earlier edits added."""
         names = (*KEY, "stream", "event_id", column)
         recorded = self._read(f"SELECT {', '.join(names)} FROM events WHERE {column} IS NOT NULL", self._of_all())
         added = self.before.added.select(names).with_row_index("_row").drop_nulls(column)
@@ -383,7 +383,7 @@ class _Forking:
     # What is there ------------------------------------------------------------------------------------------------------------
 
     def _find(self, address: EditAddress, *, columns: Sequence[str]) -> _Found:
-        """Find the events that an address fits, with their keys, their streams and some more columns."""
+        """Find the events that match an address, with their keys, streams and some more columns."""
         conditions = self._conditions(address)
         wanted = list(dict.fromkeys((*columns, *KEY, "stream")))
         where = "" if address.event_id is None else f" WHERE event_id = {quoted(address.event_id)}"
@@ -399,7 +399,7 @@ class _Forking:
         return _Found(recorded, self._fitting(address))
 
     def _fitting(self, address: EditAddress) -> pl.Series:
-        """Tell which of the events that earlier edits put there an address fits."""
+        """Return which of the events that earlier edits added match an address."""
         added = self.before.added
         parts = [pl.lit(value=True)]
         names = EventFilter.of(Timeline(log=self.snapshot, selections=(address.selection,)), rule=self.snapshot.rule).polars()
@@ -419,7 +419,7 @@ class _Forking:
         return fits & holding(added, address.where)
 
     def _conditions(self, address: EditAddress) -> EventFilter:
-        """Return what an address asks of recorded events, but for their ids and payloads."""
+        """Return the conditions of an address on recorded events, except on their ids and payloads."""
         uptos, afters = [], []
         if address.upto is not None:
             uptos.append(self._resolved(address.upto))
@@ -447,7 +447,7 @@ class _Forking:
         return EventFilter((), upto=None, after=None, system=False, rule=self.snapshot.rule)
 
     def _of_streams(self, streams: pl.Series) -> EventFilter:
-        """Return conditions that narrow to streams, where they are few enough to be named."""
+        """Return conditions that restrict to streams, if these are few enough to list."""
         if len(streams) > 50:
             return self._of_all()
         return replace(self._of_all(), clauses=(tuple(Names("stream", name, literal=True) for name in streams.to_list()),))
@@ -464,7 +464,7 @@ class _Forking:
     def _read(
         self, sql: str, conditions: EventFilter, *, files: Sequence[DataFile] | None = None, names: pl.DataFrame | None = None
     ) -> pl.DataFrame:
-        """Ask a query of the recorded events that are still there and in place."""
+        """Query the recorded events that no edit has removed or moved."""
         asked = conditions.files(self.snapshot.files) if files is None else files
         layer = Layer(self.before.dropped, self.before.gone, _NOTHING.added).between(conditions.after, conditions.upto)
         relation = self.snapshot.queries.relation(
@@ -484,7 +484,7 @@ def _said(overlay: Overlay, edit: Edit, matched: int, *notes: str, cascaded: int
 
 
 def _numbered(added: pl.DataFrame) -> pl.DataFrame:
-    """Give each event its place: the recorded one, or behind all that was recorded at its position, in the order of the times there."""
+    """Number the events: those not moved keep their place, the others come after all recorded events of their position, by time."""
     inserted = pl.col("_was") == "inserted"
     moves = inserted | (pl.col("recorded_ticks") != pl.col("_home_ticks"))
     still = added.filter(~moves).with_columns(

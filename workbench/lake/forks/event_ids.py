@@ -1,4 +1,4 @@
-"""Ids of events in metadata, which writers put there in other notations than the lake's."""
+"""Normalises ids of events in metadata, which writers may put there in another notation than the lake's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PARTS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
 
 def as_event_id(name: str) -> pl.Expr:
-    """Return a column of ids as the lake writes those of events, to be compared with them.
+    """Return a column of ids in the notation of the lake's event ids, for comparison with them.
 
     A UUID may be in upper case, without dashes, or in braces, as .NET writes them; anything else stays as it is.
 

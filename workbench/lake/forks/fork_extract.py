@@ -1,4 +1,4 @@
-"""Pairs: what was recorded, and a what-if of it, extracted side by side. What both share is read and extracted once."""
+"""Extracts a timeline and a what-if of it side by side; events that both share are read and extracted once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from workbench.timeline.extraction import Chunk, Pair
 Mask = NDArray[np.bool_]
 
 _PLACED = frozenset({*KEY, "stream", "revision", "recorded_at"})
-"""Columns that no edit changes of an event that stays in its place."""
+"""Columns that no edit changes unless it moves the event."""
 
 
 def pairs(recorded: Extractor, forked: Extractor) -> Generator[Pair, None, None]:
-    """Yield the chunks of a timeline without edits and with them, both of the same files and nothing of them hidden."""
+    """Yield the chunks of a timeline without and with its edits, both from the same files and with no hidden events."""
     assert forked.layer is not None
-    # What is added at the place of a recorded event stands for it; the rest is taken away and nothing put there.
+    # An event added at the key of a recorded event replaces it; other touched events are removed.
     taken = forked.layer.gone.join(forked.layer.added, on=KEY, how="anti")
     return read_ahead(partial(_pair, recorded, forked, taken), forked.pieces())
 

@@ -1,4 +1,4 @@
-"""What edits come to in one version of a lake: which recorded events are gone, and which are there instead or besides."""
+"""The overlay of edits over one version of a lake: the recorded events that are removed, and the events that are added."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ FORK = pl.Schema({**EVENT, "sequence": pl.Int64(), "origin": pl.String()})
 KEY = ("position", "prepare_position")
 
 _KEPT, _KEPT_ROWS = 8, 2_000_000
-"""Overlays that a lake remembers, and about how many events in all of them; the last one in any case."""
+"""The limits of the overlay cache: the number of overlays, and of events in them. The last one is always kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """An overlay, narrowed to what fulfils some conditions: lies over files that were narrowed in the same way."""
+    """An overlay restricted to some conditions, for files that are restricted in the same way."""
 
     dropped: tuple[EventFilter, ...]
-    """Recorded events that fulfil any of these are gone."""
+    """Recorded events that match any of these are removed."""
     gone: pl.DataFrame
-    """So are those with these positions and prepare positions."""
+    """Recorded events with these positions and prepare positions are removed too."""
     added: pl.DataFrame
-    """Events that stand instead or besides, as ``FORK`` has them."""
+    """The added events, with the columns of ``FORK``."""
     settled: bool = False
-    """Whether the added events are those that readers may see, so that nothing of them is hidden any more."""
+    """Whether the added events are already restricted to the visible ones."""
 
     def between(self, after: int | None, upto: int | None) -> Layer:
         """Narrow to a range of positions, exclusive and inclusive."""
@@ -55,21 +55,21 @@ class Layer:
         return replace(self, added=self.added.filter(reduce(and_, parts))) if parts else self
 
     def drops(self, files: Sequence[DataFile], *, system: bool) -> tuple[EventFilter, ...]:
-        """Return what must not be fulfilled by events of some files; without ``system``, those of the system are left out anyway."""
+        """Return the conditions that events of some files must not match; without ``system``, system events are left out anyway."""
         asked = self.dropped if system else tuple(replace(one, system=True) for one in self.dropped)
         return tuple(one.unproven(files) for one in asked if one.files(files))
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What a chain of edits comes to.
+    """The result of a chain of edits.
 
     Attributes
     ----------
     added
-        The columns of ``FORK`` and those that further edits need: see ``workbench.lake.forks.apply_edits``.
+        The added events, with the columns of ``FORK`` and those that further edits need: see ``workbench.lake.forks.apply_edits``.
     touched
-        The recorded events that are gone; None if there are too many to be looked at one by one.
+        The recorded events that are removed; None if there are too many to list.
     """
 
     dropped: tuple[EventFilter, ...]
@@ -79,10 +79,10 @@ class Overlay:
     effects: tuple[Effect, ...] = ()
 
     def over(self, conditions: EventFilter, *, time: datetime | None) -> Layer:
-        """Narrow to what a timeline looks at; ``time`` is that of its cutoff.
+        """Restrict to the events of a timeline; ``time`` is that of its cutoff.
 
-        A cutoff's time counts for events that were moved or inserted: behind the last event that was recorded by then, those with a later
-        time are not in the cut.
+        The time decides about events that were moved or inserted after the last event recorded by then: those with a later time are not in
+        the cut.
         """
         asked = replace(conditions, upto=None).polars()
         parts = [] if asked is None else [asked]
@@ -99,14 +99,14 @@ def in_cut(last: int, time: datetime | None) -> pl.Expr:
 
 
 class Overlays:
-    """The overlays of one version of a lake that were asked for last; threads may share it."""
+    """A cache of the most recent overlays of one version of a lake; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._known: dict[tuple[Edit, ...], Overlay] = {}
 
     def of(self, edits: tuple[Edit, ...], extend: Callable[[Overlay | None, Edit], Overlay]) -> Overlay:
-        """Return the overlay of a chain of edits, going on from the longest beginning of it that is known."""
+        """Return the overlay of a chain of edits, starting from the longest cached prefix of the chain."""
         with self._lock:
             known = next((count for count in range(len(edits), 0, -1) if edits[:count] in self._known), 0)
             overlay = self._known.pop(edits[:known]) if known == len(edits) else self._known.get(edits[:known])

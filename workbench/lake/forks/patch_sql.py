@@ -1,7 +1,7 @@
-"""The same edits of JSON text as ``workbench.lake.forks.patch_text`` makes, by DuckDB on many texts at once, where they are plain.
+"""Edits many JSON texts at once with DuckDB, as ``workbench.lake.forks.patch_text`` edits one, where the texts are simple enough.
 
-A text is plain to an edit if nothing in it could spell a key otherwise than in quotes right before its colon, and the key stands in it
-once, or nowhere. All others are left to the careful way, text by text.
+A text is simple enough if every key in it is in quotes, without escapes, right before its colon, and the edited key occurs at most once.
+All other texts are left to ``patch_text``.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _OTHERWISE = " OR ".join(
     (
         r"contains(text, '\')",
         "contains(text, ' :')",
-        # One sign is found several times as fast as two, and is seldom there.
+        # Searching for one character is several times as fast as for two, and the character is rare.
         *(f"CASE WHEN contains(text, {gap}) THEN contains(text, {gap} || ':') ELSE false END" for gap in ("chr(9)", "chr(10)", "chr(13)")),
     )
 )
-"""What may spell a key in another way: an escape, or a gap before its colon."""
+"""Matches text in which a key may be spelled in another way: with an escape, or with a gap before its colon."""
 
 _BEFORE = f"rtrim(parts[1], {_SPACES})"
 _BEHIND = "substr(parts[2], length(held) + 1)"
 _AFTER = f"ltrim({_BEHIND}, {_SPACES})"
 _FOUND = f"len(parts) = 2 AND starts_with(parts[2], held) AND contains(',}}' || {_SPACES}, substr(parts[2], length(held) + 1, 1))"
-"""The key stands there once, and behind it the very value: its digits are those that were written, and end there."""
+"""The key occurs once, followed by exactly the extracted value, with the digits as written, and nothing more."""
 
 
 def plainly_patched(texts: pl.Series, puts: Sequence[tuple[TextPath, str]], takes: Sequence[TextPath]) -> pl.Series:
-    """Return what :func:`workbench.lake.forks.patch_text.patched` makes of each text; null where that has to be asked."""
+    """Return the result of :func:`workbench.lake.forks.patch_text.patched` for each text; null where only that function can tell."""
     unknown = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
     if not len(texts) or not all(map(is_reachable, (*(place for place, _ in puts), *takes))):
         return unknown
@@ -79,12 +79,12 @@ def _taken(place: TextPath) -> str:
 
 
 def _held(place: TextPath) -> str:
-    """Return the text of the value at a place, null if there is none; its digits may be others than those that were written."""
+    """Return the text of the value at a path, null if there is none; its digits may differ from those that were written."""
     return f"json_extract(text, {quoted(json_path(place))})::VARCHAR"
 
 
 def _parts(place: TextPath) -> str:
-    """Return what stands before and behind a key."""
+    """Return the text before and after a key."""
     return f"string_split(text, {_key(place)})"
 
 

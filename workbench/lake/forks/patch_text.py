@@ -1,4 +1,4 @@
-"""Edits of JSON text: only what is named changes, everything else stays byte for byte, digits and spaces included."""
+"""Edits JSON text: only the named values change; everything else, digits and spaces included, stays byte for byte."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Sequence
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
-"""Python's own scanner says where a value ends; numbers are left as text, which may be longer than Python reads."""
+"""Python's own scanner finds the end of a value; numbers stay text, because they may have more digits than Python parses."""
 
 TextPath = tuple[str, ...]
 _Member = tuple[str, int, int, int]
-"""A key, where it begins, and where its value begins and ends."""
+"""A key, the start of the key, and the start and end of its value."""
 
 
 class NoObject(Exception):
-    """Raised when there is no JSON object where one must be; the message says what there is."""
+    """Raised when a value that must be a JSON object is not; the message shows the value."""
 
 
 def patched(text: str, puts: Sequence[tuple[TextPath, str]], takes: Sequence[TextPath]) -> str:
-    """Return the text of an object with other values at some places, and without some.
+    """Return the text of an object with values set at some paths and removed at others.
 
-    Of duplicate keys the first counts and is the one that is put; all of them are taken. A new key comes last. Objects that are not
-    there on the way to a place are made.
+    Of duplicate keys the first counts and is the one that is set; all of them are removed. A new key comes last. Missing objects on a path
+    that is set are created.
 
     Raises
     ------
     NoObject
-        The text, or what stands on the way to a place that is put, is no object.
+        The text, or a value on a path that is set, is not an object.
     """
     for place, value in puts:
         text = _put(text, 0, place, value)
@@ -56,14 +56,14 @@ def _take(text: str, start: int, place: TextPath) -> str:
         members, opening = _members(text, start)
     except NoObject:
         if start:
-            return text  # nothing is there to be taken
+            return text  # there is nothing to remove
         raise
     key, below = place[0], place[1:]
     at = [index for index, member in enumerate(members) if member[0] == key]
     if below:
         return _take(text, members[at[0]][2], below) if at else text
     for _ in at:
-        members, opening = _members(text, start)  # anew: what is taken moves the rest
+        members, opening = _members(text, start)  # again: removing a member moves the rest
         index = next(index for index, member in enumerate(members) if member[0] == key)
         if index + 1 < len(members):
             cut = (members[index][1], members[index + 1][1])
@@ -74,7 +74,7 @@ def _take(text: str, start: int, place: TextPath) -> str:
 
 
 def _members(text: str, start: int) -> tuple[list[_Member], int]:
-    """Return the members of the object that begins at or behind ``start``, and where its inside begins."""
+    """Return the members of the object that begins at or after ``start``, and the position after its opening brace."""
     at = _space(text, start)
     if text[at : at + 1] != "{":
         raise NoObject(f"{text[start : start + 30]}{'...' if len(text) > start + 30 else ''} is no JSON object")

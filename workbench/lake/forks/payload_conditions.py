@@ -1,4 +1,4 @@
-"""Which events a condition of an edit holds for, decided event by event by the functions that projections use."""
+"""Evaluates the condition of an edit, event by event, with the functions that projections use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_by(condition: plan.Condition) -> set[str]:
 
 
 def holding(rows: pl.DataFrame, condition: plan.Condition) -> pl.Series:
-    """Tell of which events a condition is true."""
+    """Return for which events a condition is true."""
     paths = list(places(condition))
     decode = {
         root: decoder(

@@ -1,6 +1,6 @@
-"""Single events of a lake, looked up for a comparison with the store that it was copied from.
+"""Looks up single events of a lake, to compare them with the store from which it was copied.
 
-The answers come from the newest files first, so that they take as long in a large lake as in a small one.
+It reads the newest files first, so that a lookup takes as long in a large lake as in a small one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RecordedEvents:
         """Yield the newest event of each of up to ``most`` users' streams, the newest first; lazily, a range of positions at a time."""
         seen: set[str] = set()
         for files in reversed(list(in_log_order(self.snapshot.files))):
-            # Each range may hold newer events of the streams seen before it, but of as many streams at the most.
+            # A range may hold older events of the streams already seen, but of at most that many streams.
             for event in self._newest_in(files, most=most + len(seen)):
                 if event.stream not in seen:
                     seen.add(event.stream)
@@ -46,7 +46,7 @@ class RecordedEvents:
                     return
 
     def holds(self, events: Collection[tuple[int, int, str]]) -> set[tuple[int, int, str]]:
-        """Return those of some events, each by position, prepare position and id, that the lake has."""
+        """Return the subset of some events, each given by position, prepare position and id, that the lake has."""
         if not events:
             return set()
         first, last = min(events)[0], max(events)[0]

@@ -1,7 +1,7 @@
 """Polars over the files of a lake: a lazy frame in log order.
 
-All events of one epoch come before those of the next, so the epochs are read and sorted one after the other: memory is bounded by
-one epoch and the wanted columns, and a `head` stops at the epoch in which it has enough.
+All events of one epoch come before those of the next, so the epochs are read and sorted one after the other. Memory is limited to the
+requested columns of one epoch, and a `head` stops at the epoch in which it has enough rows.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ def log_order(
     layer: Callable[[], Layer] | None,
     fork: bool,
 ) -> pl.LazyFrame:
-    """Return a lazy frame of the events in ``files`` that fulfil the conditions, in log order.
+    """Return a lazy frame of the events in ``files`` that match the conditions, in log order.
 
-    Predicates, columns and a `head` that are asked of the frame reach the files. ``hidden`` gives, when the frame is executed,
-    the streams of which the store hides something; ``layer`` what edits make of the events, or what links lead to. A ``fork``
-    has columns of its own.
+    Predicates, column selections and a `head` on the frame are pushed down to the files. When the frame is executed, ``hidden`` returns the
+    streams with hidden events, and ``layer`` the overlay of edits or resolved links. A ``fork`` has additional columns.
     """
     schema = FORK if fork else EVENT
 
@@ -93,7 +92,7 @@ def _epochs(files: Sequence[DataFile], *, always: bool) -> Iterator[tuple[tuple[
 
 
 def _under(frame: pl.LazyFrame, layer: Layer, drops: Sequence[EventFilter]) -> pl.LazyFrame:
-    """Return recorded events as a fork has them."""
+    """Apply the overlay of a fork to recorded events."""
     for one in drops:
         asked = one.polars()
         frame = frame.filter(pl.lit(value=False) if asked is None else ~asked)
@@ -133,7 +132,7 @@ def _without(frame: pl.LazyFrame, hidden: pl.LazyFrame | None) -> pl.LazyFrame:
 
 
 def _read_error(error: Exception, place: Location, files: Sequence[DataFile]) -> Exception:
-    """Return what an error while reading means: a damaged file, or else a mistake in what was asked of the frame."""
+    """Translate an error while reading: a damaged file, or else a mistake in the expression on the frame."""
     damage: WorkbenchError | None = diagnosis(place, files)
     if damage is not None:
         return damage

@@ -1,4 +1,4 @@
-"""Where in a log a time stands: behind the last event that had been recorded by then, as a cutoff has it, for many times at once."""
+"""Resolves times to positions, many at once: a time is after the last event recorded by then, as for a cutoff."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
         near = [file for file in near if file.first_ticks // 10 <= greatest]
     if not near:
         return nowhere, nowhere
-    # A transaction stands at one position, and an export may have parted it.
+    # The events of a transaction share a position, and an export may have split them over two files.
     reach = max(file.last_position for file in near)
     near = [file for file in files if file in near or sure <= file.first_position <= reach]
     everything = EventFilter((), upto=None, after=sure - 1 if sure >= 0 else None, system=True, rule=snapshot.rule)
@@ -48,7 +48,7 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     position, prepare = position[order], prepare[order]
     # An undated event counts as recorded with the one before it. Before the first that is dated, no time reaches one.
     at = pc.fill_null(pc.fill_null_forward(found.column("at").take(pa.array(order))), _NEVER).to_numpy()
-    # From each event on, the earliest time: the last event that a time reaches is the last one from which on it reaches something.
+    # The earliest time from each event on: the last event at or before a time is the last one at which this is not later than the time.
     earliest = np.minimum.accumulate(at[::-1])[::-1]
     reached = np.searchsorted(earliest, moments, side="right") - 1
     there = position[np.maximum(reached, 0)]
@@ -120,7 +120,7 @@ def last_undated_behind(snapshot: Snapshot, position: int, moment: int) -> int:
 
 
 def _value(snapshot: Snapshot, sql: str, files: Sequence[DataFile]) -> int | None:
-    """Return the one number that a query gives; None if it gives none."""
+    """Return the single number that a query returns, or None."""
     if not files:
         return None
     relation = snapshot.queries.relation(sql, files=files)

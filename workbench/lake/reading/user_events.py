@@ -1,4 +1,4 @@
-"""The conditions that tell users' streams and events, written for DuckDB and for Polars; see ``workbench.server_streams``."""
+"""Conditions that select users' streams and events, for DuckDB and for Polars; see ``workbench.server_streams``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import polars as pl
 from workbench.server_streams import EXPRESSION
 
 SERVER_STREAM_SQL = f"(starts_with(stream, '$') AND regexp_matches(stream, '{EXPRESSION}'))"
-"""Whether a server writes an event's stream for itself; metadata of such streams counts as theirs."""
+"""Whether an event is in a server's own stream, or in the metadata of one."""
 
 USER_STREAM_SQL = f"(NOT starts_with(stream, '$') OR (NOT starts_with(stream, '$$') AND NOT regexp_matches(stream, '{EXPRESSION}')))"
-"""Whether an event is in a stream of a user's own, and not in the metadata of one."""
+"""Whether an event is in a user's stream, and not in the metadata of one."""
 
 USER_EVENT_SQL = f"(NOT starts_with(type, '$') AND {USER_STREAM_SQL})"
 """Whether a user recorded an event; links, metadata and tombstones are none."""
 
 USER_LINK_SQL = f"(type = '$>' AND {USER_STREAM_SQL})"
-"""Whether an event is a link in a stream of a user's own."""
+"""Whether an event is a link in a user's stream."""
 
 
 def server_stream() -> pl.Expr:

@@ -1,9 +1,8 @@
-"""What the store hides from readers of streams, though the log still holds it.
+"""Determines which events the store hides from readers of streams, although the log still holds them.
 
-KurrentDB keeps a stream's metadata as the last event of the stream ``$$name``: ``$tb`` (truncate before this revision),
-``$maxCount`` (only the last so many) and ``$maxAge`` (seconds). A deleted stream is one whose ``$tb`` is 2^63-1; a tombstoned one
-ends in an event ``$streamDeleted`` of revision 2^63-1. ``$all`` shows all of it until a scavenge. A metadata stream itself shows
-its last event only.
+KurrentDB keeps a stream's metadata as the last event of the stream ``$$name``: ``$tb`` (truncate before this revision), ``$maxCount`` (keep
+only this many events) and ``$maxAge`` (seconds). A deleted stream has a ``$tb`` of 2^63-1; a tombstoned one ends with an event
+``$streamDeleted`` of revision 2^63-1. ``$all`` shows hidden events until a scavenge. A metadata stream itself shows only its last event.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ HIDDEN_SCHEMA: dict[str, pl.DataType] = {
     "least_revision": pl.Int64(),
     "least_time": pl.Datetime("us", "UTC"),
 }
-"""One row for each stream that hides something: all of it, or what lies below a revision or before a time."""
+"""One row for each stream with hidden events: all of them, or those below a revision or before a time."""
 
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -32,7 +31,7 @@ _LONGEST = MAX_POSITION // 10_000_000
 """The longest time in seconds that the server can hold, in ticks of 100 ns."""
 
 _DEEPEST = 64
-"""How many arrays and objects may stand in each other (Newtonsoft.Json's own limit, by which the server reads)."""
+"""The deepest nesting of arrays and objects (the limit of Newtonsoft.Json, which the server uses)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,11 @@ class StreamLimits:
 
     @classmethod
     def parse(cls, data: bytes | None) -> StreamLimits:
-        """Read the payload of a metadata event as the server does (KurrentDB, ``StreamMetadata.TryFromJsonBytes``).
+        """Parse the payload of a metadata event as the server does (KurrentDB, ``StreamMetadata.TryFromJsonBytes``).
 
-        Where one of the fields that the server knows is of another type than it must be, ``null`` included, or does not fit into 64
-        bits, or the text is no JSON object, all of it is as if it was not there. A number that is in range but means nothing, such
-        as a ``$maxCount`` of 0 or a negative ``$tb``, is left out alone. The server stops reading where the object ends, and
-        replaces bytes that are not UTF-8.
+        If a known field has the wrong type, ``null`` included, or does not fit into 64 bits, or if the text is not a JSON object, the
+        server ignores all of the metadata. It ignores only the field if a number is in range but meaningless, such as a ``$maxCount`` of
+        0 or a negative ``$tb``. The server stops reading at the end of the object, and replaces bytes that are not UTF-8.
         """
         try:
             values = read_value((data or b"").decode("utf-8-sig", errors="replace"), deepest=_DEEPEST)
@@ -82,7 +80,7 @@ def _is_acl(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """A stream's last revision in the cut, and the metadata that holds there."""
+    """A stream's last revision in the cut, and the metadata that applies there."""
 
     stream: str
     last_revision: int
@@ -90,14 +88,14 @@ class StreamEnd:
 
 
 def hidden_streams(ends: Iterable[StreamEnd], *, tombstoned: Iterable[str], now: datetime) -> pl.DataFrame:
-    """Return what is hidden at an instant, a frame of ``HIDDEN_SCHEMA``.
+    """Return the hidden parts of streams at an instant, as a frame with ``HIDDEN_SCHEMA``.
 
     Parameters
     ----------
     ends
         The streams that have metadata, or are metadata streams.
     tombstoned
-        The streams that were tombstoned; their metadata streams are gone with them.
+        The tombstoned streams; their metadata streams are hidden too.
     now
         The instant from which ``$maxAge`` counts back.
     """
