@@ -149,7 +149,7 @@ def test_what_cannot_be_measured_gets_its_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "lake" / "measurements"
     folder.mkdir()
     (folder / "x.json").write_text("{")
-    with pytest.raises(LakeError, match="is no measurement"):
+    with pytest.raises(LakeError, match="is not a readable measurement"):
         measurements(lake)
     opened = open_lake(tmp_path / "lake")
     shutil.rmtree(tmp_path / "lake" / "events")

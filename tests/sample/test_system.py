@@ -68,7 +68,7 @@ def test_a_history_has_exactly_as_many_events_as_asked_for(events: int, days: in
 
 @pytest.mark.parametrize(("events", "days"), [(0, 1), (1, 0), (-5, 3)])
 def test_a_history_of_nothing_is_wrong_use(events: int, days: int) -> None:
-    with pytest.raises(UsageError, match="both must be at least 1"):
+    with pytest.raises(UsageError, match="needs at least 1 event and 1 day"):
         generate(events=events, days=days)
 
 

@@ -16,7 +16,7 @@ HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 
 UNTIL = datetime(2026, 4, 1, tzinfo=UTC)
-"""Where a history ends by default, exclusively: fixed, so that the same seed gives the same history on any day."""
+"""The default end of a history, exclusive; fixed, so that a seed gives the same history on any day."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOURS = (2, 1, 1, 1, 1, 2, 4, 8, 14, 18, 18, 15, 12, 15, 18, 17, 15, 12, 11, 13, 16, 15, 9, 4)
@@ -99,7 +99,7 @@ class SampleClock:
 
     @property
     def progress(self) -> float:
-        """How much of the history's time has passed, from 0 to 1."""
+        """The share of the history's time that has passed, from 0 to 1."""
         return (self.now - self.since) / (self.until - self.since)
 
     @property
@@ -107,7 +107,7 @@ class SampleClock:
         return self.launch <= self.now < self.launch + 12 * HOUR
 
     def stamp(self) -> int:
-        """Return what the server's clock shows now: true time, but for the two hours under the slow server."""
+        """Return the time on the server's clock: true time, except for two hours under the slow server."""
         slow = self.failover <= self.now < self._slow_until
         return self.now - self._slow_by if slow else self.now
 
@@ -128,7 +128,7 @@ class SchemaVersions:
 
 
 def _weights(days: int, last_weekday: int, launch_day: int, rng: random.Random) -> list[float]:
-    """Return how busy each day is, beside the others; ``last_weekday`` is that of the day behind the last."""
+    """Return the relative activity of each day; ``last_weekday`` is the weekday after the last day."""
     weights = []
     for day in range(days):
         weekday = (last_weekday - days + day) % 7

@@ -1,4 +1,4 @@
-"""How chance chooses: whom, what, and when it is decided."""
+"""Random choices: of people, of things to do, and of the time at which a choice is made."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import accumulate
 from workbench.sample.journal import Command, Request
 
 Choice = Callable[[], Command | None]
-"""Who does what to what, chosen from those there are; None where there are none."""
+"""Chooses a command for existing users and things; None if there are none."""
 
 
 class Urn:
-    """Names to pick from, each with a share of its own for good: few have a large one (Pareto's law), most a small one."""
+    """Names to pick from, each with a fixed share: few have a large one (Pareto's law), most a small one."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -36,7 +36,7 @@ class Urn:
 
 
 class Habits:
-    """What may be done, each with its weight."""
+    """Possible actions, each with its weight."""
 
     def __init__(self, weights: dict[Choice, float], rng: random.Random) -> None:
         self._choices = tuple(weights)

@@ -1,4 +1,4 @@
-"""What is true of a history, counted while it is made: the ground truth for whatever is computed from its copy."""
+"""Counts a history while it is generated: the ground truth for everything that is computed from its copy."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class RunningCounts:
     conflicts : int
         Appends that the store must refuse because another came first; each was decided again.
     by_user : Counter[str]
-        How many events each user brought about: the ``userId`` of the metadata.
+        The number of events that each user caused, by the ``userId`` of the metadata.
     active_users : dict[date, set[str]]
-        For each day, who acted: the same.
+        The users who acted on each day, by the same ``userId``.
     steps_back : int
-        How often an event carries an earlier stamp than the one before it.
+        The number of events with an earlier stamp than the event before.
     soft_deleted, tombstoned : set[str]
         The streams that are deleted now: until somebody writes to them again, and for good.
     """
@@ -55,7 +55,7 @@ class RunningCounts:
     _actors: set[str] = field(default_factory=set)
 
     def count(self, event: JournalEvent, category: str) -> None:
-        """Take one more recorded event into account."""
+        """Count one more recorded event."""
         ticks, event_type = event.ticks, event.type
         self.events += 1
         self.by_type[event_type] += 1

@@ -1,4 +1,4 @@
-"""What the services write: events with their causes, appended to streams at the revision that the service had seen."""
+"""The journal of the services: events with their causes, appended to streams at the revision that the service has seen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOFT_DELETED = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is done: the conversation it belongs to, the message that led to it, and who acts."""
+    """The cause of an action: its conversation, the message that led to it, and the acting user."""
 
     correlation_id: str
     causation_id: str
@@ -64,7 +64,7 @@ class Append:
     refused : bool
         The stream has moved on since ``expected``: the store must refuse it.
     consequence : JournalEvent or None
-        What the store writes by itself right after it.
+        The event that the store itself writes right after it.
     """
 
     stream: str
@@ -75,7 +75,7 @@ class Append:
 
     @property
     def recorded(self) -> tuple[JournalEvent, ...]:
-        """What the store holds more afterwards, in log order."""
+        """The events that the append adds to the store, in log order."""
         if self.refused:
             return ()
         return self.events if self.consequence is None else (*self.events, self.consequence)
@@ -100,7 +100,7 @@ Command = Callable[[], Request | None]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: its type and payload. Bytes go out as they are, anything else as JSON."""
+    """An event to write: its type and payload. Bytes are written as they are, anything else as JSON."""
 
     type: str
     body: Any
@@ -119,12 +119,12 @@ def _decimal(value: Any) -> Any:
 
 
 class Journal:
-    """The side of the store that the services see: ids, time, the revision of each stream, and what is to be done later.
+    """The store as the services see it: ids, time, the revision of each stream, and scheduled commands.
 
     Parameters
     ----------
     rng
-        Where ids and delays come from: the same seed gives the same history.
+        The source of ids and delays: the same seed gives the same history.
     """
 
     def __init__(self, *, clock: SampleClock, versions: SchemaVersions, rng: random.Random) -> None:
@@ -220,7 +220,7 @@ class Journal:
         )
 
     def _revival(self, stream: str) -> JournalEvent | None:
-        """Return what the store writes when a deleted stream is written again: what was before stays hidden."""
+        """Return the events that the store writes when a deleted stream is written again; the earlier events stay hidden."""
         if stream not in self._hidden:
             return None
         body = {"$tb": self.revision(stream) + 1}
@@ -241,7 +241,7 @@ class Journal:
         return Tombstone(stream, event)
 
     def accepts(self, request: Append) -> bool:
-        """Say whether the store will take an append: whether its stream is as the append expects."""
+        """Whether the store will accept an append: whether its stream is at the expected revision."""
         head = self.revision(request.stream)
         match request.expected:
             case StreamState.NO_STREAM:
@@ -254,7 +254,7 @@ class Journal:
                 return head == revision
 
     def record(self, event: JournalEvent) -> None:
-        """Take note that the store has an event."""
+        """Record that the store has an event."""
         self._heads[event.stream] = event.revision
         if event.type == "$metadata" and "$tb" in event.body:
             change = self._hidden.add if event.body["$tb"] == SOFT_DELETED else self._hidden.discard
@@ -271,5 +271,5 @@ class Journal:
         return self._agenda[0][0] if self._agenda else None
 
     def take_due(self) -> Command:
-        """Take the next scheduled command off the agenda."""
+        """Remove and return the next scheduled command."""
         return heapq.heappop(self._agenda)[2]

@@ -1,4 +1,4 @@
-"""Write the sample system's history into a store."""
+"""Writes the sample system's history into a store."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _proposed(event: JournalEvent, *, stamped: bool) -> EventToWrite:
 
 
 def _check(request: Append, pending: Pending) -> None:
-    """See that the store answered as the services were told: it must refuse the stale appends, and those only."""
+    """Check that the store refused the stale appends, and only those."""
     try:
         pending.result()
     except WrongExpectedRevision as error:

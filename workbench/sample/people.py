@@ -1,4 +1,4 @@
-"""What people do: who acts, on what, and how often. Few are very active, most are quiet, as in any community."""
+"""Simulates people: who acts, on what, and how often. As in any community, few are very active and most are quiet."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BOT_POSTS = (
     b"",
     b"null",
 )  # fmt: skip
-"""What the bot sent over the time, always as JSON: some of it is, some is not."""
+"""The bot's posts, all flagged as JSON; only some of them are."""
 
 
 class People:
@@ -49,7 +49,7 @@ class People:
     Parameters
     ----------
     rng
-        Where their choices come from.
+        The source of their choices.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class People:
         }
 
     def next_command(self) -> Command:
-        """Return what somebody does next; it may come to nothing."""
+        """Return somebody's next command; it may have no effect."""
         clock = self._journal.clock
         habits = self._habits_at_launch if clock.is_launch else self._habits
         if clock.progress < CUT_OVER:
@@ -108,7 +108,7 @@ class People:
                 return command
 
     def rival(self, stream: str) -> Command | None:
-        """Return what somebody else does to the same stream at the same time, which is seldom."""
+        """Return, rarely, somebody else's concurrent command on the same stream."""
         if self._rng.random() >= 0.004:
             return None
         category, _, key = stream.partition("-")

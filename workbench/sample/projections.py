@@ -1,4 +1,4 @@
-"""The sample's views as declared projections: what the services keep by hand, said to the workbench.
+"""The sample's read models, declared as projections.
 
 Each is equal, at every position, to the read model that its service keeps, see :mod:`.views`. Give one to a question::
 

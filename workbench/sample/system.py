@@ -1,4 +1,4 @@
-"""The sample system, wired: three services, a saga, an old service, and the people who use them."""
+"""The complete sample system: three services, a saga, a legacy service, and the people who use them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class SampleSystem:
     Parameters
     ----------
     events
-        How many events the store will hold, exactly, the store's own (``$metadata``, ``$streamDeleted``) among them.
+        The exact number of events that the store will hold, including its own (``$metadata``, ``$streamDeleted``).
     days
-        Over how many days they spread.
+        The number of days over which they are spread.
     seed
-        Which of all such histories.
+        The seed of all random choices.
     until
-        Where the last day ends, exclusively.
+        The end of the last day, exclusive.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class SampleSystem:
 
     def __init__(self, *, events: int, days: int = 90, seed: int = 1, until: datetime = UNTIL) -> None:
         if events < 1 or days < 1:
-            raise UsageError(f"A sample of {events} events over {days} days is none: both must be at least 1.")
+            raise UsageError(f"A sample needs at least 1 event and 1 day, got events={events}, days={days}.")
         self._clock = SampleClock(events=events, days=days, until=parse_time(until), rng=random.Random(f"{seed}/clock"))
         self._journal = journal = Journal(
             clock=self._clock, versions=SchemaVersions(AUTH_CHANGES | CHAT_CHANGES), rng=random.Random(f"{seed}/journal")
@@ -137,7 +137,7 @@ class SampleSystem:
         self.facts.count(event, category)
 
     def _run(self) -> Iterator[Request]:
-        """Decide one request after the other. Each is applied by the consumer before the next is decided."""
+        """Yield one request after the other. The consumer applies each before the next is decided."""
         moments, clock, journal = self._clock.moments, self._clock, self._journal
         done = vain = 0
         clock.now = moments[0]
@@ -162,7 +162,7 @@ class SampleSystem:
                         subscriber(event)
             vain = 0 if done > before else vain + 1
             if vain > _MOST_COMMANDS_IN_VAIN:
-                raise RuntimeError(f"The sample system stands still after {done} events.")
+                raise RuntimeError(f"The sample system made no progress after {done} events.")
 
     def _carried_out(self, command: Command, *, left: int, may_race: bool) -> Iterator[Request]:
         """Run a command under optimistic concurrency: where its stream has moved on meanwhile, it is refused and decides again."""

@@ -1,7 +1,6 @@
-"""The read models of the services: plain values, kept by plain code as events are recorded.
+"""The read models of the services: plain values, updated by plain code as events are recorded.
 
-They are what the sample system itself believes. They share no code with the workbench's projections, so that each can be
-checked against the other.
+They share no code with the workbench's projections, so that each can be checked against the other.
 """
 
 from __future__ import annotations
