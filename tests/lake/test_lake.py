@@ -118,7 +118,7 @@ def test_times_come_out_of_sql_in_utc(tmp_path: Path) -> None:
         ("selec 1", r'syntax error at or near "selec"\.$'),
         ("select sum(stream) from events", "No function matches"),
         ("select type, count(*) from events", "GROUP BY"),
-        ("create table x as select 1", "is another statement; nothing of it was run"),
+        ("create table x as select 1", "is another statement; nothing was run"),
         ("", "is empty"),
     ],
 )

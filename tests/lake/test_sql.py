@@ -158,7 +158,7 @@ def test_an_arrow_that_takes_a_condition_is_refused_or_read_as_it_is_written(lak
     query = "select count(*) from events where {}"
     refusal = answer_or_refusal(lake, query.format(condition))
     if isinstance(refusal, str):
-        assert refusal.endswith(f"put the arrow into parentheses, {meant}.")
+        assert refusal.endswith(f"put the arrow in parentheses, {meant}.")
     else:
         assert refusal == answer_or_refusal(lake, query.format(mended))
 
@@ -176,7 +176,7 @@ def answer_or_refusal(lake: Lake, query: str) -> list[tuple[object, ...]] | str:
     "condition", ["data->'n' = '1'", "data->'n' is null", "data->'n' in ('1')", "data->'n' and true", "data->'n' < '2'"]
 )
 def test_an_arrow_that_takes_a_condition_on_its_right_is_refused(lake: Lake, place: str, condition: str) -> None:
-    with pytest.raises(QueryError, match=r"""put the arrow into parentheses, \("data" -> 'n'\)\.$"""):
+    with pytest.raises(QueryError, match=r"""put the arrow in parentheses, \("data" -> 'n'\)\.$"""):
         lake.sql(place.format(condition))
 
 
@@ -184,7 +184,7 @@ def test_arrows_of_a_join_are_refused_where_they_answer_something_else(lake: Lak
     join = "select count(*) from events e join (select 'free' as sku) p on {}"
     found = answer_or_refusal(lake, join.format("p.sku = e.data->>'to'"))
     if isinstance(found, str):
-        assert found.endswith("put the arrow into parentheses, (e.\"data\" ->> 'to').")
+        assert found.endswith("put the arrow in parentheses, (e.\"data\" ->> 'to').")
     else:
         assert found == lake.sql(join.format("p.sku = (e.data->>'to')")).fetchall()
 

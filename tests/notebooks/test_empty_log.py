@@ -24,7 +24,7 @@ def test_a_notebook_runs_over_the_export_of_an_empty_log(store: Store, tmp_path:
 
 def test_where_nothing_was_exported_a_position_is_refused_without_naming_another(store: Store, tmp_path: Path) -> None:
     export_log(store.uri, tmp_path / "lake")
-    with pytest.raises(BeyondExport, match=r"Position 7 lies beyond the lake .*, which holds nothing yet: export first"):
+    with pytest.raises(BeyondExport, match=r"Position 7 is beyond the lake .*, which holds nothing yet: export first"):
         open_lake(tmp_path / "lake").timeline.upto(7)
 
 

@@ -1,6 +1,6 @@
-"""What a replay asks of a recorded log: a few places of the payloads of some events, and nothing else.
+"""The interface through which a replay reads a log: it requests a few paths in the payloads of some events.
 
-The one who asks need not know how the log is kept; a lake answers with DuckDB.
+The replay does not know how the log is stored; a lake answers with DuckDB.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Root = Literal["data", "metadata"]
 
 @dataclass(frozen=True, slots=True)
 class PayloadPath:
-    """A place in a payload: keys of objects and indices of arrays.
+    """A path in a payload: keys of objects and indices of arrays.
 
-    ``digits`` says that the digits of a number count, and not its nearest double alone.
+    ``digits`` requests the recorded digits of a number, instead of its nearest double.
     """
 
     root: Root
@@ -31,7 +31,7 @@ class PayloadPath:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Events of one type, and the places in them that are read."""
+    """An event type, and the paths to read from its events."""
 
     type: str
     places: tuple[PayloadPath, ...]
@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Events that have one of some texts in one of some payloads."""
+    """Restricts to events with one of these texts in one of these payloads."""
 
     roots: tuple[Root, ...]
     texts: tuple[str, ...]
@@ -47,21 +47,21 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """Which events are read, and what of them.
+    """The events to read, and the parts of them to return.
 
     Attributes
     ----------
     columns
-        Columns of the events that are wanted besides ``position`` and ``prepare_position``; ``recorded_at`` comes in
-        microseconds since the Unix epoch.
+        Columns of the events to return besides ``position`` and ``prepare_position``; ``recorded_at`` is in microseconds since the Unix
+        epoch.
     streams
         Only these streams, by name; None for all of the categories.
     apart
-        Whether the order of events of different streams does not matter, so that chunks may hold ranges of streams.
+        Whether the order between streams is irrelevant, so that chunks may hold ranges of streams.
     among
-        Only these streams, by name, where they may be many; None for all.
+        Only these streams, by name, possibly many; None for all.
     mention
-        At least the events that have a text in their payloads; None for all.
+        At least the events with a text in their payloads; None for all.
     """
 
     categories: tuple[str, ...]
@@ -75,10 +75,9 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of what was extracted.
+    """A piece of the result.
 
-    What one chunk holds comes before what the next one holds, in log order; only the pieces of an epoch follow each other by ranges of
-    streams.
+    Chunks follow each other in log order; within an epoch, they may follow each other by ranges of streams instead.
 
     Attributes
     ----------
@@ -88,7 +87,7 @@ class Chunk:
         ``null`` is null; a list that is null holds nothing), and ``doubtful``: what was extracted cannot be relied on, and the event's
         payload must be read instead. Events of a stream mostly stand together and in order; no more is promised.
     ends
-        Whether it ends an epoch: whatever follows is later than all before.
+        Whether it ends an epoch: all later chunks come after all earlier ones in log order.
     fetch
         Reads whole events of the epoch, in log order, given a frame of their ``position`` and ``prepare_position``.
     seconds
@@ -103,14 +102,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A piece of what was recorded, and the same piece of a what-if.
+    """A piece of the recorded history, and the same piece of a what-if.
 
     Attributes
     ----------
     gone
-        Of each row of ``recorded``, whether edits took it away, or changed it.
+        For each row of ``recorded``, whether edits removed or changed it.
     put
-        Of each row of ``forked``, whether edits put it there.
+        For each row of ``forked``, whether edits added it.
     """
 
     recorded: Chunk
@@ -120,7 +119,7 @@ class Pair:
 
 
 class Extracted(Protocol):
-    """What a log gives for an extraction. Nothing is read before it is asked for."""
+    """The lazy result of an extraction."""
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """Yield the events of the wanted types."""

@@ -1,7 +1,7 @@
 """A timeline: an immutable, lazy description of a history.
 
-A timeline names a lake, a cutoff, a selection and edits; the lake executes it. Refining it returns a new one. The module is long because it
-holds the documented methods of `Timeline` in one place::
+A timeline names a lake, a cutoff, a selection and edits; the lake executes it. The module is long because `Timeline` has many methods, each
+with its full documentation. Each method that refines a timeline returns a new one::
 
     now = lake.timeline                       # everything that was recorded
     past = now.upto("2026-03-01T09:00:00Z")   # the same history, as it was then

@@ -1,7 +1,7 @@
-"""Extraction: places of the payloads of a timeline's events, by one DuckDB query for each epoch.
+"""Extracts paths from the payloads of a timeline's events, with one DuckDB query for each epoch.
 
-`json_extract` with a list of paths parses a payload once and keeps what is absent apart from what is null. It rewrites numbers with a
-fraction as their nearest double, and refuses text that Python's parsers take (half a surrogate pair): such rows are marked doubtful.
+`json_extract` with a list of paths parses a payload once and distinguishes absent values from null. It rewrites numbers with a fraction as
+their nearest double, and refuses some text that Python's parsers accept (half a surrogate pair); such rows are marked doubtful.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ APART_ROWS = 500_000
 together up to a few more, since several are ordered together as fast as one."""
 
 _AHEAD = 2
-"""How many chunks are read ahead: with one, the reader would wait for the caller whenever that takes longer, and the caller in the end."""
+"""The number of chunks to read ahead: with only one, reader and caller would often wait for each other."""
 
 _BATCH = 32_768
-"""Rows that DuckDB puts into Arrow at a time: with as many as it would itself, each batch takes memory that was never touched before."""
+"""Rows per Arrow batch of DuckDB: with its larger default, each batch would allocate fresh memory."""
 
 _WANTED, _AMONG = "_workbench_wanted", "_workbench_among"
 _MALFORMED = "Malformed JSON"
@@ -51,7 +51,7 @@ Answer = TypeVar("Answer")
 
 
 def read_ahead(read: Callable[[Item], Answer], items: Iterable[Item]) -> Generator[Answer, None, None]:
-    """Yield what is read of items, one after the other, a few ahead of the caller."""
+    """Read items one after the other, a few ahead of the caller, and yield the results."""
     ahead = ThreadPoolExecutor(1, thread_name_prefix="extract")
     coming: deque[Future[Answer]] = deque()
     try:
@@ -62,7 +62,7 @@ def read_ahead(read: Callable[[Item], Answer], items: Iterable[Item]) -> Generat
         while coming:
             yield coming.popleft().result()
     finally:
-        # Without waiting: who gives up on the way may be the garbage collector, in which joining a thread can wait for ever.
+        # Do not wait: the garbage collector may close this generator, and joining a thread there can block for ever.
         ahead.shutdown(wait=False, cancel_futures=True)
 
 
@@ -89,7 +89,7 @@ class Extractor:
         hidden: pl.DataFrame | None,
         layer_of: Callable[[EventFilter], Layer] | None = None,
     ) -> Extractor:
-        """Narrow a timeline's conditions to the categories and streams of an extraction, and choose the files."""
+        """Restrict a timeline's conditions to the categories and streams of an extraction, and choose the files."""
         ours = EventFilter.of(
             Timeline(log=timeline.log, selections=(Selection(categories=extraction.categories),), system=True), rule=conditions.rule
         )
@@ -101,11 +101,11 @@ class Extractor:
         return cls(queries, tuple(narrowed.files(files)), narrowed, hidden, extraction, layer)
 
     def chunks(self) -> Generator[Chunk, None, None]:
-        """Yield what is asked for, chunk by chunk; the next ones are read while the caller works on this one."""
+        """Yield the result chunk by chunk; the next chunks are read while the caller works on this one."""
         return read_ahead(self.chunk, self.pieces())
 
     def unwanted(self) -> dict[str, int]:
-        """Count the events of other types; none of them where streams are many and named."""
+        """Count the events of other types; empty if the extraction names many streams."""
         if (not self.files and not self._adds) or self.extraction.among is not None:
             return {}
         relation = self.queries.relation(
@@ -121,7 +121,7 @@ class Extractor:
 
     @property
     def _adds(self) -> bool:
-        """Whether edits put events where no file may be."""
+        """Whether edits add events, possibly outside of the positions of all files."""
         return self.layer is not None and self.layer.added.height > 0
 
     def pieces(self) -> Iterator[Piece]:
@@ -138,7 +138,7 @@ class Extractor:
             yield replace(piece, layer=self.layer.between(after, upto).of_streams(piece.after, piece.before))
 
     def _recorded_pieces(self) -> Iterator[Piece]:
-        """Put small neighbours together; cut an epoch by its streams, and what another program has made large by its positions."""
+        """Combine small neighbours; divide an epoch by its streams, and large files of other programs by positions."""
         named = (all(names.column == "stream" and names.exact for names in clause) for clause in self.conditions.clauses)
         if any(named):  # few rows, wherever they are
             if self.files:
@@ -162,7 +162,7 @@ class Extractor:
             yield Piece(together, self.conditions)
 
     def _stream_ends(self, group: Sequence[DataFile]) -> list[str]:
-        """Return names of streams that cut the files of an epoch into pieces of about the same size, as far as their statistics tell."""
+        """Return names of streams that divide the files of an epoch into pieces of about equal size, by their statistics."""
         ends: list[str] = []
         rows = 0
         most = _rows(group) / round(_rows(group) / APART_ROWS)
@@ -221,8 +221,8 @@ class Extractor:
     def _sql(self, piece: Piece, flag: str | None, *, guarded: bool) -> str:
         """Return the query.
 
-        What depends on a condition stands in a ``CASE``: in the columns of a query DuckDB works out both sides of an ``AND`` or ``OR``
-        for every row.
+        Conditional expressions use ``CASE``, because in the columns of a query DuckDB evaluates both sides of an ``AND`` or ``OR`` for
+        every row.
         """
         wanted = self.extraction.wanted
         columns = [
@@ -268,7 +268,7 @@ class Extractor:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one query looks at; ``after`` is the first of its streams, ``before`` the first that comes after them."""
+    """The input of one query; ``after`` is the first of its streams, ``before`` the first stream after them."""
 
     files: tuple[DataFile, ...]
     conditions: EventFilter
@@ -278,7 +278,7 @@ class Piece:
 
     @property
     def last(self) -> int:
-        """The last position, as far as statistics tell."""
+        """The last position, from the statistics."""
         last = max((file.last_position for file in self.files), default=-1)
         return last if self.conditions.upto is None else min(last, self.conditions.upto)
 
@@ -294,15 +294,15 @@ def _rows(files: Sequence[DataFile]) -> int:
 
 
 def _by_code(answers: Sequence[tuple[int, str]], *, otherwise: str) -> str:
-    """Return what depends on an event's type."""
+    """Return SQL that selects an expression by the event's type."""
     branches = " ".join(f"WHEN code = {code} THEN {answer}" for code, answer in answers)
     return f"(CASE {branches} ELSE {otherwise} END)" if branches else otherwise
 
 
 def _long_number(place: PayloadPath) -> str:
-    """Return the condition that a number at a place may differ from its nearest double as that is written: long, or with an exponent.
+    """Return the condition that a number at a path may differ from the text of its nearest double: it is long, or has an exponent.
 
-    Fifteen digits go through a double and back. What could hide the key is an escape that spells it; then any such number counts.
+    Fifteen digits survive a conversion to a double and back. If an escape may spell the key, any such number in the payload counts.
     """
     number = r"-?[0-9.]*([0-9.]{16}|[0-9.][eE])"
     last = place.steps[-1] if place.steps else 0

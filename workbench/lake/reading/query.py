@@ -1,4 +1,4 @@
-"""DuckDB over the files of a lake: one in-memory database, and a connection with its own view for each question."""
+"""Runs DuckDB over the files of a lake: one in-memory database, and for each query a connection with its own view."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _DUCKDB_TYPES = {
 
 
 class Queries:
-    """Runs SQL over files of one lake. The database opens at the first question and holds no data."""
+    """Runs SQL over files of one lake. The database opens with the first query and holds no data."""
 
     def __init__(self, place: Location, *, rule: CategoryRule, limits: QueryLimits | None = None) -> None:
         self._place = place
         self._rule = rule
         self._database = Database(limits or QueryLimits())
         self.checks = Checks(place)
-        """Checks what is about to be read, which DuckDB itself does not."""
+        """Verifies the files before DuckDB, which does not verify them, reads them."""
 
     def relation(
         self,
@@ -59,7 +59,7 @@ class Queries:
     ) -> duckdb.DuckDBPyRelation:
         """Return the query as a lazy relation over a view ``events`` of these files, and over ``tables`` by name.
 
-        With a layer the view is that of a fork, and has its columns.
+        With a layer, the view is that of a fork, with the columns of one.
 
         Raises
         ------
@@ -114,14 +114,14 @@ class Queries:
         hidden: pl.DataFrame | None = None,
         layer: Layer | None = None,
     ) -> int:
-        """Return the one whole number that a query gives."""
+        """Return the single whole number that a query returns."""
         relation = self.relation(sql, files=files, conditions=conditions, hidden=hidden, layer=layer)
         with self.translated(files):
             ((value,),) = relation.fetchall()
         return int(value)
 
     def row_groups(self, file: DataFile) -> list[tuple[str, int]]:
-        """Return of each row group of a file the least stream, as its statistics say, and the number of rows."""
+        """Return the least stream, from the statistics, and the number of rows of each row group of a file."""
         with translated(self._place.path):
             metadata = pq.read_metadata(file.path, filesystem=self._place.filesystem())
         column = metadata.schema.names.index("stream")
@@ -131,9 +131,9 @@ class Queries:
 
     @contextmanager
     def translated(self, files: Sequence[DataFile], *, sql: str | None = None) -> Iterator[None]:
-        """Turn DuckDB's errors into those of the workbench; where it could not read, look for the file that is at fault.
+        """Translate DuckDB's errors to the workbench's; after a read error, find the damaged file.
 
-        Ctrl-C within the block stops the queries of this lake. ``sql`` is the query that runs, if it is known.
+        Ctrl-C within the block stops the queries of this lake. ``sql`` is the running query, if known.
         """
         try:
             with interruptible(self._database.interrupt, abandon=self._database.abandon):
@@ -145,7 +145,7 @@ class Queries:
             raise query_error(told(error), place=self._place, files=files) from error
 
     def _exceeded(self, error: Exception, sql: str | None) -> LakeError | None:
-        """Return the error that a query needs more than it may take, if that is what went wrong."""
+        """Return the error for a query that exceeds a limit; None for any other error."""
         text = str(error)
         query = "A query" if sql is None else f"The query {shortened(sql)!r}"
         advice = "Choose fewer columns or a shorter history, or raise the limit"
@@ -201,7 +201,7 @@ class Queries:
             nothing = ", ".join(f"NULL::{_DUCKDB_TYPES[field.type]} AS {field.name}" for field in EVENT_SCHEMA)
             return f"(SELECT {nothing} WHERE false)"
         if self._place.directory is None:
-            # DuckDB's own way into object stores is an extension that it downloads; deltalake's file system is here already.
+            # DuckDB would download an extension to read object stores; deltalake's file system is already available.
             connection.register(_SOURCE, self._place.dataset([file.path for file in files]))
             return _SOURCE
         paths = ", ".join(quoted(literal_path(self._place.file_url(file.path))) for file in files)
@@ -209,7 +209,7 @@ class Queries:
 
 
 def _under(connection: duckdb.DuckDBPyConnection, sql: str, layer: Layer, *, drops: Sequence[EventFilter]) -> str:
-    """Return the SQL of recorded events as a fork has them."""
+    """Return SQL that applies the overlay of a fork to recorded events."""
     if drops:
         sql = f"SELECT * FROM ({sql}) WHERE " + " AND ".join(f"NOT ({one.sql()})" for one in drops)
     if layer.gone.height:
@@ -229,7 +229,7 @@ def shortened(sql: str) -> str:
 
 
 def _exact(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Return a relation in which no value changes on its way into Arrow and Polars."""
+    """Return a relation whose values convert to Arrow and Polars without loss."""
     types = [str(one) for one in relation.types]
     for name, one in zip(relation.columns, types, strict=True):
         lossy = _LOSSY.search(_QUOTED.sub("", one))
@@ -274,12 +274,12 @@ _KIND = re.compile(r"^[A-Za-z -]+ (Error|Exception): ")
 
 
 def told(error: duckdb.Error | UnicodeDecodeError) -> duckdb.Error:
-    """Return what DuckDB said: where it quotes a payload it cuts by bytes, and of half a character Python knows only that it is no text."""
+    """Return DuckDB's error. It truncates a quoted payload by bytes; Python then reports half a character as a UnicodeDecodeError."""
     return error if isinstance(error, duckdb.Error) else duckdb.InvalidInputException(error.object.decode(errors="replace"))
 
 
 def query_error(error: duckdb.Error, *, place: Location, files: Sequence[DataFile]) -> WorkbenchError:
-    """Return what an error of DuckDB means, in one sentence."""
+    """Translate an error of DuckDB."""
     # Damaged pages come as the bare base class, with the text of the Thrift library.
     if isinstance(error, _UNREADABLE) or type(error) is duckdb.Error:
         damage = diagnosis(place, files)

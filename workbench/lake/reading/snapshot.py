@@ -1,4 +1,4 @@
-"""One version of a lake: which files it has, and how a timeline is executed over them."""
+"""One version of a lake: its files, and the execution of timelines over them."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _METADATA = """
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of a lake, immutable: the `RecordedLog` that timelines are executed by."""
+    """One immutable version of a lake: the `RecordedLog` that executes timelines."""
 
     place: Location
     version: int
     table: str
-    """The id of the table, which no other table has."""
+    """The unique id of the table."""
     identity: Identity
     checkpoint: Checkpoint | None
     leader: str | None
-    """The leader to read instead, where a follower was copied that could not say more of the time; see `leader_of`."""
+    """The leader to read instead, if a follower was copied that could not tell whether it was up to date; see `leader_of`."""
     files: tuple[DataFile, ...]
     """In the order of their positions."""
     rule: CategoryRule
@@ -202,7 +202,7 @@ class Snapshot:
         return pl.concat([overlay.touched, overlay.added.select(EVENT.names())])
 
     def added(self, timeline: Timeline) -> pl.DataFrame:
-        """Return the events that edits put somewhere, or changed, as they stand then; whatever the cutoff and the selection."""
+        """Return the events that edits added or changed, in their final form, regardless of the cutoff and the selection."""
         return self._overlay(timeline).added.select(EVENT.names()) if timeline.edits else pl.DataFrame(schema=EVENT)
 
     def first_touched(self, timeline: Timeline) -> int | None:
@@ -239,7 +239,7 @@ class Snapshot:
         return self._overlay(timeline).over(conditions, time=None if timeline.cutoff is None else timeline.cutoff.time)
 
     def _hidden(self, timeline: Timeline, *, asked: str = "visible()") -> pl.DataFrame:
-        """Return what the store hides at the end of a timeline, whatever of it is looked at."""
+        """Return the streams with hidden events at the end of a timeline, regardless of its selection."""
         self._check_governed(asked)
         cut = EventFilter.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
         files = cut.files(self.files)
@@ -266,7 +266,7 @@ class Snapshot:
         return hidden_streams(ends, tombstoned=[stream for (stream,) in tombstoned], now=self._end_time(timeline))
 
     def _check_governed(self, asked: str) -> None:
-        """Make sure that the lake holds all that governs what is visible of its events.
+        """Check that the lake holds all events that decide about the visibility of others.
 
         A selection of streams or categories keeps them whole, with their tombstones and metadata (see `export_log`).
         """
@@ -286,7 +286,7 @@ class Snapshot:
             )
 
     def _check_instant(self, timeline: Timeline, asked: str) -> None:
-        """Make sure that the instant from which ``$maxAge`` counts back is known: a position's own event may have been left out."""
+        """Check that the instant from which ``$maxAge`` counts back is known: a selection may have left out the event at a position."""
         cutoff = timeline.cutoff
         if (
             not self.identity.selection.is_everything
@@ -313,7 +313,7 @@ class Snapshot:
         if position > copied and not stale:
             held = "nothing yet" if copied < 0 else f"the log up to {copied}"
             raise BeyondExport(
-                f"Position {position} lies beyond the lake {self.path}, which holds {held}: "
+                f"Position {position} is beyond the lake {self.path}, which holds {held}: "
                 "export first, or allow a stale answer (stale=True, --stale)."
             )
         best, straddling = -1, []
@@ -335,7 +335,7 @@ class Snapshot:
                 known += ", since it was copied from a follower that lagged behind its leader"
                 action = f"export from the leader first ({self.leader or 'leave nodePreference out of the address'})"
             raise BeyondExport(
-                f"{format_time(time)} lies beyond the lake {self.path}; {known}: {action}, or allow a stale answer (stale=True, --stale)."
+                f"{format_time(time)} is beyond the lake {self.path}; {known}: {action}, or allow a stale answer (stale=True, --stale)."
             )
         moment = _microseconds(time)
         best, straddling = -1, []

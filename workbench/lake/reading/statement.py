@@ -1,4 +1,4 @@
-"""What may be asked in SQL: one SELECT, checked in DuckDB's own parse tree before anything of it runs."""
+"""Checks that a user's SQL is one SELECT, in DuckDB's own parse tree, before it runs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _TESTS = {"OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "COMPARE_I
 
 
 def ensure_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """See to it that ``sql`` is one SELECT that only reads, and that DuckDB reads its arrows as the author meant them.
+    """Check that ``sql`` is one SELECT that only reads, and that DuckDB parses its arrows as the author meant them.
 
-    Nothing of it runs. ``connection`` only parses.
+    ``connection`` only parses; nothing runs.
 
     Raises
     ------
@@ -47,16 +47,16 @@ def ensure_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         if tree["error_type"] != "not implemented":
             raise QueryError(f"DuckDB refuses the query: {message}.")
         hint = " PIVOT names its values: PIVOT … ON type IN ('a', 'b')." if "pivot" in sql.lower() else ""
-        raise QueryError(f"The SQL must be one SELECT over the view events, and is another statement; nothing of it was run.{hint}")
+        raise QueryError(f"The SQL must be one SELECT over the view events, but is another statement; nothing was run.{hint}")
     statements = tree["statements"]
     if len(statements) != 1:
         found = f"has {len(statements)} statements" if statements else "is empty"
-        raise QueryError(f"The SQL must be one SELECT over the view events, and {found}; nothing of it was run.")
+        raise QueryError(f"The SQL must be one SELECT over the view events, but {found}; nothing was run.")
     for node in _nodes(statements[0]):
         kind = node.get("type")
         if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERIES:
             what = kind.removesuffix("_QUERY_NODE").removesuffix("_NODE")
-            raise QueryError(f"The SQL must be one SELECT over the view events, and has {what} in it; nothing of it was run.")
+            raise QueryError(f"The SQL must be one SELECT over the view events, but contains {what}; nothing was run.")
         if kind == "TABLE_FUNCTION":
             _check_table_function(node)
     _check_arrows(connection, statements[0])
@@ -64,13 +64,13 @@ def ensure_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
     try:
-        # A literal, since a parameter has DuckDB's client import pandas.
+        # A literal, because with a parameter DuckDB's client imports pandas.
         ((text,),) = connection.execute(f"SELECT json_serialize_sql({quoted(sql)})").fetchall()
         tree: Node = json.loads(text)
     except RecursionError:
-        raise QueryError("The SQL is nested too deeply to be checked: name parts of it in WITH.") from None
+        raise QueryError("The SQL is nested too deeply to be checked: move parts of it into WITH.") from None
     except UnicodeEncodeError:
-        raise QueryError("The SQL has half a surrogate pair in it, which no text can have.") from None
+        raise QueryError("The SQL contains half a surrogate pair, which is not valid text.") from None
     return tree
 
 
@@ -89,15 +89,15 @@ def _check_table_function(node: Node) -> None:
     name = str(node["function"].get("function_name", "")).lower()
     if name not in _READERS and not name.startswith(_READER_PREFIXES):
         raise QueryError(
-            f"The SQL calls {name}(…) as a table, which is none of the table functions that only read, such as read_csv, read_parquet, "
-            "range and unnest; nothing of it was run."
+            f"The SQL calls the table function {name}(…), but only table functions that read are allowed, such as read_csv, read_parquet, "
+            "range and unnest; nothing was run."
         )
 
 
 def _check_arrows(connection: duckdb.DuckDBPyConnection, statement: Node) -> None:
     lambdas: set[int] = set()
     outermost: Node | None = None
-    # Parents come before their children, so of a chain of arrows the last is found, with all of the chain below it.
+    # Parents come before their children, so the first arrow found is the last of a chain, with the rest of the chain below it.
     for node in _nodes(statement):
         if node.get("class") == "FUNCTION" and str(node["function_name"]).lower() in _TAKE_LAMBDAS:
             lambdas.update(id(operand) for operand in _operands(node) if operand.get("class") == "LAMBDA")
@@ -107,17 +107,17 @@ def _check_arrows(connection: duckdb.DuckDBPyConnection, statement: Node) -> Non
     if outermost is None:
         return
     read, meant = _text(connection, outermost), _text(connection, _mended(outermost))
-    raise QueryError(f"DuckDB reads an arrow of the query as {read}: put the arrow into parentheses, {meant}.")
+    raise QueryError(f"DuckDB reads an arrow of the query as {read}: put the arrow in parentheses, {meant}.")
 
 
 def _is_arrow(node: Node) -> bool:
-    if node.get("class") == "LAMBDA":  # which ``->`` is until DuckDB knows its place
+    if node.get("class") == "LAMBDA":  # the parser represents ``->`` as a lambda
         return str(node.get("syntax_type", "SINGLE_ARROW")) == "SINGLE_ARROW"
     return node.get("class") == "FUNCTION" and str(node["function_name"]) in _ARROWS and len(_operands(node)) == 2
 
 
 def _mended(arrow: Node) -> Node:
-    """Return an arrow with the operands that stand beside it, where it took more than those."""
+    """Return an arrow with only its adjacent operands, if the parser gave it more."""
     left, right = _operands(arrow)
     if _is_arrow(left):
         left = _mended(left)
@@ -129,7 +129,7 @@ def _mended(arrow: Node) -> Node:
 
 
 def _binds_left(node: Node) -> bool:
-    """Tell whether an arrow's left operand is one that no arrow has: a truth value, or an operation with a column last."""
+    """Whether an arrow's left operand cannot be meant: a truth value, or an operation that ends with a column."""
     if _is_test(node):
         return True
     if not _is_operation(node):

@@ -1,4 +1,4 @@
-"""Links of users, resolved: what a timeline shows of each event of type ``$>`` in a user's stream.
+"""Resolves links (events of type ``$>``) in users' streams.
 
 A link's data names its target as ``revision@stream``. Targets are found as the server finds them when a client reads with
 ``resolve_links``: one step only, and not where the store hides the target from readers of its stream. ``-1`` is the last event of a
@@ -45,9 +45,9 @@ class Links:
     rows
         One for each link that could be resolved, with the columns of ``FORK``; held in memory, payloads and all.
     places
-        Position and prepare position of every link, the unresolved ones included.
+        Position and prepare position of every link, including unresolved ones.
     unresolved
-        How many have a target that the lake lacks or the store hides.
+        The number of links whose target is not in the lake or is hidden by the store.
     """
 
     rows: pl.DataFrame
@@ -63,12 +63,12 @@ def find_links(
     hidden_links: pl.DataFrame | None,
     hidden_targets: pl.DataFrame,
 ) -> Links:
-    """Resolve the links that fulfil a timeline's conditions, but for those about types, which are asked of the rows.
+    """Resolve the links that match a timeline's conditions, except those on types, which apply to the resolved rows.
 
     Parameters
     ----------
     hidden_links, hidden_targets
-        The streams of which the store hides something, for links and for targets.
+        The streams with hidden events, for links and for targets.
     """
     wanted = replace(
         conditions,
