@@ -179,10 +179,10 @@ def test_cohorts_begin_where_their_periods_do(tmp_path: Path, cohorts: Cohort) -
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"actor": "userId"}, "no place of an event"),
-        ({"actor": event.metadata}, "name the place in it"),
-        ({"actor": event.position}, "names nobody"),
-        ({"actor": event.data["a*"]}, "cannot be searched for"),
+        ({"actor": "userId"}, "not a value of an event"),
+        ({"actor": event.metadata}, "name the value in it"),
+        ({"actor": event.position}, "cannot be an actor"),
+        ({"actor": event.data["a*"]}, "DuckDB cannot search for"),
         ({"actor": WHO, "every": "1h"}, "periods are '1d', '1w', '1mo', '1q', '1y' or 'auto'"),
         ({"actor": WHO, "cohorts": "1y"}, "cohorts are by '1d', '1w' or '1mo'"),
         ({"actor": WHO, "tz": "Berlin"}, "IANA name"),

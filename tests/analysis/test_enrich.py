@@ -146,10 +146,10 @@ def test_a_frame_or_a_history_without_rows_gives_none(now: Timeline, tmp_path: P
     [
         ({"position": [10]}, "no column 'about' with the other entity's key"),
         ({"about": ["1"]}, "no column 'position' with the event's place"),
-        ({"position": [10], "about": [1.5]}, "'about' is Float64: keys are text"),
-        ({"position": ["10"], "about": ["1"]}, "'position' is String and no place in a log"),
-        ({"position": [60], "about": ["1"]}, "has an event at position 60, and the timeline ends at 50"),
-        ({"position": [10], "about": ["1"], "thing_size": [1]}, "has a column 'thing_size' already"),
+        ({"position": [10], "about": [1.5]}, "'about' has the type Float64: cast it to text"),
+        ({"position": ["10"], "about": ["1"]}, "'position' has the type String: a position in the log is a whole number"),
+        ({"position": [60], "about": ["1"]}, "has an event at position 60, but the timeline ends at 50"),
+        ({"position": [10], "about": ["1"], "thing_size": [1]}, "already has a column 'thing_size'"),
     ],
 )
 def test_a_frame_that_does_not_fit_is_refused(now: Timeline, columns: dict[str, list[object]], words: str) -> None:
@@ -164,5 +164,5 @@ def test_what_is_no_frame_is_refused(now: Timeline, frame: object) -> None:
 
 
 def test_what_the_store_hid_at_each_event_is_not_known(now: Timeline) -> None:
-    with pytest.raises(UsageError, match=r"leave visible\(\) out"):
+    with pytest.raises(UsageError, match=r"remove visible\(\)"):
         enrich(now.events().with_columns(about=pl.lit("1")), Thing, timeline=now.visible(), on="about")

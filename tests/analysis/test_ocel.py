@@ -214,7 +214,7 @@ def test_an_empty_history_is_a_log_without_events(tmp_path: Path) -> None:
 
 def test_nothing_is_left_behind_where_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = timeline_in(tmp_path / "lake", [Traced("placed", seconds=BEGIN.second)])
-    with pytest.raises(UsageError, match=r"log\.xes has a suffix that is not known: .* \.sqlite or \.json"):
+    with pytest.raises(UsageError, match=r"log\.xes has an unknown suffix: .* \.sqlite or \.json"):
         export_ocel(now, tmp_path / "log.xes")
     with pytest.raises(UsageError, match="there is no such directory"):
         export_ocel(now, tmp_path / "none" / "log.json")

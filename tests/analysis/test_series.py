@@ -224,18 +224,18 @@ def test_an_empty_history_has_no_steps_and_one_event_has_one(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("measures", "words"),
     [
-        ([], "takes one measure at least"),
-        ([7], "is no measure"),
+        ([], "needs at least one measure"),
+        ([7], "is not a measure"),
         (["len"], r"The measure 'len' is wrong at line 1, column 1: .*; a measure is count\(\*\)"),
-        (["sum(balance)"], "names balance, which no state has; it has name, size, tags"),
-        (["sum(name)"], "name is String and no number"),
+        (["sum(balance)"], "a state has no balance; it has name, size, tags"),
+        (["sum(name)"], "name has the type String and is not a number"),
         (["count(*)", "count(*)"], r"'count\(\*\)' is given twice"),
-        ([pl.col("balance").sum()], "names balance, which no state has; it has key, name, size, tags"),
+        ([pl.col("balance").sum()], "names balance, which is not a column of a state; it has key, name, size, tags"),
         ([pl.col("size")], "gives a value for each entity"),
         ([pl.len(), pl.col("size")], "gives a value for each entity"),
-        ([pl.col("tags").sum()], "cannot be asked"),
-        ([pl.len(), pl.len()], "cannot be asked"),
-        ([pl.col("position").max()], "has a column 'position' of its own"),
+        ([pl.col("tags").sum()], "cannot be evaluated"),
+        ([pl.len(), pl.len()], "cannot be evaluated"),
+        ([pl.col("position").max()], "'position' is a column of every step"),
         ([pl.col("size").filter(pl.col("size") > 9).mode()], "gives a value for each entity"),
     ],
 )
@@ -247,11 +247,11 @@ def test_what_is_no_measure_is_refused(now: Timeline, measures: list[pl.Expr], w
 def test_unknown_steps_zones_and_projections_are_refused(now: Timeline) -> None:
     with pytest.raises(UsageError, match="every='1y' is unknown: steps are '1h', '1d', '1w' or '1mo'"):
         series(Thing, now, pl.len(), every="1y")  # type: ignore[arg-type]  # the mistake is the test
-    with pytest.raises(UsageError, match="tz='Berlin' is no time zone"):
+    with pytest.raises(UsageError, match="tz='Berlin' is not a time zone"):
         series(Thing, now, pl.len(), tz="Berlin")
     with pytest.raises(InvalidProjection):
         series(3, now, pl.len())  # type: ignore[arg-type]  # the mistake is the test
-    with pytest.raises(UsageError, match="looks only at types"):
+    with pytest.raises(UsageError, match="selects only the types"):
         series(Thing, now.types("thing.begun"), pl.len())
 
 

@@ -117,9 +117,7 @@ def test_where_chooses_rows_of_states_and_versions(place: Path, tmp_path: Path) 
     file = tmp_path / "versions.parquet"
     assert run("history", *user(place), "--where", "logins = 2", "--out", file).exit_code == 0
     assert pl.read_parquet(file)["logins"].to_list() == [2]
-    says(
-        run("state", *user(place), "--where", "colour = 'red'"), "column 1: it names colour, which no state has; it has key, name", status=2
-    )
+    says(run("state", *user(place), "--where", "colour = 'red'"), "column 1: a state has no colour; it has key, name", status=2)
 
 
 def test_lineage_names_the_events(place: Path) -> None:
@@ -167,7 +165,7 @@ def test_a_function_that_raises(place: Path) -> None:
 
 def test_an_unknown_field(place: Path) -> None:
     says(run("lineage", *user(place), "--key", "1", "--field", "colour"), "has no field 'colour'", "name, logins", status=2)
-    says(run("first", "colour = 'red'", *user(place)), "names colour", "name, logins", status=2)
+    says(run("first", "colour = 'red'", *user(place)), "has no colour", "name, logins", status=2)
     says(run("state", *user(place), "--fields", "name,colour"), "no 'colour' to show", "logins", status=2)
 
 

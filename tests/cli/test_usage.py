@@ -89,7 +89,7 @@ def test_lifespans_are_the_librarys(lake: str) -> None:
     ("words", "said"),
     [
         (("activity", "--actor", "userId"), "data.userId"),
-        (("activity", "--actor", "metadata"), "name the place in it"),
+        (("activity", "--actor", "metadata"), "name the value in it"),
         (("activity", "--actor", "metadata.a b"), "b is not allowed here"),
         (("usage", "--tz", "Nowhere"), "IANA name"),
         (("lifespans", "--out", "nowhere/x.csv"), "no directory"),

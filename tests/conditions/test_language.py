@@ -147,7 +147,7 @@ MARK = "‸"  # stands where the error is
         ("‸data.trial is true", "write = true; is goes with null"),
         ("‸data.trial < true", "true and false have no order: compare by = or <>"),
         ("recorded_at > ‸5", "recorded_at holds instants and cannot be compared with 5"),
-        ("recorded_at > ‸'5'", "'5' is no time"),
+        ("recorded_at > ‸'5'", "'5' is not a time"),
         ("recorded_at > ‸'2026-03-01T09:00'", "time zone"),
         ("data.due > timestamp ‸'2026-03-01T09:00'", "time zone"),
         ("type = ‸5", "type holds text and cannot be compared with 5"),
@@ -296,16 +296,16 @@ def test_a_text_that_is_no_measure_is_refused(text: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("sum(colour)", "column 5: it names colour, which no state has; it has plan, logins"),
-        ("count(*) filter (where colour = 'red')", "column 24: it names colour, which no state has"),
-        ("count(*) filter (where exists(plan))", "a state has every field, so that exists() tells nothing: write plan is not null"),
-        ("sum(plan)", "plan is String and no number"),
+        ("sum(colour)", "column 5: a state has no colour; it has plan, logins"),
+        ("count(*) filter (where colour = 'red')", "column 24: a state has no colour"),
+        ("count(*) filter (where exists(plan))", "exists() is always true, because a state has every field: write plan is not null"),
+        ("sum(plan)", "plan has the type String and is not a number"),
         ("max(roles)", "has no order"),
         ("count(distinct roles)", "has no order"),
         ("count(*) filter (where logins = 'many')", "column 33: logins is Int64 and cannot be compared with 'many'"),
         ("count(*) filter (where plan > 5)", "column 31: plan is String and cannot be compared with 5"),
         ("count(*) filter (where seen > 5)", "cannot be compared with 5"),
-        ("count(*) filter (where seen > 'soon')", "'soon' is no time"),
+        ("count(*) filter (where seen > 'soon')", "'soon' is not a time"),
     ],
 )
 def test_a_measure_that_states_do_not_have_is_refused(text: str, sentence: str) -> None:

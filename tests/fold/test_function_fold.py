@@ -143,7 +143,7 @@ def test_of_an_event_everything_can_be_read() -> None:
 
 
 def test_states_that_are_no_rows_are_refused() -> None:
-    with pytest.raises(ReplayError, match="a state names key, which every result has"):
+    with pytest.raises(ReplayError, match="a state has the field key, which is a column of every result"):
         fold_function(Fold(lambda state, _: {"key": 1}, category="user"), log(("t", {})))
     with pytest.raises(ReplayError, match="the states do not form one frame"):
         fold_function(Fold(_by_key, category="user"), mixed(("user-1", "t", {}), ("user-2", "t", {})))

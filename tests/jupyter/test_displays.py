@@ -60,7 +60,7 @@ def test_a_rebuild_shows_its_entities_and_what_became_of_the_events(tmp_path: Pa
     facts = facts_of(shown)
     assert (facts["Entities"], facts["Events applied"], facts["Position"]) == ("1", str(found.counts.applied), "900")
     assert "1 orphans" in shown
-    assert "1 of types that nobody handles" in shown
+    assert "1 of types without a handler" in shown
     assert found.state._repr_html_() in shown
 
 

@@ -130,7 +130,7 @@ def test_a_state_can_be_asked_up_to_a_revision_of_its_stream(now: Timeline) -> N
         with pytest.raises(UsageError, match="has no revision"):
             wb.state(Thing, now, key=key, revision=revision)
     for projection, asked in ((Thing, None), (ByOwner, "o")):
-        with pytest.raises(UsageError, match="revision= counts the events of one stream"):
+        with pytest.raises(UsageError, match="revision= applies to one stream"):
             wb.state(projection, now, key=asked, revision=0)
 
 
@@ -269,14 +269,14 @@ def test_a_rule_that_is_null_does_not_hold(now: Timeline) -> None:
 @pytest.mark.parametrize(
     ("rule", "sentence"),
     [
-        (pl.col("colour") == "red", r"names colour, which no version has; it has key, name, size, tags, event_type"),
-        (pl.col("size") + 1, r"is Int64 and no condition"),
-        (pl.col("name") > 3, r"cannot be asked"),
-        (pl.col("tags").list.explode() == "x", r"no condition on each version"),
+        (pl.col("colour") == "red", r"names colour, which is not a column of a version; it has key, name, size, tags, event_type"),
+        (pl.col("size") + 1, r"has the type Int64 and is not a condition"),
+        (pl.col("name") > 3, r"cannot be evaluated"),
+        (pl.col("tags").list.explode() == "x", r"is not a condition"),
         ("size >", r"The condition 'size >' is wrong at line 1, column 7: it ends too early"),
-        ("colour = 'red'", r"column 1: it names colour, which no version has; it has key, name, size, tags, event_type"),
+        ("colour = 'red'", r"column 1: a version has no colour; it has key, name, size, tags, event_type"),
         ("name > 3", r"column 8: name is String and cannot be compared with 3"),
-        ("exists(name)", r"column 1: a version has every field, so that exists\(\) tells nothing: write name is not null"),
+        ("exists(name)", r"column 1: exists\(\) is always true, because a version has every field: write name is not null"),
         (3, r"3 is not a condition: write one like 'logins > 100'"),
     ],
 )
@@ -509,7 +509,7 @@ def test_a_fold_that_raises_says_at_which_event_or_leaves_it_out(now: Timeline) 
     assert wb.state(asked, now, errors="collect")["size"].to_list() == [4]
     assert wb.history(asked, now, errors="collect")["size"].to_list() == [3, 4]
     taken = wb.Fold(lambda state, one: {"event_type": 1}, category=CATEGORY)
-    with pytest.raises(ReplayError, match="names event_type, which every history has"):
+    with pytest.raises(ReplayError, match="a state has the field event_type, which is a column of every history"):
         wb.history(taken, now)
 
 

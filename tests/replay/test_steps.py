@@ -70,7 +70,7 @@ def test_every_event_of_an_entity_is_a_step_and_those_without_effect_say_why() -
     with lake_of(HISTORY) as timeline:
         rows = steps(Thing, timeline, key="1")
     assert told(rows, "position", "outcome", "changed_fields", "why") == [
-        (10, "orphan", [], "the entity was not there"),
+        (10, "orphan", [], "the entity did not exist"),
         (20, "began", ["name", "size"], None),
         (30, "unhandled", [], "no handler takes its type"),
         (40, "changed", ["size"], None),

@@ -1,4 +1,4 @@
-"""Who acts, when, where and how often, and who comes back."""
+"""Reports who acts, when, where and how often, and who returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DAYS: tuple[Days, ...] = ("1d", "1w", "1mo", "1q", "1y")
 _COHORTS: tuple[Cohort, ...] = ("1d", "1w", "1mo")
 _WEEK, _MONTH = 7, 30
 _DENSE = 10_000_000
-"""Of more minutes than these only those with actions have a place in the calendar."""
+"""Above this many minutes, the calendar contains only minutes with actions."""
 _FIRST_DAY = -719_162
 """1 January of the year 1, in days since the Unix epoch."""
 
@@ -193,34 +193,34 @@ def activity(
 
 
 def _sql(actor: Value) -> str:
-    """Return the SQL of the text at a place."""
+    """Return the SQL of the text at a path."""
     if not isinstance(actor, Value):
-        raise UsageError(f"actor={actor!r} is no place of an event: say who acts as in event.metadata['userId'].")
+        raise UsageError(f"actor={actor!r} is not a value of an event: write one like event.metadata['userId'].")
     place = actor.value
     if isinstance(place, plan.Column):
         if plan.COLUMNS[place.name] != "text":
-            raise UsageError(f"{actor} names nobody: an actor is text, in the payload or in a column such as event.stream.")
+            raise UsageError(f"{actor} cannot be an actor: use a text in the payload or in a column such as event.stream.")
         return place.name
     if not place.steps:
-        raise UsageError(f"{actor} is all of it: name the place in it that says who acts, as in event.metadata['userId'].")
+        raise UsageError(f"{actor} is the whole payload: name the value in it that says who acts, as in event.metadata['userId'].")
     for step in place.steps:
         if not is_reachable([step]):
-            raise UsageError(f"{actor} has a key with a sign in it that cannot be searched for: {step!r}. Take another place.")
+            raise UsageError(f"{actor} has the key {step!r}, which has a character that DuckDB cannot search for: use another value.")
     return f"TRY(json_extract_string({place.root}, {quoted(json_path(place.steps))}))"
 
 
 @dataclass(frozen=True, slots=True)
 class _Acts:
-    """Actions that have a time, how many events have no actor, and how many actions have no time.
+    """The actions that have a time, and the numbers of events without an actor and of actions without a time.
 
     Attributes
     ----------
     actors, streams
-        Categorical, of each action.
+        The actor and stream of each action, categorical.
     slots
-        In which row of the calendar each action is.
+        The row of the calendar for each action.
     calendar
-        The ``day`` of each slot, and its ``hour`` in the week from Monday on: the zone's wall clock is asked once for each, see `periods`.
+        The ``day`` of each slot, and its ``hour`` in the week from Monday. They are computed once for each slot, see `periods`.
     """
 
     actors: pl.Series
@@ -232,7 +232,7 @@ class _Acts:
 
 
 def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
-    # As a table and not from a reader, which one thread alone would fill.
+    # As a table, because DuckDB fills a reader with only one thread.
     table = timeline.sql(f"SELECT {who} AS actor, stream, epoch_us(recorded_at) AS moment FROM events WHERE {NO_LINK_SQL}").to_arrow_table()
     found = pl.from_arrow(table, rechunk=False)
     assert isinstance(found, pl.DataFrame)
@@ -247,7 +247,7 @@ def _acts(timeline: Timeline, who: str, *, tz: str) -> _Acts:
 
 
 def _slots(moments: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
-    """Return when slots begin, in order, and in which of them each moment is."""
+    """Return the beginnings of slots, in order, and the slot of each moment."""
     if not moments.size:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     first, last = int(moments.min()), int(moments.max())
@@ -261,7 +261,7 @@ def _slots(moments: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _texts(of: pl.Series, numbers: pl.Series) -> pl.Series:
-    """Return the texts of some categories by their numbers."""
+    """Return the texts of a categorical series for physical codes."""
     all_of_them = of.to_physical().to_numpy()
     places = np.zeros(int(all_of_them.max(initial=0)) + 1, np.int64)
     places[all_of_them] = np.arange(all_of_them.size)
@@ -269,9 +269,9 @@ def _texts(of: pl.Series, numbers: pl.Series) -> pl.Series:
 
 
 def _each(acts: _Acts) -> pl.DataFrame:
-    """Return how often each actor acted on each day, and the first day of each: sorted, so that neighbours tell what is new.
+    """Count the actions of each actor on each day, and return each actor's first day; sorted, so that neighbours show what is new.
 
-    Actors are numbers here. Actor and day are sorted as one number, several times as fast as they are grouped.
+    Actors are numbers here. Actor and day are sorted as one number, which is several times as fast as grouping.
     """
     days = acts.calendar["day"].to_physical().to_numpy().astype(np.int64) - _FIRST_DAY
     keys = acts.actors.to_physical().to_numpy().astype(np.int64) << 32
@@ -302,7 +302,7 @@ def _days(each: pl.DataFrame) -> pl.DataFrame:
     following = np.where(is_last, length, np.append(place[1:], length))
 
     def within(window: int) -> NDArray[np.int64]:
-        # An actor counts from a day of theirs on, until the window has passed or until their next day, which counts anew.
+        # An actor counts from an active day until the window ends or the next active day, which starts a new window.
         return (daily - counted(np.minimum(np.minimum(following, place + window), length))).cumsum()[:length]
 
     found = pl.DataFrame(
@@ -346,7 +346,7 @@ def _over_time(each: pl.DataFrame, days: pl.DataFrame, every: Days) -> pl.DataFr
 
 
 def _distinct(each: pl.DataFrame, every: Days) -> pl.DataFrame:
-    """Return the periods in which each actor acted, each once, with the day on which they were first seen."""
+    """Return the distinct periods in which each actor acted, with the actor's first day."""
     periods_of = each.select("actor", "first", period=pl.col("day").dt.truncate(every))
     same = (pl.col("actor") == pl.col("actor").shift(1)) & (pl.col("period") == pl.col("period").shift(1))
     return periods_of.filter(~same.fill_null(value=False))

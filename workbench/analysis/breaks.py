@@ -1,4 +1,4 @@
-"""What of a history would break a declared projection: each place that it reads, and what is missing there or does not fit."""
+"""Finds what in a history does not fit a projection: values that are missing or have the wrong type, for each path that it reads."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def breaks(projection: type[Projection], timeline: Timeline) -> pl.DataFrame:
     ensure_timelines(timeline)
     given: object = projection
     if not (isinstance(given, type) and issubclass(given, Projection)):
-        raise UsageError(f"{projection!r} declares no places: breaks() takes a class that extends Projection.")
+        raise UsageError(f"breaks() expects a class that extends Projection, got {projection!r}.")
     compiled = plan_of(projection)
     failures = rebuild(projection, timeline, errors="collect").failures
     ours = timeline.categories(*compiled.categories)
@@ -133,7 +133,7 @@ def _events(seen: _Shapes, name: str) -> int:
 
 
 def _fields(handled: ir.HandledType, path: ir.Path) -> list[str]:
-    """Return the fields that get values from a place."""
+    """Return the fields that get values from a path."""
     found = {
         operation.field
         for branch in handled.branches

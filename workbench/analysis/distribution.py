@@ -1,4 +1,4 @@
-"""Which events make up a history: how many of each type, category or stream, in all or over time, and when they came and went."""
+"""Counts events by type, category or stream, in total or over time, and reports when each first and last occurred."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def distribution(timeline: Timeline, *, by: By = "type", every: Every | Literal[
         .pl()
         .with_columns(cs.datetime().dt.convert_time_zone("UTC"))
     )
-    # A column and not a guess from the distance of two periods: there may be one period only, and days have 23 to 25 hours.
+    # A column, because the length cannot be derived: there may be only one period, and days have 23 to 25 hours.
     said = pl.lit(settled, dtype=PERIOD).alias("every")
     return frame.select(pl.col("period").dt.convert_time_zone(tz), said, pl.exclude("period"))
 
@@ -196,7 +196,7 @@ def lifespans(timeline: Timeline, *, by: By = "type", every: Every | Literal["au
 
 
 def _periods_of(moments: pl.Series, cut: Periods) -> pl.Series:
-    """Return when the period of each moment begins; null where there is none."""
+    """Return the beginning of each moment's period; null if it has none."""
     if not len(cut.starts):
         return moments
     whole = moments.to_physical()
@@ -204,7 +204,7 @@ def _periods_of(moments: pl.Series, cut: Periods) -> pl.Series:
 
 
 def _with_links(total: pl.DataFrame, timeline: Timeline, *, by: By) -> pl.DataFrame:
-    """Add how many links a timeline leaves out, and rows for what holds nothing else."""
+    """Add the number of links that a timeline leaves out, and rows for names that have only links."""
     if timeline.system or timeline.follows:
         return total.with_columns(links=pl.lit(0, dtype=pl.Int64))
     found = replace(timeline, system=True).sql(f"SELECT {by}, count(*) AS links FROM events WHERE {USER_LINK_SQL} GROUP BY {by}").pl()
@@ -216,12 +216,12 @@ def _with_links(total: pl.DataFrame, timeline: Timeline, *, by: By) -> pl.DataFr
 
 
 def check_by(by: str) -> None:
-    """Refuse what events cannot be counted by.
+    """Check a value of ``by``.
 
     Raises
     ------
     UsageError
-        It is none of type, category and stream.
+        It is not type, category or stream.
     """
     if by not in get_args(By):
         raise UsageError(f"by={by!r} is unknown: count by {periods.either(get_args(By))}.")

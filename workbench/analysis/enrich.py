@@ -1,4 +1,4 @@
-"""To each event the state of another entity as it was at that event, and never a later one."""
+"""Adds to each event the state that another entity had at that event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_A_STATE = {
     "recorded_at": "valid_from",
     "event_count": "event_count",
 }
-"""Where the columns of a state behind its fields stand in a version."""
+"""The columns of a version for the columns of a state after its fields."""
 
 
 def enrich(
@@ -95,7 +95,7 @@ def enrich(
     """
     ensure_timelines(timeline)
     if timeline.visible_only:
-        raise UsageError("enrich() cannot say what the store hid at each event: leave visible() out; state() takes it, at one moment.")
+        raise UsageError("enrich() does not know what the store hid at each event: remove visible(), or call state() for one moment.")
     given = as_frame(frame, name="The first argument of enrich()")
     subject = subject_of(projection, timeline)
     asked = _asked(given, on, timeline)
@@ -113,36 +113,38 @@ def enrich(
     states = found.rows.select(pl.col(column).alias(f"{called}{name}") for name, column in columns.items())
     taken = [name for name in states.columns if name in given.columns]
     if taken:
-        raise UsageError(f"The frame has a column {taken[0]!r} already: call what is added otherwise, as with prefix='then_'.")
+        raise UsageError(f"The frame already has a column {taken[0]!r}: choose another prefix, such as prefix='then_'.")
     return given.hstack(states.select(pl.all().gather(stood)))
 
 
 def _asked(frame: pl.DataFrame, on: str, timeline: Timeline) -> pl.DataFrame:
-    """Return the key and the place that each row asks for."""
+    """Return the key and the position of each row."""
     for name, what in ((on, "the other entity's key"), (_POSITION, "the event's place in the log")):
         if name not in frame.columns:
             raise UsageError(f"The frame has no column {name!r} with {what}; it has {', '.join(frame.columns)}.")
     if not (frame.schema[on] == pl.String or frame.schema[on].is_integer() or frame.schema[on] == pl.Null):
-        raise UsageError(f"The column {on!r} is {frame.schema[on]}: keys are text, or whole numbers; cast it.")
+        raise UsageError(f"The column {on!r} has the type {frame.schema[on]}: cast it to text or whole numbers.")
     if not (frame.schema[_POSITION].is_integer() or frame.schema[_POSITION] == pl.Null):
-        raise UsageError(f"The column 'position' is {frame.schema[_POSITION]} and no place in a log, which is a whole number.")
+        raise UsageError(f"The column 'position' has the type {frame.schema[_POSITION]}: a position in the log is a whole number.")
     sequence = pl.col(_SEQUENCE).cast(pl.Int64) if timeline.edits and _SEQUENCE in frame.columns else pl.lit(0, pl.Int64)
     asked = frame.select(pl.col(on).cast(pl.String).alias(_KEY), pl.col(_POSITION).cast(pl.Int64), sequence.alias(_SEQUENCE))
     last, end = asked[_POSITION].max(), timeline.position
     if isinstance(last, int) and (end is None or last > end):
         where = "is empty" if end is None else f"ends at {end}"
-        raise UsageError(f"The frame has an event at position {last}, and the timeline {where}: give the one of which the events are.")
+        raise UsageError(
+            f"The frame has an event at position {last}, but the timeline {where}: pass the timeline that contains the events."
+        )
     return asked
 
 
 def _stood(asked: pl.DataFrame, changes: pl.DataFrame, *, before: bool) -> pl.Series:
-    """Return the version that stood at each place; null where none did.
+    """Return the version that was valid at each position; null if there was none.
 
-    Versions begin and end in the order of their ``rank``, and what happens at a place comes before what is asked of it, or behind it.
+    Versions begin and end in the order of their ``rank``. With ``before``, changes at the same position count as later.
     """
     rank = pl.lit(-1 if before else _LAST, pl.Int64).alias("rank")
     rows = asked.with_row_index("_row").drop_nulls([_KEY, _POSITION]).with_columns(rank)
-    entities = rows.select(_KEY).unique().with_row_index("_entity")  # numbers are put in order faster than texts
+    entities = rows.select(_KEY).unique().with_row_index("_entity")  # numbers sort faster than texts
     both = pl.concat([rows.join(entities, on=_KEY), changes.join(entities, on=_KEY)], how="diagonal")
     walked = both.sort("_entity", _POSITION, _SEQUENCE, "rank").with_columns(pl.col("_version").forward_fill().over("_entity"))
     stood = walked.filter(pl.col("_row").is_not_null() & (pl.col("_version") != _NOBODY)).select("_row", "_version")

@@ -1,7 +1,7 @@
-"""The events of a what-if that stand where none was recorded: inserted, or moved in time.
+"""Orders the events that a fork inserted or moved in time among those at the same position.
 
-Several of them may share the position of a recorded event and yet be days later than it, so that a position alone does not say what had
-happened by then: see ``Timeline.events``. What else is asked of a history by places takes their sequence into account.
+Several such events may share the position of a recorded event although they happened days later, so a position alone does not determine
+what came before: see ``Timeline.events``. Questions that look up positions also compare the sequence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Numbers = npt.NDArray[np.int64]
 
 
 def put_in(timeline: Timeline) -> pl.DataFrame:
-    """Return ``position``, ``prepare_position``, ``sequence`` and time of each such event; none of a history as it was recorded."""
+    """Return ``position``, ``prepare_position``, ``sequence`` and time of each such event; empty for a recorded history."""
     if not timeline.edits:
         return pl.DataFrame(schema=_SCHEMA)
     found = timeline.sql(f"SELECT {', '.join(_SCHEMA)} FROM events WHERE sequence > 0").to_arrow_table()
@@ -34,16 +34,16 @@ def put_in(timeline: Timeline) -> pl.DataFrame:
 def sequences(
     found: Versions, projection: Source, timeline: Timeline, moved: pl.DataFrame, *, errors: OnError
 ) -> tuple[_Numbers, _Numbers]:
-    """Return the sequence of the event with which each version begins, and of that with which it ends: 0 where that one was recorded there.
+    """Return the sequences of the events that begin and end each version; 0 for an event recorded at its position.
 
     Parameters
     ----------
     found
-        The versions of all entities, or of some, those of each in log order.
+        Versions of entities, those of each entity in log order.
     timeline
-        Of which they are, as ``subject.folded`` gives it.
+        The timeline of the versions, as ``resolve.folded`` returned it.
     moved
-        As ``put_in`` gives them.
+        The result of ``put_in``.
     """
     nothing = np.zeros(found.rows.height, np.int64)
     if moved.is_empty():
@@ -55,7 +55,7 @@ def sequences(
     begins = begins.with_columns(pl.col("sequence").fill_null(0))
     goes_on = (pl.col("key").shift(-1) == pl.col("key")) & (pl.col("event_count").shift(-1) == pl.col("event_count") + 1)
     rows = begins.with_columns(ends=pl.when(goes_on).then(pl.col("sequence").shift(-1)))
-    # Of an event that ended an entity no version tells the prepare position: it is found by its time.
+    # No version has the prepare position of an event that ended an entity, so find the event by its time.
     times = moved.group_by("position", "recorded_at").agg(pl.col("sequence").max().alias("ended"))
     rows = rows.join(
         times, left_on=["valid_to_position", "valid_to"], right_on=["position", "recorded_at"], how="left", maintain_order="left"
@@ -70,7 +70,7 @@ def sequences(
 def _told(
     unsure: pl.DataFrame, place: list[str], projection: Source, timeline: Timeline, moved: pl.DataFrame, *, errors: OnError
 ) -> list[tuple[int, int]]:
-    """Return what ended versions where an event was recorded at the same place and time as one that was put in: step by step."""
+    """Find what ended versions if a recorded event has the same position and time as an inserted one, by ``steps``."""
     if unsure.is_empty():
         return []
     recorded = timeline.events().filter(pl.col("position").is_in(unsure["valid_to_position"].implode()), pl.col("sequence") == 0)

@@ -1,4 +1,4 @@
-"""A history as an object-centric event log: OCEL 2.0 (https://www.ocel-standard.org), as tools for process mining read it."""
+"""Exports a history as an object-centric event log, OCEL 2.0 (https://www.ocel-standard.org), for process mining tools."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
 _MOST_ATTRIBUTES = 100
-"""Of one event type; SQLite has room for 2,000 columns, and nobody looks at so many."""
+"""The most attributes of one event type; SQLite allows 2,000 columns, more than anyone reads."""
 _TRACE = "correlation"
 _KINDS: dict[type[Any], Kind] = {str: "string", bool: "boolean", int: "integer", float: "float"}
 _OWN = {"event_id": "string", "stream": "string", "revision": "integer"}
-"""What every event says of itself besides its payload."""
+"""The attributes of every event besides its payload."""
 _OBJECT = (Attribute("events", "integer"),)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = "SELECT epoch_us(min(recorded_at)), count(*) FILTER (recorded_at IS NULL) FROM events"
 _MANY = 10_000
-"""Rows that are fetched at once."""
+"""The number of rows to fetch at once."""
 _SMALLEST, _GREATEST = -(2**63), 2**63 - 1
 """SQLite's integers have 64 bits."""
 _DECODE = decoder((), whole=True, decimals=True)
@@ -112,7 +112,7 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
     file = Path(path)
     write = FORMATS.get(file.suffix)
     if write is None:
-        raise UsageError(f"{file} has a suffix that is not known: OCEL 2.0 is written to a file that ends in {' or '.join(FORMATS)}.")
+        raise UsageError(f"{file} has an unknown suffix: OCEL 2.0 is written to a file that ends in {' or '.join(FORMATS)}.")
     if not file.parent.is_dir() or file.is_dir():
         raise UsageError(f"{file} cannot be written: " + ("it is a directory." if file.is_dir() else "there is no such directory."))
     [(first, undated)] = timeline.sql(_TIMES).fetchall()
@@ -121,7 +121,7 @@ def export_ocel(timeline: Timeline, path: str | Path, *, payloads: bool = True) 
         with written_aside(file) as part:
             counted = write(log, part)
     except OSError as error:
-        raise WorkbenchError(f"{file} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
+        raise WorkbenchError(f"{file} cannot be written: {error.strerror or error}. The incomplete file was removed.") from error
     return Ocel(file, counted.events, counted.objects, counted.relations, counted.object_relations, undated, left_out)
 
 
@@ -143,7 +143,7 @@ def _log(timeline: Timeline, *, payloads: bool, first: int) -> tuple[OcelLog, di
 
 @dataclass(frozen=True, slots=True)
 class _OcelTrace:
-    """How correlation ids are objects: their type, and what their ids begin with, which those of streams do not."""
+    """The type of the objects for correlation ids, and the prefix of their ids, which no stream's name has."""
 
     type: str
     prefix: str
@@ -163,7 +163,7 @@ def _trace(timeline: Timeline, categories: list[str]) -> _OcelTrace:
 
 
 def _members(timeline: Timeline) -> dict[str, dict[str, Counter[Kind]]]:
-    """Return of each event type the members of its payloads that have plain values, and of which kinds these are."""
+    """Return the members with scalar values in the payloads of each event type, with their kinds."""
     found: dict[str, dict[str, Counter[Kind]]] = {}
     for batch in timeline.events().select("type", "data").collect_batches(maintain_order=True):
         for event_type, data in batch.iter_rows():
@@ -175,7 +175,7 @@ def _members(timeline: Timeline) -> dict[str, dict[str, Counter[Kind]]]:
 
 
 def _attributes(members: dict[str, Counter[Kind]]) -> Attributes:
-    """Choose the members of a type that become attributes, each with a name that no other has, whatever the case of its letters."""
+    """Choose the members of a type that become attributes, and give each a name that is unique regardless of case."""
     often = sorted(members, key=lambda name: (-members[name].total(), name))[:_MOST_ATTRIBUTES]
     named: dict[str, Attribute] = {}
     taken = {"ocel_id", "ocel_time", *_OWN}
@@ -210,7 +210,7 @@ def _objects(timeline: Timeline, trace: _OcelTrace, first: int) -> Iterator[LogO
 
 
 def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a result, some thousands at a time; relations of DuckDB 2 have no ``fetchmany``."""
+    """Yield the rows of a result, fetched in batches; relations of DuckDB 2 have no ``fetchmany``."""
     for batch in relation.to_arrow_reader(_MANY):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
@@ -233,13 +233,13 @@ def _events(timeline: Timeline, attributes: dict[str, Attributes], trace: _OcelT
 
 @dataclass(slots=True)
 class _Clock:
-    """Gives events that follow one another at one time, to the microsecond, times that differ by nanoseconds."""
+    """Gives consecutive events of the same microsecond times that differ by nanoseconds."""
 
     _recorded: int
     _written: int
 
     def time(self, microseconds: int | None) -> str:
-        """Return the time of the next event of the log; one without a time has that of the event before it."""
+        """Return the time of the next event in the log; an event without a time gets the time of the event before it."""
         recorded = self._recorded if microseconds is None else microseconds
         self._written = max(recorded * 1_000, self._written + 1) if recorded >= self._recorded else recorded * 1_000
         self._recorded = recorded
@@ -251,22 +251,22 @@ def _plain(data: str | None) -> Iterator[tuple[str, Any]]:
     """Yield the members of a payload that are texts, numbers or booleans."""
     try:
         payload = None if data is None else _DECODE(data)
-    except RecursionError:  # nested too deeply to be read
+    except RecursionError:  # nested too deeply to decode
         return
     for name, value in payload.items() if isinstance(payload, dict) else ():
-        # A text may hold half a surrogate pair, which no file can.
+        # A text may contain half a surrogate pair, which UTF-8 cannot encode.
         yield name, value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _kind(value: Any) -> Kind | None:
-    """Return the kind of attribute that holds a value; None if none does."""
+    """Return the kind of attribute for a value; None if there is none."""
     if isinstance(value, Number) or (type(value) is int and not _SMALLEST <= value <= _GREATEST):
         return "string" if float_of(value) is None else "float"
     return _KINDS.get(type(value))
 
 
 def _fitted(value: Any, kind: Kind) -> Any:
-    """Return a value of the kind that its attribute has; one of several kinds is written as text."""
+    """Convert a value to the kind of its attribute; an attribute with several kinds is text."""
     if value is None or isinstance(value, (dict, list)):
         return None
     if kind == "float":

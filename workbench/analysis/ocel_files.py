@@ -1,4 +1,4 @@
-"""The two files in which OCEL 2.0 comes: a relational one (SQLite) and JSON. Both are written row by row."""
+"""Writes the two file formats of OCEL 2.0, SQLite and JSON, row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.errors import WorkbenchError
 
 Kind = Literal["string", "integer", "float", "boolean"]
 Relations = tuple[tuple[str, str], ...]
-"""Ids of objects, and in which way they are related."""
+"""Ids of related objects, and the qualifier of each relation."""
 
 _SQL_TYPES: Mapping[Kind, str] = {"string": "TEXT", "integer": "INTEGER", "float": "REAL", "boolean": "BOOLEAN"}
 _AT_ONCE = 5_000
@@ -48,20 +48,20 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The attributes of a type of events: those that all types have, and by the names of members of its payloads the others."""
+    """The attributes of an event type: those that all types have, and the others by the names of payload members."""
 
     common: tuple[Attribute, ...]
     members: Mapping[str, Attribute]
 
     @property
     def all(self) -> tuple[Attribute, ...]:
-        """In the order in which an event's values are."""
+        """All attributes, in the order of an event's values."""
         return (*self.common, *self.members.values())
 
 
 @dataclass(frozen=True, slots=True)
 class LogObject:
-    """An object, its attributes' values from ``time`` on, and to which others it is related."""
+    """An object, the values of its attributes from ``time`` on, and the objects related to it."""
 
     id: str
     type: str
@@ -72,7 +72,7 @@ class LogObject:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """An event, its attributes' values, and to which objects it is related."""
+    """An event, the values of its attributes, and the objects related to it."""
 
     id: str
     type: str
@@ -83,7 +83,7 @@ class LogEvent:
 
 @dataclass(frozen=True, slots=True)
 class OcelLog:
-    """What is written; objects and events are read while they are."""
+    """The log to write; objects and events are iterators that are read while writing."""
 
     event_types: Mapping[str, Attributes]
     object_types: Mapping[str, tuple[Attribute, ...]]
@@ -93,7 +93,7 @@ class OcelLog:
 
 @dataclass(slots=True)
 class Counted:
-    """How much was written."""
+    """The numbers of what was written."""
 
     events: int = 0
     objects: int = 0
@@ -102,11 +102,11 @@ class Counted:
 
 
 def write_sqlite(log: OcelLog, file: Path) -> Counted:
-    """Write a log as a SQLite database, whose tables are those of the standard."""
+    """Write a log as a SQLite database with the tables of the standard."""
     counted = Counted()
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         try:
-            # Nobody reads it before it is whole: what a crash leaves is thrown away.
+            # No journal is needed: the file is read only when complete, and discarded after a crash.
             connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;" + _TABLES)
             types = {name: attributes.all for name, attributes in log.event_types.items()}
             events = _typed_tables(connection, "event", types, own=("ocel_time TIMESTAMP",))
@@ -127,12 +127,12 @@ def write_sqlite(log: OcelLog, file: Path) -> Counted:
                 counted.relations += len(related)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise WorkbenchError(f"The log cannot be written as SQLite: {error}. Nothing of it was kept.") from error
+            raise WorkbenchError(f"The log cannot be written as SQLite: {error}. The incomplete file was removed.") from error
     return counted
 
 
 def write_json(log: OcelLog, file: Path) -> Counted:
-    """Write a log as JSON, one object or event a line."""
+    """Write a log as JSON, one object or event per line."""
     counted = Counted()
     event_types = {name: attributes.all for name, attributes in log.event_types.items()}
     with file.open("wb") as out:
@@ -156,18 +156,18 @@ def write_json(log: OcelLog, file: Path) -> Counted:
 
 
 FORMATS: Mapping[str, Callable[[OcelLog, Path], Counted]] = {".sqlite": write_sqlite, ".json": write_json}
-"""How a log is written, by the end of the file's name."""
+"""The writer for each suffix of a file name."""
 
 
 def _typed_tables(
     connection: sqlite3.Connection, what: str, types: Mapping[str, tuple[Attribute, ...]], *, own: tuple[str, ...]
 ) -> dict[str, str]:
-    """Make a table for each type, and return the statement that inserts into it."""
+    """Create a table for each type, and return the insert statement of each."""
     statements: dict[str, str] = {}
-    taken = {"object"}  # event_object and object_object are tables of the standard's own
+    taken = {"object"}  # the standard itself has tables event_object and object_object
     for name, attributes in types.items():
         plain = "".join(letter for letter in name if letter.isalnum()) or "type"
-        # Names of tables know no case, and neither do names of types that were shortened alike.
+        # Table names ignore case, and shortened names of types may be equal.
         short = next(free for free in (plain, *(f"{plain}{number}" for number in range(2, len(types) + 2))) if free.lower() not in taken)
         taken.add(short.lower())
         connection.execute(f"INSERT INTO {what}_map_type VALUES (?, ?)", (name, short))

@@ -1,9 +1,9 @@
-"""Periods of time on a zone's wall clock: their names, how events are cut into them, and which of them read well.
+"""Assigns events to periods of time on a zone's wall clock, and chooses the length of periods.
 
-Where periods begin, ``workbench.zones`` decides; DuckDB gets the instants, as a table :data:`TABLE` beside the events.
+``workbench.zones`` computes where periods begin; DuckDB gets these instants in the table :data:`TABLE` beside the events.
 
-A comparison with many instants is dear, a microsecond and more for each event. So events are first counted into *slots*, whole minutes
-since the year 1, and each slot is looked up once.
+Comparing each event with many instants costs a microsecond or more. Events are therefore first assigned to *slots*, whole minutes since
+the year 1, and each distinct slot is looked up once.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PERIOD = pl.Enum(list(get_args(Every)))
 """The type of a column ``every``."""
 
 READABLE = 100
-"""As many periods as one sees at a glance."""
+"""The most periods that a reader can take in at a glance."""
 CHANCE = 0.001
-"""What has this probability or more may be chance."""
+"""An observation with this probability or more counts as chance."""
 TABLE = "_workbench_periods"
-"""The table in which a query finds the periods: ``first_slot``, ``period``."""
+"""The name of the table of periods in a query: ``first_slot``, ``period``."""
 _YEAR_1 = 62_135_596_800_000_000
 """Microseconds from the first instant of the year 1, a whole minute, to the Unix epoch: slots are never negative."""
 _WHOLE_MINUTES = datetime(1972, 1, 8, tzinfo=UTC)
@@ -41,14 +41,14 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """When the events of a timeline were recorded; None where there is none."""
+    """The first and last time of a timeline's events; None if there are none."""
 
     first: datetime | None
     last: datetime | None
 
     @classmethod
     def of(cls, timeline: Timeline) -> Extent:
-        """Ask for the first and the last time of a timeline."""
+        """Query the extent of a timeline."""
         [(first, last)] = timeline.sql("SELECT epoch_us(min(recorded_at)), epoch_us(max(recorded_at)) FROM events").fetchall()
         return cls.between(first, last)
 
@@ -60,21 +60,21 @@ class Extent:
         return cls(instant(first), instant(last))
 
     def periods(self, every: Every) -> int:
-        """Return into how many periods of UTC the extent falls, empty ones included."""
+        """Return the number of UTC periods in the extent, including empty ones."""
         if self.first is None or self.last is None:
             return 0
         ordinal = UNITS[every].ordinal
         return ordinal(microseconds(self.last)) - ordinal(microseconds(self.first)) + 1
 
     def settle(self, every: Every | Literal["auto"], *, among: Iterable[Every] = UNITS, most: int = READABLE) -> Every:
-        """Choose the shortest period of which there are no more than about a hundred, where that was left open."""
+        """Return ``every``, or for ``"auto"`` the shortest period that gives at most about a hundred periods."""
         if every != "auto":
             return every
         known = tuple(among)
         return next((period for period in known if self.periods(period) <= most), known[-1])
 
     def slot(self, *, finest: Every = "1m") -> int:
-        """Return how many seconds long slots may be, so that each lies in one period of any zone."""
+        """Return the length of slots in seconds, such that each slot is in one period of any zone."""
         return 60 if finest != "1s" and self.first is not None and self.first >= _WHOLE_MINUTES else 1
 
 
@@ -85,9 +85,9 @@ class Periods:
     Attributes
     ----------
     edges
-        When they begin, and at last when the last one ends, in microseconds since the Unix epoch; none where there are no events.
+        The beginnings of the periods, then the end of the last one, in microseconds since the Unix epoch; empty if there are no events.
     slot
-        How many seconds long the slots are by which a query finds an event's period.
+        The length in seconds of the slots by which a query finds an event's period.
     """
 
     edges: Numbers
@@ -95,7 +95,7 @@ class Periods:
 
     @classmethod
     def of(cls, extent: Extent, every: Every, tz: str) -> Periods:
-        """Cut an extent."""
+        """Divide an extent into periods."""
         if extent.first is None or extent.last is None:
             return cls(np.zeros(0, np.int64), 60)
         found = edges(microseconds(extent.first), microseconds(extent.last), every, tz)
@@ -103,20 +103,20 @@ class Periods:
 
     @property
     def starts(self) -> Numbers:
-        """When they begin."""
+        """The beginnings of the periods."""
         return self.edges[:-1]
 
     def start_of(self, instants: Numbers) -> Numbers:
-        """Return when the period of each instant begins."""
+        """Return the beginning of each instant's period."""
         return self.edges[np.searchsorted(self.edges, instants, side="right") - 1]
 
     def tables(self) -> dict[str, pa.Table]:
-        """Return the table that the SQL of this class asks."""
+        """Return the table that the SQL of this class reads."""
         starts = pa.array(self.starts, pa.timestamp("us", tz="UTC"))
         return {TABLE: pa.table({"first_slot": pa.array(self._slot(self.starts), pa.int64()), "period": starts})}
 
     def with_period(self) -> str:
-        """Return the SQL of the events with a further column ``period``: when the period of each began; null of undated events."""
+        """Return the SQL of the events with a column ``period``, the beginning of each event's period; null for undated events."""
         slot = f"((epoch_us(recorded_at) + {_YEAR_1}) // {self.slot * _SECOND})"
         slots = f"SELECT slot, period FROM (SELECT DISTINCT {slot} AS slot FROM events) ASOF JOIN {TABLE} ON slot >= first_slot"
         return f"(SELECT events.*, slots.period FROM events LEFT JOIN ({slots}) AS slots ON slots.slot = {slot})"
@@ -126,19 +126,19 @@ class Periods:
 
 
 def check_zone(tz: str) -> None:
-    """Refuse what is no time zone.
+    """Check the name of a time zone.
 
     Raises
     ------
     UsageError
-        ``tz`` is no IANA name.
+        ``tz`` is not an IANA name.
     """
     if not is_zone(tz):
-        raise UsageError(f"tz={tz!r} is no time zone: give an IANA name such as 'UTC' or 'Europe/Berlin'.")
+        raise UsageError(f"tz={tz!r} is not a time zone: use an IANA name such as 'UTC' or 'Europe/Berlin'.")
 
 
 def check_every(every: str, *, among: Iterable[str] = UNITS) -> None:
-    """Refuse what is no period.
+    """Check the name of a period.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What payloads are made of: fields, their types and how often they are missing, and when that changed."""
+"""Describes payloads: their fields, the fields' types, how often each is missing, and when that changed."""
 
 from __future__ import annotations
 
@@ -162,25 +162,25 @@ def schemas(timeline: Timeline, *, version: Value | None = None, every: Every | 
 
 
 def place_sql(value: Value, *, name: str) -> str:
-    """Return the SQL of the text at a place of an event.
+    """Return the SQL of the text of a value of an event.
 
     Raises
     ------
     UsageError
-        It is no place, or one that DuckDB cannot name.
+        It is not a value of an event, or DuckDB cannot address it.
     """
     if not isinstance(value, Value):
-        raise UsageError(f"{name}={value!r} is no place of an event: write {name}=event.metadata['schemaVersion'], for example.")
+        raise UsageError(f"{name}={value!r} is not a value of an event: write {name}=event.metadata['schemaVersion'], for example.")
     place = value.value
     if isinstance(place, plan.Column):
         return f"{place.name}::VARCHAR"
     if not is_reachable(place.steps):
-        raise UsageError(f"{name}={value} has a key with a sign in it that cannot be searched for: take another place.")
+        raise UsageError(f"{name}={value} has a key with a character that DuckDB cannot search for: use another value.")
     return f"TRY(json_extract_string({place.root}, {quoted(json_path(place.steps))}))"
 
 
 class _At(NamedTuple):
-    """Where in the log something was seen, and when; at one position, what is undated comes first."""
+    """The position and time of an observation; at the same position, undated ones come first."""
 
     position: int
     recorded_at: datetime | None
@@ -192,7 +192,7 @@ class _At(NamedTuple):
         return self._order > _At(*other)._order
 
     def __sub__(self, other: _At) -> timedelta:
-        """Return the time between; none where one of the two is undated."""
+        """Return the time between two observations; zero if either is undated."""
         return timedelta() if self.recorded_at is None or other.recorded_at is None else self.recorded_at - other.recorded_at
 
     @property
@@ -202,7 +202,7 @@ class _At(NamedTuple):
 
 @dataclass(slots=True)
 class _Seen:
-    """How often something was seen, first and last where and when."""
+    """The number of observations, and the first and last one."""
 
     events: int
     first: _At
@@ -215,17 +215,17 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Type:
-    """What was seen of the payloads of one type, or of one version of it."""
+    """Observations of the payloads of one type, or of one version of it."""
 
     events: int = 0
     held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_HELD, 0))
     kinds: dict[Path, dict[str, _Seen]] = field(default_factory=dict)
     objects: _Seen | None = None
     shapes: list[tuple[frozenset[Path], _Seen]] = field(default_factory=list)
-    """The places of each shape of objects."""
+    """The paths of each shape of objects."""
 
     def take(self, row: dict[str, Any], known: Known) -> None:
-        """Take in the events of one shape."""
+        """Add the events of one shape."""
         first, last = _At(row["first_position"], row["first_recorded_at"]), _At(row["last_position"], row["last_recorded_at"])
         seen = _Seen(row["events"], first, last)
         self.events += seen.events
@@ -239,7 +239,7 @@ class _Type:
             _put(self.kinds, path, kind, seen)
 
     def add(self, other: _Type) -> None:
-        """Take in another version of the same type."""
+        """Add another version of the same type."""
         self.events += other.events
         for name, count in other.held.items():
             self.held[name] += count
@@ -263,7 +263,7 @@ class _Type:
             yield (name, version, shown(path), by_events, objects, seen.events, absent, nulls / seen.events, *seen.first, *seen.last)
 
     def changes(self, name: str) -> Iterator[tuple[Any, ...]]:
-        """Yield what became of the fields."""
+        """Yield the changes of the fields."""
         if self.objects is None:
             return
         for path, kinds in self.kinds.items():
@@ -271,7 +271,7 @@ class _Type:
                 continue
             seen = _together(kinds)
             known = sorted((kind for kind in kinds if kind not in ("null", "map")), key=lambda kind: kinds[kind].first)
-            # An array without elements is no change of what its elements are.
+            # An empty array does not change the type of the elements.
             is_element = path[-1] == ELEMENT
             if seen.first > self.objects.first and not is_element and not self._by_chance(path, seen, seen.first - self.objects.first):
                 first = known[:1] if known and kinds[known[0]].first == seen.first else ["null"]
@@ -285,11 +285,11 @@ class _Type:
                 yield (*seen.last, name, shown(path), "vanished", known or ["null"], [])
 
     def _by_chance(self, path: Path, seen: _Seen, away: timedelta) -> bool:
-        """Whether a field is so rare that it may be missing for so long, though nothing changed."""
+        """Whether a field is so rare that it may be missing for this long by chance."""
         assert self.objects is not None
         lacking = (one for places, one in self.shapes if path not in places)
         if not any(one.first < seen.last and one.last > seen.first for one in lacking):
-            return False  # all that came between its first and its last event have it
+            return False  # every event between its first and its last one has it
         length = self.objects.last - self.objects.first
         return bool((1 - (away / length if length else 0.0)) ** seen.events >= CHANCE)
 
@@ -320,7 +320,7 @@ def _places(row: dict[str, Any]) -> tuple[tuple[Path, str], ...]:
 
 
 def _kept(row: dict[str, Any], known: Known) -> list[tuple[Path, str]]:
-    """Return the places of a shape, but for the keys of maps; the place of a map is one besides an object."""
+    """Return the paths of a shape without the keys of maps; a map's path counts as a map and as an object."""
     found = []
     for path, kind in _places(row):
         if path not in known.kinds:

@@ -1,4 +1,4 @@
-"""How measures of states went over time: in one pass over the history, and not by one rebuild for each step."""
+"""Evaluates measures of states over time in one pass over the history, instead of one rebuild for each step."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Every = Literal["1h", "1d", "1w", "1mo"]
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1)
 _MOST_STEPS = 65_000
-"""A step's number fits into 16 bits, by which versions are put in order several times as fast."""
+"""The number of a step fits into 16 bits, which makes sorting versions several times as fast."""
 _OF_A_STEP = ("at", "position")
 _OF_A_STATE = {"valid_from_position": "position", "valid_from": "recorded_at"}
-"""What the columns of a version are called in a state."""
+"""The names in a state of the columns of a version."""
 _COLUMN = "state "
 _NEVER = np.iinfo(np.int64).max
 _UNDATED = -2
@@ -46,7 +46,7 @@ _CARRIED = """
     SELECT position, make_timestamptz(last_value(epoch_us(recorded_at) IGNORE NULLS) OVER (ORDER BY position, prepare_position))
         AS recorded_at FROM events
 """
-"""The events with the time of the last event at or before each that has one, as ``upto`` counts undated events."""
+"""The events, where an undated event gets the time of the last dated event before it, as in ``upto``."""
 _SHORTEST = {"1h": _HOUR, "1d": timedelta(hours=23), "1w": timedelta(weeks=1), "1mo": timedelta(days=28)}
 _Numbers = npt.NDArray[np.int64]
 
@@ -122,11 +122,11 @@ def series(
     whole = folded(timeline, subject, question="series")
     steps = _Steps.of(timeline, every=every, tz=tz)
     moved = put_in(whole)
-    # What the store hides depends on the moment that is asked of, and with it every version: so it does of few forks, too.
+    # What the store hides depends on the moment, and so do all versions. The same is true of a few forks.
     if whole.visible_only or steps.part(moved):
         columns = state(projection, whole, errors=errors).schema
         asked = _Measures.of(given, columns, json=json_fields(subject))
-        nobody = pl.DataFrame(schema=columns)  # the states of a fold have the columns of those that are there
+        nobody = pl.DataFrame(schema=columns)  # the columns of a fold's states are those of its entities
         states = (state(projection, whole.upto(moment, stale=True), errors=errors) for moment in steps.moments())
         answers = [asked.of_state(pl.concat([nobody, one], how="diagonal_relaxed")) for one in states]
     elif isinstance(subject, Fold) or whole.edits:
@@ -150,16 +150,16 @@ def series(
 
 
 def _given(measures: tuple[pl.Expr | str, ...], named: Mapping[str, pl.Expr | str]) -> dict[str, pl.Expr | Measure]:
-    """Return the measures by their names; of expressions without one, by a number."""
+    """Return the measures by name; an expression without a name gets a number."""
     found: dict[str, pl.Expr | Measure] = {}
     for name, one in [*((one if isinstance(one, str) else str(number), one) for number, one in enumerate(measures)), *named.items()]:
         if not isinstance(one, pl.Expr | str):
-            raise UsageError(f"{one!r} is no measure: write a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
+            raise UsageError(f"{one!r} is not a measure: write a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
         if name in found:
             raise UsageError(f"The measure {name!r} is given twice.")
         found[name] = Measure.parse(one) if isinstance(one, str) else one.alias(name) if name in named else one
     if not found:
-        raise UsageError("series() takes one measure at least: a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
+        raise UsageError("series() needs at least one measure: a Polars aggregation like pl.len(), or a text like 'sum(balance)'.")
     return found
 
 
@@ -169,11 +169,11 @@ class _Measures:
 
     expressions: tuple[pl.Expr, ...]
     written: tuple[str, ...]
-    """The names of those that were given as texts."""
+    """The names of the measures that were given as texts."""
 
     @classmethod
     def of(cls, given: Mapping[str, pl.Expr | Measure], schema: pl.Schema, *, json: Collection[str]) -> Self:
-        """Make sure that each can be asked of states with these columns, and gives one value."""
+        """Check that each measure can be evaluated on states with these columns, and gives one value."""
         fields = [name for name in schema if name != "key" and name not in PROVENANCE]
         written = {name: one for name, one in given.items() if isinstance(one, Measure)}
         asked = cls(
@@ -187,29 +187,35 @@ class _Measures:
         for one in asked.expressions:
             unknown = [] if one.meta.has_multiple_outputs() else [name for name in one.meta.root_names() if name not in schema]
             if unknown:
-                raise UsageError(f"The measure {one} names {', '.join(unknown)}, which no state has; it has {', '.join(schema)}.")
+                raise UsageError(
+                    f"The measure {one} names {', '.join(unknown)}, which is not a column of a state; it has {', '.join(schema)}."
+                )
             if asked._asked(nobody, [one]).height != 1:
-                raise UsageError(f"The measure {one} gives a value for each entity and not one for all: aggregate it, as .sum() does.")
+                raise UsageError(
+                    f"The measure {one} gives a value for each entity, not one for all: aggregate it, for example with .sum()."
+                )
         taken = [name for name in asked.of_state(nobody).columns if name in _OF_A_STEP]
         if taken:
-            raise UsageError(f"A step has a column {taken[0]!r} of its own: call the measure otherwise, with .alias(…).")
+            raise UsageError(f"{taken[0]!r} is a column of every step: rename the measure with .alias(…).")
         return asked
 
     def columns_read(self, schema: pl.Schema) -> list[str]:
-        """Return the columns of a state that are enough to answer; one at least, which tells how many entities there are."""
-        if any(one.meta.has_multiple_outputs() for one in self.expressions):  # a selector says which only beside all of them
+        """Return the columns of a state that the measures read; at least one, to count the entities."""
+        if any(one.meta.has_multiple_outputs() for one in self.expressions):  # a selector needs all columns
             return list(schema)
         return sorted({"position"}.union(*(one.meta.root_names() for one in self.expressions)))
 
     def of_state(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the one row of values that the measures have of a state."""
+        """Return the values of the measures on a state, as one row."""
         found = self._asked(rows, list(self.expressions))
         if found.height != 1:
-            raise UsageError(f"A measure gives one value of each state, and these give {found.height:,}: aggregate, as .sum() does.")
+            raise UsageError(
+                f"A measure gives one value for each state, but these give {found.height:,}: aggregate, for example with .sum()."
+            )
         return found
 
     def together(self, answers: list[pl.DataFrame]) -> pl.DataFrame:
-        """Return the answers as one frame; whole numbers of 128 bits, which few tools know, as 64 where they fit."""
+        """Return the answers as one frame; 128-bit integers, which few tools support, become 64-bit ones if they fit."""
         found = pl.concat(answers)
         wide = [name for name in self.written if found.schema[name] == pl.Int128]
         narrow = found.with_columns(pl.col(wide).cast(pl.Int64, strict=False))
@@ -219,7 +225,7 @@ class _Measures:
         try:
             return rows.select(expressions)
         except pl.exceptions.PolarsError as error:
-            raise UsageError(f"The measures cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+            raise UsageError(f"The measures cannot be evaluated: {str(error).partition(chr(10))[0]}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +235,10 @@ class _Steps:
     Attributes
     ----------
     instants
-        In microseconds since 1970, in order, each once.
+        Distinct instants in microseconds since 1970, ascending.
     positions
-        Of the last event of the whole log that was recorded by then, inside the timeline's cut; -1 where nothing had been.
+        The position of the last event in the whole log that was recorded by each instant, within the timeline's cutoff; -1 before the
+        first event.
     """
 
     instants: _Numbers
@@ -246,17 +253,17 @@ class _Steps:
         count = (end - first) // (_SHORTEST[every] // _MICROSECOND)
         if count > _MOST_STEPS:
             raise UsageError(
-                f"every={every!r} makes {count:,} steps, more than {_MOST_STEPS:,}: take longer ones, or bound them by after()."
+                f"every={every!r} makes {count:,} steps, more than {_MOST_STEPS:,}: use longer steps, or bound them with after()."
             )
         begun = edges(first, end, every, tz)
         instants = np.append(begun[(begun >= first) & (begun < end)], end)
         return cls(instants, _positions(timeline, instants))
 
     def part(self, moved: pl.DataFrame) -> bool:
-        """Whether a step leaves out an event that was put in, and takes in a recorded one behind it.
+        """Whether a step excludes an inserted event but includes a recorded event after it.
 
-        One that was inserted behind a position, and not at a time, has that event's time; where the clock ran backwards, events behind it
-        are earlier. Then the state at such a step is no version of the whole history.
+        An event inserted after a position, and not at a time, has the time of the event there; if the clock ran backwards, events after it
+        are earlier. The state at such a step is then not a version in the whole history.
         """
         before = np.searchsorted(self.instants, moved["recorded_at"].cast(pl.Int64).to_numpy()) - 1
         return bool(((before >= 0) & (self.positions[before] > moved["position"].to_numpy())).any())
@@ -267,9 +274,9 @@ class _Steps:
 
 
 def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
-    """Resolve instants as ``upto`` does, by one look at the log: the greatest position of each span between two of them, and on from there.
+    """Resolve instants as ``upto`` does, in one query: the greatest position in each span of time, then the running maximum.
 
-    Spans are cut by what all instants but the last are multiples apart, whole hours mostly, so that there are few.
+    Spans have the greatest common divisor of the distances between all instants but the last, mostly whole hours, so there are few.
     """
     log = Timeline(log=timeline.log, system=True)
     origin, end = int(instants[0]), int(instants[-1])
@@ -290,7 +297,7 @@ def _positions(timeline: Timeline, instants: _Numbers) -> _Numbers:
 
 
 def _versions(plan: Plan, timeline: Timeline, *, errors: OnError) -> Iterator[pl.DataFrame]:
-    """Yield every version, as ``history`` has them, in no order; nothing is read before the first is asked for."""
+    """Yield every version, as in ``history``, in no particular order; reading starts with the first batch."""
     kept = kept_versions(plan, timeline, errors=errors)
     if kept is not None:
         yield kept
@@ -301,14 +308,14 @@ def _versions(plan: Plan, timeline: Timeline, *, errors: OnError) -> Iterator[pl
 
 
 def _standing(versions: pl.DataFrame, steps: _Steps, *, columns: list[str], late: tuple[_Numbers, _Numbers] | None = None) -> pl.DataFrame:
-    """Return the versions that are an entity's state at one step at least: those columns, and from which step up to which.
+    """Return the versions that are an entity's state at one or more steps: these columns, and the range of steps.
 
-    The numbers are of the first step at which the version is the state, and of the first at which it no longer is.
+    The range is the number of the first step at which the version is the state, and of the first at which it no longer is.
 
     Parameters
     ----------
     late
-        The sequences of the events with which they begin and end, in a what-if.
+        In a fork, the sequences of the events that begin and end each version.
     """
     begins, ends = (
         _reached(versions, bound, steps, None if late is None else late[index]) for index, bound in enumerate(("valid_from", "valid_to"))
@@ -319,10 +326,10 @@ def _standing(versions: pl.DataFrame, steps: _Steps, *, columns: list[str], late
 
 
 def _reached(versions: pl.DataFrame, bound: str, steps: _Steps, sequences: _Numbers | None) -> _Numbers:
-    """Return the first step that the event reached with which each version begins or ends; the number of steps where none did."""
+    """Return the first step that includes the event that begins or ends each version, or the number of steps if none does."""
     position = versions[f"{bound}_position"].fill_null(_NEVER).to_numpy()
     reached = np.searchsorted(steps.positions, position)
-    if sequences is not None:  # behind the last event that was recorded by a step, and yet later: the time counts too
+    if sequences is not None:  # an inserted event may be at the last position of a step but later than it, so compare the time too
         [put_in] = np.nonzero(sequences)
         time = versions[bound].cast(pl.Int64).gather(put_in).to_numpy()
         reached[put_in] = np.maximum(reached[put_in], np.searchsorted(steps.instants, time))
@@ -330,8 +337,8 @@ def _reached(versions: pl.DataFrame, bound: str, steps: _Steps, sequences: _Numb
 
 
 def _walk(versions: pl.DataFrame, steps: _Steps, asked: _Measures) -> Iterator[pl.DataFrame]:
-    """Yield what is measured at each step, going from one to the next by the versions that begin and end there."""
-    versions = versions if versions["key"].is_sorted() else versions.sort("key", maintain_order=True)  # as a state is
+    """Yield the measures at each step, updating the state by the versions that begin and end there."""
+    versions = versions if versions["key"].is_sorted() else versions.sort("key", maintain_order=True)  # the order of a state
     entity = versions["key"].rle_id().to_numpy()
     rows = versions.select(pl.col(f"^{_COLUMN}.*$").name.map(lambda name: name.removeprefix(_COLUMN)))
     begun, ended = (_by_step(versions[name], len(steps.instants)) for name in ("_begins", "_ends"))
@@ -346,7 +353,7 @@ def _walk(versions: pl.DataFrame, steps: _Steps, asked: _Measures) -> Iterator[p
 
 
 def _by_step(numbers: pl.Series, count: int) -> list[npt.NDArray[np.int64]]:
-    """Return the rows that have each number below ``count``."""
+    """Return the rows of each number below ``count``."""
     values = numbers.to_numpy()
     order = np.argsort(values, kind="stable")
     bounds = np.searchsorted(values[order], np.arange(count + 1))

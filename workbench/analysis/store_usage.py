@@ -1,4 +1,4 @@
-"""How a store is used: its rates, its streams and their lengths, snapshots, gaps, what it hides, and its clock."""
+"""Reports how a store is used: its rates, the lengths of its streams, snapshots, gaps, hidden events, and its clock."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
     extent = times.extent
     settled = extent.settle(every)
     if extent.periods(settled) > _MOST_PERIODS:
-        raise UsageError(f"every={settled!r} would be {extent.periods(settled):,} periods, more than {_MOST_PERIODS:,}: take a longer one.")
+        raise UsageError(
+            f"every={settled!r} would be {extent.periods(settled):,} periods, more than {_MOST_PERIODS:,}: use a longer period."
+        )
     streams = timeline.sql(_STREAMS).pl().with_columns(pl.col("first_recorded_at", "last_recorded_at").dt.convert_time_zone("UTC"))
     whole = replace(timeline, system=True, follows=False)
     streams = streams if timeline.system else _with_what_stands_between(streams, whole)
@@ -216,7 +218,7 @@ _LENGTHS = (
     *(pl.col("events").quantile(q, "lower").cast(pl.Int64).alias(name) for name, q in (("median", 0.5), ("p90", 0.9), ("p99", 0.99))),
     pl.col("events").max().alias("longest"),
 )
-# The revision of a tombstone is the greatest there is: no gap lies before it.
+# A tombstone has the greatest possible revision; the jump to it is not a gap.
 _STREAMS = f"""
     SELECT stream, any_value(category) AS category, count(*) AS events,
            min(recorded_at) AS first_recorded_at, max(recorded_at) AS last_recorded_at,
@@ -225,7 +227,7 @@ _STREAMS = f"""
     FROM events GROUP BY stream
 """
 _BETWEEN = f"SELECT stream, revision FROM events WHERE starts_with(type, '$') AND {USER_STREAM_SQL} AND revision < {MAX_POSITION}"
-"""Records in users' streams that a timeline leaves out unless it takes in those of the system: mostly links."""
+"""Records in users' streams that a timeline without system events leaves out, mostly links."""
 _FIRST_MISSING = """
     WITH gaps AS (SELECT unnest([{streams}]) AS stream, unnest([{firsts}]::BIGINT[]) AS first_revision),
     steps AS (
@@ -286,7 +288,7 @@ def _histogram(streams: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_what_stands_between(streams: pl.DataFrame, whole: Timeline) -> pl.DataFrame:
-    """Return the streams without counting a revision as missing where there is a link or another record of the server's own types."""
+    """Return the streams, where a link or another record of a system type does not count as a missing revision."""
     between = (
         whole.sql(_BETWEEN)
         .pl()

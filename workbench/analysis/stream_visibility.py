@@ -1,4 +1,4 @@
-"""What the store hides from readers of streams at the end of a timeline: deleted and truncated streams."""
+"""Finds the streams that the store hides from readers at the end of a timeline: deleted and truncated ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HIDDEN: dict[str, pl.DataType] = {
 
 
 def hidden_of(timeline: Timeline, streams: pl.DataFrame) -> pl.DataFrame | None:
-    """Say which streams the store hides, whole or in part, and could; None where the lake lacks what says so."""
+    """Return the streams that the store hides, in whole or in part, or might hide; None if the lake lacks their metadata."""
     try:
         shown = replace(timeline, visible_only=True).sql("SELECT stream, count(*) AS shown FROM events GROUP BY stream")
     except UsageError:

@@ -1,4 +1,4 @@
-"""When events were recorded: rates, bursts, periods, and a clock that goes back."""
+"""Computes rates, bursts, periods and steps back of the clock from the times of events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The times of all events but undated ones, in ticks: in log order with their positions, and in their own order."""
+    """The times of all dated events in ticks: in log order with their positions, and sorted."""
 
     positions: NDArray[np.int64]
     ticks: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Times:
         }
 
     def clock(self) -> dict[str, Any]:
-        """Return how often and by how much the clock went back."""
+        """Return the number of the clock's steps back, and the largest one."""
         steps = np.diff(self.ticks)
         back = steps[steps < 0]
         return {"steps_back": back.size, "largest_step_back": timedelta(microseconds=-int(back.min()) // TICK) if back.size else None}
@@ -85,7 +85,7 @@ class Times:
 
 
 def _runs(ordered: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the windows of a length in ticks that have events: which they are, where in ``ordered`` they begin, how many each has."""
+    """Return the windows of a length in ticks that have events: their numbers, first indices in ``ordered``, and event counts."""
     windows = ordered // length
     begins = np.concatenate([[0], np.flatnonzero(np.diff(windows)) + 1]) if ordered.size else np.zeros(0, dtype=np.int64)
     return windows[begins], begins, np.diff(np.append(begins, ordered.size))
@@ -119,7 +119,7 @@ def _instants(ticks: NDArray[np.int64]) -> pl.Series:
 
 
 def edges_of(extent: Extent, every: Every, tz: str) -> NDArray[np.int64]:
-    """Return the ticks at which the periods of an extent begin, and at last that at which they end."""
+    """Return the ticks at which the periods of an extent begin, then the tick at which the last one ends."""
     return Periods.of(extent, every, tz).edges * TICK
 
 
@@ -134,7 +134,7 @@ def rates(times: Times, edges: NDArray[np.int64], streams: pl.DataFrame, taken: 
 
     events, created = counted(times.ordered), counted(at(streams, "first_recorded_at"))
     _, begins, counts = _runs(times.ordered, _SECOND)
-    # Periods begin at whole seconds, so that no second lies in two; where a period has no event, `reduceat` looks at the next one.
+    # Periods begin at whole seconds, so no second is in two periods. For a period without events, `reduceat` reads the next one.
     peaks = np.maximum.reduceat(counts, np.searchsorted(begins, np.searchsorted(times.ordered, edges[:-1]))) if edges.size else events
     return pl.DataFrame(
         {

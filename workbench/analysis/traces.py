@@ -1,4 +1,4 @@
-"""One trace: what caused what, among the events with one correlation id."""
+"""Builds the tree of causes and effects among the events with one correlation id."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Trace:
         return "\n".join(lines)
 
     def _branches(self) -> Iterator[str]:
-        """Yield what stands before each event, drawn in lines."""
+        """Yield the lines of the tree that are drawn before each event."""
         parents = self.events["parent"].to_list()
-        last = {parent: row for row, parent in enumerate(parents)}  # of each cause, and of the whole, the last effect
+        last = {parent: row for row, parent in enumerate(parents)}  # the last effect of each cause, and the last root
         above: dict[int, str] = {}
         for row, parent in enumerate(parents):
             if parent is None:
@@ -134,7 +134,7 @@ def trace(timeline: Timeline, correlation_id: str) -> Trace:
 
 
 def _causes(found: pl.DataFrame, timeline: Timeline, correlation_id: str) -> tuple[list[int | None], dict[int, str]]:
-    """Return of each event, in log order, the row of its cause, and what is odd about that."""
+    """Return the row of each event's cause, in log order, and notes on causes that are odd."""
     ids, causes = found["event_id"].to_list(), found.select(as_event_id("causation_id")).to_series().to_list()
     began_by = pl.DataFrame({"id": [correlation_id]}).select(as_event_id("id")).item()
     with_id: dict[str, list[int]] = {}
@@ -148,7 +148,7 @@ def _causes(found: pl.DataFrame, timeline: Timeline, correlation_id: str) -> tup
             if row:
                 notes[row] = "names no cause"
         elif cause not in with_id and cause == began_by:
-            pass  # as is the custom: what began it all, mostly a command, gave its own id to the trace
+            pass  # by convention the trace has the id of its first message, usually a command
         elif cause not in with_id:
             notes[row] = f"its cause {elsewhere.get(cause, f'{cause} is not in this history')}"
         else:
@@ -166,7 +166,7 @@ def _causes(found: pl.DataFrame, timeline: Timeline, correlation_id: str) -> tup
 
 
 def _elsewhere(timeline: Timeline, ids: set[str]) -> dict[str, str]:
-    """Say of events outside of a trace where they are."""
+    """Describe where events outside a trace are."""
     if not ids:
         return {}
     asked = (
@@ -182,7 +182,7 @@ def _elsewhere(timeline: Timeline, ids: set[str]) -> dict[str, str]:
 
 
 def _cut_circles(parents: list[int | None], notes: dict[int, str]) -> None:
-    """Let the first event of each circle begin a tree."""
+    """Make the first event of each cycle a root."""
     settled: set[int] = set()
     for row in range(len(parents)):
         way: dict[int, None] = {}
@@ -200,7 +200,7 @@ def _cut_circles(parents: list[int | None], notes: dict[int, str]) -> None:
 
 
 def _walked(parents: list[int | None]) -> tuple[list[int], dict[int, int]]:
-    """Return the rows in the order of the tree, and how deep each stands."""
+    """Return the rows in the order of the tree, and the depth of each."""
     effects: dict[int | None, list[int]] = {}
     for row, parent in enumerate(parents):
         effects.setdefault(parent, []).append(row)

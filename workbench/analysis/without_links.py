@@ -1,4 +1,4 @@
-"""Leave out links: what follows correlation ids, causes or people must count each event once."""
+"""Leaves out links, so that questions about correlation ids, causes or people count each event once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import polars as pl
 from workbench.timeline import Timeline
 
 NO_LINK_SQL = "(type <> '$>' AND type <> '$@')"
-"""Whether an event is no link. A link carries the correlation id of its target, so that each of an event's links would count again."""
+"""Whether an event is not a link. A link has the correlation id of its target, so each link to an event would count it again."""
 
 NO_LINK = ~pl.col("type").is_in(["$>", "$@"])
-"""The same for Polars."""
+"""The same condition as a Polars expression."""
 
 
 def unlinked(timeline: Timeline) -> Timeline:
-    """Return the timeline without the events that links would show a second time; the links themselves may be in it."""
+    """Return the timeline without resolved links, which repeat events; unresolved link events may remain."""
     return replace(timeline, follows=False)

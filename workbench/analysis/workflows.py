@@ -1,4 +1,4 @@
-"""What became of workflows: sagas and other processes whose events share a correlation id, across streams and services."""
+"""Reports the outcomes of workflows: sagas and other processes whose events share a correlation id across streams and services."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Workflow:
         if self.stuck_after is not None:
             span = span_of(self.stuck_after)
             if span <= timedelta():
-                raise UsageError(f"stuck_after={self.stuck_after!r} is no time to wait: give a span like '1h' or '2d'.")
+                raise UsageError(f"stuck_after={self.stuck_after!r} is not a span of time: use one like '1h' or '2d'.")
             object.__setattr__(self, "stuck_after", span)
 
     def role_of(self, event_type: str) -> str | None:
@@ -254,7 +254,7 @@ def workflows(workflow: Workflow, timeline: Timeline) -> Workflows:
     )
     variants = _variants(traces, names)
     traces = traces.join(variants.select("variant", "way"), on="way", how="left", maintain_order="left")
-    # What a trace has stands together, so that what comes before is a row above: windows would take several times as long.
+    # The events of a trace are adjacent, so the previous event is the row above. Window functions would take several times as long.
     follows = ~_BEGINS_TRACE
     seen = events.with_columns(
         took=pl.when(follows).then(pl.col("recorded_at") - pl.col("recorded_at").shift(1)),
@@ -278,7 +278,7 @@ def _names(role: str, given: object) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
     for name in names:
         if not isinstance(name, str) or not name:
-            raise UsageError(f"{role}= of a workflow takes names of event types, not {name!r}.")
+            raise UsageError(f"{role}= of a workflow expects names of event types, got {name!r}.")
     return tuple(dict.fromkeys(names))
 
 
@@ -298,7 +298,7 @@ def _until(timeline: Timeline) -> datetime:
 
 
 def _events(timeline: Timeline, starts: list[str], roles: dict[str, str]) -> pl.DataFrame:
-    """Return the events of all traces, those of each together and in log order, with a number for each trace."""
+    """Return the events of all traces, grouped by trace and in log order, with a number for each trace."""
     frame = pl.DataFrame(schema=_EVENTS)
     if starts:
         begun = " OR ".join(f"type = '{name.replace(chr(39), chr(39) * 2)}'" for name in starts)
@@ -311,8 +311,8 @@ def _events(timeline: Timeline, starts: list[str], roles: dict[str, str]) -> pl.
         frame = pl.DataFrame(found).cast(_EVENTS)
     types = frame["type"].unique().sort()
     role = pl.col("type").replace_strict(roles, default=None, return_dtype=pl.String)
-    is_start = (pl.col("role") == "start").fill_null(value=False)  # what came before the first of a trace is no part of it
-    # Numbers are put in order several times as fast as texts.
+    is_start = (pl.col("role") == "start").fill_null(value=False)  # events before the first start of a trace do not belong to it
+    # Numbers sort several times as fast as texts.
     return (
         frame.with_columns(role.alias("role"))
         .with_columns(pl.col("correlation_id").cast(pl.Categorical), pl.col("type").cast(pl.Enum(types)))
@@ -324,7 +324,7 @@ def _events(timeline: Timeline, starts: list[str], roles: dict[str, str]) -> pl.
 
 
 def _took(name: str, *shares: int, of: str = "took") -> list[pl.Expr]:
-    """Return percentiles of spans, between two of them by their distance, and the greatest."""
+    """Return linearly interpolated percentiles of spans, and the maximum."""
     spans = pl.col(of).dt.total_microseconds()
     found = [spans.quantile(share / 100, "linear").round().cast(pl.Int64).cast(_SPAN).alias(f"{name}_p{share}") for share in shares]
     return [*found, pl.col(of).max().alias(f"{name}_max")]

@@ -1,4 +1,4 @@
-"""``first``: the first event after which a condition holds, for each entity."""
+"""``first``: finds, for each entity, the first event after which a condition holds."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def _holding(rows: pl.DataFrame, where: str | pl.Expr, conditions: StateConditio
         raise UsageError(f"{where!r} is not a condition: write one like 'logins > 100'.")
     unknown = [name for name in condition.meta.root_names() if name not in known]
     if unknown:
-        raise UsageError(f"The condition names {', '.join(unknown)}, which no version has; it has {', '.join(known)}.")
+        raise UsageError(f"The condition names {', '.join(unknown)}, which is not a column of a version; it has {', '.join(known)}.")
     try:
         holds = rows.select(known).select(_holds=condition)["_holds"]
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"The condition cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+        raise UsageError(f"The condition cannot be evaluated: {str(error).partition(chr(10))[0]}.") from error
     if holds.dtype != pl.Boolean or len(holds) not in (1, rows.height):
-        raise UsageError(f"{where} is {holds.dtype} and no condition on each version: compare something, like pl.col('logins') > 100.")
+        raise UsageError(f"{where} has the type {holds.dtype} and is not a condition: compare something, like pl.col('logins') > 100.")
     if len(holds) != rows.height:
         return rows if holds[0] else rows.clear()
     return rows.filter(holds)

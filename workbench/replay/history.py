@@ -1,4 +1,4 @@
-"""``history``: every version of every entity, in log order."""
+"""``history``: returns every version of every entity, in log order."""
 
 from __future__ import annotations
 

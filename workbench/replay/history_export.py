@@ -1,4 +1,4 @@
-"""``write_history``: every version of every entity into one Parquet file, in the memory of a part of it."""
+"""``write_history``: writes every version of every entity to one Parquet file in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from workbench.timeline import Timeline
 
 _TYPE = "event_type"
 _RISING = ("revision", "event_count", "valid_from_position", "valid_to_position", "valid_from", "valid_to")
-"""Columns of which neighbours differ little. These and the key have statistics: by fields of many entities nothing can be left out."""
+"""Columns whose neighbouring values differ little. Only they and the key have statistics: for fields, statistics rarely skip anything."""
 _VIEWS = pl.CompatLevel.newest()
-"""Texts go to Arrow as Polars holds them, without a copy; the file does not say so, since not all of its readers know such columns."""
+"""Pass Polars' text format to Arrow without a copy. The file does not record the format, since not all readers support it."""
 _LOOK, _FEW = 20_000, 500
-"""A column has a dictionary if there are no more different values than these in so many rows: a large one costs more than it saves."""
+"""A column gets a dictionary if a sample of rows has at most so many distinct values: a larger one costs more than it saves."""
 
 
 def write_history(
@@ -77,7 +77,7 @@ def write_history(
     """
     target = Path(file)
     if target.is_dir() or not target.parent.is_dir():
-        raise UsageError(f"{target} cannot be written: name a file in a directory that is there.")
+        raise UsageError(f"{target} cannot be written: name a file in an existing directory.")
     subject = subject_of(projection, timeline)
     whole = folded(timeline, subject, question="history")
     batches: Iterable[pl.DataFrame]
@@ -92,7 +92,7 @@ def write_history(
         with written_aside(target) as part:
             return write_versions(batches, part, schema=schema, names=names, after=timeline.after_position)
     except OSError as error:
-        raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
+        raise WorkbenchError(f"{target} cannot be written: {error.strerror or error}. The incomplete file was removed.") from error
 
 
 def _columns(schema: pl.Schema, fields: Sequence[str] | None) -> list[str]:
@@ -100,14 +100,14 @@ def _columns(schema: pl.Schema, fields: Sequence[str] | None) -> list[str]:
         return schema.names()
     unknown = [name for name in fields if name not in schema]
     if unknown:
-        raise UsageError(f"There is no {unknown[0]!r} in a history; there are {', '.join(schema.names())}.")
+        raise UsageError(f"A history has no column {unknown[0]!r}; it has {', '.join(schema.names())}.")
     return list(dict.fromkeys(["key", *fields, _TYPE, "valid_from_position", "valid_from"]))
 
 
 def write_versions(
     batches: Iterable[pl.DataFrame], file: Path, *, schema: pl.Schema, names: Sequence[str] | None = None, after: int | None = None
 ) -> int:
-    """Write batches; a thread of its own compresses one while the next one is folded."""
+    """Write batches; a thread compresses one batch while the next one is folded."""
     names = schema.names() if names is None else names
     nothing = pl.DataFrame(schema={name: schema[name] for name in names})
     arrow = nothing.to_arrow(compat_level=_VIEWS).schema
@@ -138,7 +138,7 @@ def write_versions(
                 wanted = batch if after is None else batch.filter(pl.col("valid_from_position") > after)
                 rows += wanted.height
                 if written is not None:
-                    written.result()  # no more than one batch waits
+                    written.result()  # at most one batch is waiting
                 written = beside.submit(put, wanted.select(names))
             if written is not None:
                 written.result()
@@ -148,7 +148,7 @@ def write_versions(
 
 
 def _repeating(batch: pl.DataFrame) -> list[str]:
-    """Return the columns that are worth a dictionary, as Parquet names them: of few different values, by a batch of them."""
+    """Return the columns, by their Parquet names, that have few distinct values in a batch and so are worth a dictionary."""
     found = []
     for column in batch.gather_every(max(batch.height // _LOOK, 1)).iter_columns():
         nested = isinstance(column.dtype, pl.List)

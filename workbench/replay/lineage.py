@@ -1,4 +1,4 @@
-"""``lineage``: which events gave a field of an entity its value."""
+"""``lineage``: finds the events that gave a field of an entity its value."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def lineage(projection: Source, timeline: Timeline, *, key: str, field: str, err
 
 
 def _present_life(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the versions of an entity since it began last; none if it is not there in the end."""
+    """Return the versions of an entity's current life; none if it does not exist at the end."""
     if rows.is_empty() or rows["valid_to_position"][-1] is not None:
         return rows.clear()
     begins = rows.with_row_index("_at").filter(pl.col("event_count") == 1)["_at"].max()
@@ -113,7 +113,7 @@ def _present_life(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _only_extremes(plan: ir.Plan, field: str) -> bool:
-    """Whether nothing but ``set``, ``max`` and ``min`` writes to a field: then a value that won replaced the one before."""
+    """Whether only ``set``, ``max`` and ``min`` write to a field, so that each new value replaced the previous one."""
     verbs = {
         operation.verb
         for handled in plan.types
@@ -126,7 +126,7 @@ def _only_extremes(plan: ir.Plan, field: str) -> bool:
 
 
 def _counting(plan: ir.Plan, field: str, *, replaced: str, wrote: str) -> ir.Plan:
-    """Return a plan that also counts how often a field was set, and otherwise written to."""
+    """Return a plan that also counts how often a field was replaced, and how often it was written in another way."""
 
     def counting(handler: ir.Handler) -> ir.Handler:
         operations: list[ir.Operation] = []
@@ -142,7 +142,7 @@ def _counting(plan: ir.Plan, field: str, *, replaced: str, wrote: str) -> ir.Pla
 
 
 def _one_if_there(operation: ir.Operation) -> ir.Value:
-    """Return 1 where an operation's value changes something, and otherwise what is absent."""
+    """Return a value that is 1 if the operation has an effect, and absent otherwise."""
     if isinstance(operation.value, ir.Constant):
         return ir.Constant(1)
     there: ir.Condition = ir.Exists(operation.value)

@@ -1,4 +1,4 @@
-"""``rebuild``: the state of entities at the end of a timeline, and what became of each event."""
+"""``rebuild``: returns the state of entities at the end of a timeline, and counts the outcome of each event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workbench.timeline import Provenance, Timeline
 
 @dataclass(slots=True)
 class _Account:
-    """What became of events, worked out by a replay when it is first asked for, where it is not known."""
+    """Counts and failures of a rebuild; if they are unknown, a replay computes them on first use."""
 
     counts: Counts | None
     failures: pl.DataFrame | None
@@ -104,7 +104,7 @@ class Rebuilt:
                 "orphans": counts.orphans,
                 "without a key": counts.keyless,
                 "failed": counts.failed,
-                "of types that nobody handles": sum(counts.unhandled.values()),
+                "of types without a handler": sum(counts.unhandled.values()),
             }
             notes += [f"{count:,} {what}" for what, count in left.items() if count]
         return card("Rebuilt", values, notes=notes)._repr_html_() + str(self.state._repr_html_())
@@ -162,7 +162,7 @@ def rebuild(
             found = KeptState(result.state, result.counts, result.failures)
         return Rebuilt(found.state, replace(timeline, system=False), _Account(found.counts, found.failures, replayed))
     if key is None or isinstance(subject, Fold) or not keyed_by_stream(subject):
-        raise UsageError("revision= counts the events of one stream: give key= too, of a projection whose key is the stream's name.")
+        raise UsageError("revision= applies to one stream: pass key= too, with a projection whose key is the stream's name.")
     events = EntityScope(subject, whole, key).events().collect()
     last = events["revision"].max()
     if not isinstance(last, int) or revision > last or revision < 0:

@@ -1,4 +1,4 @@
-"""``state``: the state of every entity at the end of a timeline."""
+"""``state``: returns the state of every entity at the end of a timeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions on states, from text, as expressions of Polars; ``workbench.conditions`` has the language."""
+"""Builds Polars expressions for conditions on states from text in the language of ``workbench.conditions``."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class StateConditions:
     names
         The columns that a condition may name.
     json
-        Those of them that hold JSON text; a condition may go on into it, and compares what stands there as in a payload.
+        The columns that hold JSON text. A condition may name a path into it, and compares the value there as in a payload.
     what
-        What a row of the frame is, for errors: a state, or a version.
+        What a row of the frame is, for error messages: a state, or a version.
     """
 
     schema: pl.Schema
@@ -49,7 +49,7 @@ class StateConditions:
         """Return the column that a path names as a whole."""
         name, steps = self._resolved(path)
         if steps:
-            raise UsageError(f"{name} is one field, and a measure is of fields")
+            raise UsageError(f"{name} is a path into a field, but a measure takes whole fields")
         return name
 
     def compare(self, path: Path, comparator: Comparator, constant: Constant) -> pl.Expr:
@@ -72,7 +72,7 @@ class StateConditions:
     def exists(self, path: Path) -> pl.Expr:
         name, steps = self._resolved(path)
         if not steps:
-            raise UsageError(f"a {self.what} has every field, so that exists() tells nothing: write {name} is not null")
+            raise UsageError(f"exists() is always true, because a {self.what} has every field: write {name} is not null")
         return _decided(name, plan.Exists(plan.Path("data", steps))).fill_null(value=False)
 
     def all_of(self, conditions: Sequence[pl.Expr]) -> pl.Expr:
@@ -85,19 +85,19 @@ class StateConditions:
         return ~condition
 
     def _resolved(self, path: Path) -> tuple[str, Path]:
-        """Return the column that a path begins with, and the steps that go on into its JSON. A column's name may hold dots."""
+        """Split a path into a column, whose name may contain dots, and the remaining steps into its JSON."""
         for length in range(len(path), 0, -1):
             name = ".".join(map(str, path[:length]))
             if name in self.names and (length == len(path) or name in self.json):
                 return name, path[length:]
         named = ".".join(map(str, path))
-        raise UsageError(f"it names {named}, which no {self.what} has; it has {', '.join(self.names) or 'no fields'}")
+        raise UsageError(f"a {self.what} has no {named}; it has {', '.join(self.names) or 'no fields'}")
 
     def _is_json(self, name: str) -> bool:
         return name in self.json and self.schema[name] == pl.String
 
     def _comparable(self, name: str, constant: Constant) -> Constant:
-        """Return what a field is compared with: beside a time, a text is an instant."""
+        """Return a constant for the comparison with a field: text becomes an instant if the field is a time."""
         dtype = self.schema[name]
         if dtype.is_temporal() and isinstance(constant, str):
             return parse_time(constant)
@@ -121,12 +121,12 @@ def rows_where(where: str, rows: pl.DataFrame, subject: Subject, *, what: str) -
 
 
 def json_fields(subject: Subject) -> frozenset[str]:
-    """Return the fields of a projection that hold JSON text; those of a fold are not known beforehand."""
+    """Return the fields of a projection that hold JSON text. The fields of a fold are unknown in advance."""
     return frozenset(one.name for one in subject.fields if one.kind.name == "json") if isinstance(subject, plan.Plan) else frozenset()
 
 
 def _decided(column: str, condition: plan.Condition) -> pl.Expr:
-    """Return what a condition on a payload is of JSON text in a column; unknown where the column is null."""
+    """Evaluate a payload condition on the JSON text of a column; the result is unknown if the column is null."""
     ask = asking(condition)
 
     def decide(text: str) -> bool | None:

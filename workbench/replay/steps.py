@@ -1,4 +1,4 @@
-"""``steps``: what each event of an entity did to it, and how long that took; in two histories side by side."""
+"""``steps``: returns the effect of each event on one entity and the time it took, also for two histories side by side."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _EVENT = {
 _SHOWN = [*(name for name in _EVENT if name not in ("type", "event_id")), "event_type", "event_id"]
 _PLACE = ("position", "prepare_position")
 _SAME = (*_PLACE, "stream", "event_id")
-"""What an event has in both of two histories if it is one event at one place."""
+"""The columns that identify the same event in two histories."""
 _SIDE = ("outcome", "changed_fields", "before", "after", "microseconds", "why")
 _NO_FIELDS = "key"
-"""What a struct holds where there are no fields, always null."""
+"""The only field of a struct without fields; it is always null."""
 _WHY = {
-    "orphan": "the entity was not there",
+    "orphan": "the entity did not exist",
     "unmatched": "no handler's condition holds",
     "unhandled": "no handler takes its type",
 }
@@ -45,12 +45,12 @@ _WHY = {
 
 @dataclass(slots=True)
 class _Walk:
-    """What is known of each event of an entity, in log order."""
+    """Collects the rows of ``steps`` in log order."""
 
     rows: list[Row] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
-    """The fields after the event; None where the entity is not there."""
+    """The fields after the event; None if the entity does not exist."""
     nanoseconds: list[int] = field(default_factory=list)
     why: list[str | None] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ def steps(projection: Source, timeline: Timeline, *, key: str, against: Timeline
 
 
 def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError) -> pl.DataFrame:
-    """Fold the events of an entity, and return the rows that ``steps`` gives of one history."""
+    """Fold the events of an entity, and return the rows of ``steps`` for one history."""
     subject = subject_of(projection, timeline)
     scope = EntityScope.of(subject, folded(timeline, subject, question="steps"), key=key, index=streams_about)
     whole, events = scope.timeline, scope.events()
@@ -157,12 +157,12 @@ def _walked(projection: Source, timeline: Timeline, *, key: str, errors: OnError
 
 
 def _origins(timeline: Timeline, positions: pl.Series) -> pl.DataFrame:
-    """Return what became of the events at these positions of a what-if."""
+    """Return the ``origin`` of the events at these positions of a fork."""
     return timeline.events().filter(pl.col("position").is_in(positions.unique().implode())).select(*_PLACE, "origin").collect()
 
 
 def _differing(frame: pl.DataFrame, one: str, other: str) -> pl.Expr:
-    """Return the names of the fields that two columns of structs do not have in common, of either's fields."""
+    """Return the names of the fields, of either column of structs, whose values differ or that only one has."""
     has = {side: [one.name for one in dtype.fields] for side in (one, other) if isinstance(dtype := frame.schema[side], pl.Struct)}
     names = dict.fromkeys(name for side in has.values() for name in side)
 
@@ -182,7 +182,7 @@ def _of_plan(plan: Plan, events: pl.LazyFrame, *, key: str, errors: OnError) -> 
         if outcome == "applied":
             outcome = "began" if step.count == 1 else "changed" if step.values is not None else "ended"
             if step.values is None and not was_there:
-                why = "it ended what it began"
+                why = "it created and deleted the entity"
         elif step.failure is not None:
             why = f"{step.failure.field} = {step.failure.value} does not fit: {step.failure.reason}"
         walk.take(step.row, outcome, step.values, nanoseconds=step.nanoseconds, why=why)
@@ -228,7 +228,7 @@ def _of_fold(fold: Fold, events: pl.DataFrame, *, key: str, errors: OnError) -> 
 
 
 def _beside(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """Put the events of two histories side by side."""
+    """Join the events of two histories into one row per event."""
     marks = pl.lit(value=True)
     right = other.rename({name: f"against_{name}" for name in (*_SIDE, "event_type", "origin") if name in other.columns})
     frame = one.with_columns(_in=marks).join(
@@ -244,7 +244,7 @@ def _beside(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
         side=pl.when(left_in & right_in).then(pl.lit("both")).when(left_in).then(pl.lit("timeline")).otherwise(pl.lit("against")),
     ).sort(_PLACE, maintain_order=True)
     for there, prefix in (("_in", ""), ("_against_in", "against_")):
-        # A state that is null is a state: what is carried over rows where the event is not there is the row, not the value.
+        # A state may be null, so fill gaps with the row index of the last event and not with its value.
         last = pl.when(there).then(pl.int_range(pl.len())).forward_fill()
         carried = pl.col(f"{prefix}after").gather(last.fill_null(0))
         held = pl.when(last.is_not_null()).then(carried)

@@ -1,4 +1,4 @@
-"""Versions of entities, each with the event that made it: what ``history``, ``first``, ``diff`` and ``lineage`` look at."""
+"""Returns versions of entities, each with the event that made it, for ``history``, ``first``, ``diff`` and ``lineage``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Versions:
     Attributes
     ----------
     rows
-        As ``results.history_schema`` says, and behind it ``event_id``, ``stream`` and ``prepare_position`` of the version's event, under
-        the names that ``witness`` gives.
+        The columns of ``results.history_schema``, then ``event_id``, ``stream`` and ``prepare_position`` of the version's event, under
+        the names in ``witness``.
     fields
-        The names of the entity's fields among the columns.
+        The columns that are fields of the entity.
     """
 
     rows: pl.DataFrame
@@ -46,7 +46,7 @@ class Versions:
 
     @property
     def history(self) -> pl.DataFrame:
-        """The versions as ``history`` gives them."""
+        """The versions in the form that ``history`` returns."""
         return self.rows.drop(self.witness.values())
 
 
@@ -59,17 +59,16 @@ def versions(
     since: int | None = None,
     errors: OnError = "raise",
 ) -> Versions:
-    """Return the versions of every entity, or of one, up to the end of a timeline, as ``subject.folded`` gives it.
+    """Return the versions of every entity, or of one, up to the end of a timeline that ``resolve.folded`` returned.
 
-    What is materialised of a plan is read; a fold goes on from its last snapshot at or before ``since``, and is run from its first event
-    without one.
+    A plan's materialised history is read. A fold continues from its last snapshot at or before ``since``, or starts from its first event.
 
     Parameters
     ----------
     keys
         Only these entities, of a plan of one category whose keys are the names of streams; there may be many.
     since
-        A position: versions that had ended by then are not wanted. Those that stood there are given, but not which event made them.
+        A position: versions that ended by then are left out. Versions that were valid then are returned without the event that made them.
     """
     if isinstance(subject, Fold):
         return _of_fold(subject, timeline, key=key, since=since, errors=errors)
@@ -81,7 +80,7 @@ def versions(
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """An entity that is there: its state, how many events made it, and its last version."""
+    """An entity that exists: its state, the number of its events, and its last version."""
 
     state: Any
     count: int
@@ -99,7 +98,7 @@ def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, since: int | No
     if key is not None:
         keyed = keyed.filter(pl.col("_key") == key)
         entities = {key: entities[key]} if key in entities else {}
-    if since is not None:  # the way there needs no copies
+    if since is not None:  # states before ``since`` need no copies
         before_rows = pl.col("position") <= since
         _, entities = fold_function(fold, keyed.filter(before_rows), initial=entities, errors=errors)
         keyed = keyed.filter(~before_rows)
@@ -129,7 +128,7 @@ def _of_fold(fold: Fold, timeline: Timeline, *, key: str | None, since: int | No
 
 
 def _begun(fold: Fold, key: str, entity: Folded) -> _There:
-    """Return an entity of a snapshot."""
+    """Return an entity from a snapshot."""
     version = _version(
         fold,
         key,
@@ -143,11 +142,13 @@ def _begun(fold: Fold, key: str, entity: Folded) -> _There:
 
 
 def _version(fold: Fold, key: str, state: Any, count: int, *, revision: int, position: int, recorded_at: int | None) -> dict[str, Any]:
-    """Return a version whose end and event are not known."""
+    """Return a version whose end and event are unknown."""
     columns = columns_of(state)
     taken = sorted(columns.keys() & _TAKEN)
     if taken:
-        raise ReplayError(f"{fold.name}: a state names {', '.join(taken)}, which every history has: choose another name.")
+        raise ReplayError(
+            f"{fold.name}: a state has the field {', '.join(taken)}, which is a column of every history: choose another name."
+        )
     own = dict.fromkeys([*HISTORY_PROVENANCE, *_FOLD_WITNESS.values()])
     known = {"revision": revision, "event_count": count, "valid_from_position": position, "valid_from": recorded_at}
     return {"key": key, **columns, **own, **known}
@@ -166,5 +167,5 @@ def _framed(fold: Fold, rows: list[dict[str, Any]]) -> Versions:
 
 
 def beginning_after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
-    """Return the versions that begin after the position beyond which a timeline looks at events."""
+    """Return the versions that begin after the position given to ``timeline.after``."""
     return rows if timeline.after_position is None else rows.filter(pl.col("valid_from_position") > timeline.after_position)

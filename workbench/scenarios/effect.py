@@ -1,4 +1,4 @@
-"""What a scenario comes to: the effect of its edits, and what they change in the states of projections."""
+"""Applies a scenario to a timeline, and compares the states of projections before and after its edits."""
 
 from __future__ import annotations
 
@@ -182,10 +182,10 @@ def whatif(scenario: Scenario, timeline: Timeline, *, errors: OnError = "raise")
     """
     if not isinstance(scenario, Scenario):
         raise UsageError(
-            f"whatif() applies a scenario, and a {type(scenario).__name__} was given: load one by wb.Scenario.load(…). "
-            "To compare a what-if that you made by drop() and the like, ask wb.diff(projection, now, fork)."
+            f"whatif() expects a scenario, got a {type(scenario).__name__}: load one with wb.Scenario.load(…). "
+            "To compare a fork that you made with drop() and the like, call wb.diff(projection, now, fork)."
         )
-    # All are loaded first: a name that is wrong in the last one is said before the first takes its time.
+    # Load all projections first, so that a wrong name in the last one fails before the first is folded.
     ensure_timelines(timeline)
     watched = [(one, _source(one)) for one in scenario.projections]
     fork = scenario.on(timeline)
@@ -206,7 +206,7 @@ def _source(watched: Watched) -> Source:
 
 def _consequence(watched: Watched, source: Source, timeline: Timeline, fork: Timeline, *, errors: OnError) -> Consequence:
     before = state(source, timeline, errors=errors).drop(PROVENANCE)
-    # What the diff does not name is the same in both, so that the states of the fork need no fold of their own.
+    # Entities that the diff does not name are equal in both histories, so the fork need not be folded.
     differing = diff(source, timeline, fork, errors=errors)
     there = differing.filter(pl.col("after").is_not_null()).select("key", "after")
     dtype = differing.schema["after"]

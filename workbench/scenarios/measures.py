@@ -1,4 +1,4 @@
-"""Measures of states: aggregates of a field, over all entities or those that fit a condition. ``workbench.conditions`` has the language."""
+"""Measures of states: aggregates over all entities or those that meet a condition, in the language of ``workbench.conditions``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from workbench.replay.state_conditions import StateConditions
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is measured of the states of a projection, as it was written; made by ``parse``, which knows that it is in the language."""
+    """A measure of the states of a projection; ``parse`` creates it from text."""
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> Measure:
-        """Read a measure.
+        """Parse a measure.
 
         Raises
         ------
         InvalidCondition
-            The text is outside the language.
+            The text is not in the language.
         """
         parse_measure(text, AnyNames())
         return cls(text)
@@ -45,23 +45,23 @@ def measured(measure: Measure, states: pl.DataFrame, *, fields: Sequence[str], j
     Raises
     ------
     UsageError
-        There is no such field, or it cannot be measured or compared so.
+        There is no such field, or its type does not allow the measure or comparison.
     """
     try:
         return states.select(expression(measure, states.schema, fields=fields, json=json)).item()
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"The measure {measure.text!r} cannot be asked: {str(error).partition(chr(10))[0]}.") from error
+        raise UsageError(f"The measure {measure.text!r} cannot be evaluated: {str(error).partition(chr(10))[0]}.") from error
 
 
 def expression(measure: Measure, schema: pl.Schema, *, fields: Sequence[str], json: Collection[str] = ()) -> pl.Expr:
     """Return a measure as an aggregation of states with these columns.
 
-    Sums of integers are of 128 bits, since those of 64 would wrap around.
+    Sums of integers have 128 bits, because sums of 64 bits would wrap around.
 
     Raises
     ------
     UsageError
-        As ``measured`` does.
+        As for ``measured``.
     """
     conditions = StateConditions(schema, fields, json)
     found = parse_measure(measure.text, conditions)
@@ -69,13 +69,13 @@ def expression(measure: Measure, schema: pl.Schema, *, fields: Sequence[str], js
         return pl.len() if found.where is None else found.where.sum()
     name = conditions.column_of(found.field)
     dtype, values = schema[name], pl.col(name)
-    if dtype == pl.Null:  # a fold's field that no state has
+    if dtype == pl.Null:  # a field that no state of the fold has
         dtype = pl.Int64()
         values = values.cast(dtype)
     if found.function in ("sum", "avg") and not dtype.is_numeric():
-        raise UsageError(f"{measure.text!r} cannot be measured: {name} is {dtype} and no number; count(*) counts entities.")
+        raise UsageError(f"{measure.text!r} cannot be measured: {name} has the type {dtype} and is not a number; count(*) counts entities.")
     if dtype.is_nested() and (found.function != "count" or found.distinct):
-        raise UsageError(f"{measure.text!r} cannot be measured: {name} is {dtype} and has no order.")
+        raise UsageError(f"{measure.text!r} cannot be measured: {name} has the type {dtype}, which has no order.")
     if found.where is not None:
         values = values.filter(found.where)
     match found.function:

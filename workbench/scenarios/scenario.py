@@ -1,4 +1,4 @@
-"""A scenario: a question, the edits that ask it, and the projections that answer.
+"""Reads scenarios: a question, edits of the history, and the projections to compare.
 
 As a file::
 
@@ -13,8 +13,8 @@ As a file::
           members: count(*)
           banned: count(*) filter (where is_banned = true)
 
-An edit is a method of a timeline, with the same words; ``where`` and measures are texts, see :mod:`workbench.conditions`. A projection is
-given as on the command line, a file as seen from the scenario's own.
+An edit is a method of a timeline, with the same words; ``where`` and measures are texts, see :mod:`workbench.conditions`. Projections are
+named as on the command line; a file is relative to the scenario's file.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Scenario:
         names = [one.name for one in watched]
         for index, one in enumerate(names):
             if one in names[:index]:
-                raise document.wrong(top["projections"], f"projection {one!r} is named twice: give it all its measures at once")
+                raise document.wrong(top["projections"], f"projection {one!r} is named twice: put all its measures in one entry")
         return cls(name, edits, question, watched)
 
     def on(self, timeline: Timeline) -> Timeline:
@@ -156,19 +156,19 @@ class Scenario:
 
 
 def shipped_scenarios() -> dict[str, Path]:
-    """Return the scenarios about the sample system by name: those beside a checkout's package, or those inside an installed one."""
+    """Return the scenarios of the sample system by name, from beside the package in a checkout or inside the installed package."""
     package = Path(workbench.__file__).parent
     outer = package.parent if (package.parent / "pyproject.toml").is_file() else package
     return {path.stem: path for path in sorted((outer / "pipelines" / "scenarios").glob("*.yaml"))}
 
 
 def find_scenario(scenario: str | Path) -> Path:
-    """Return the path of a scenario, given its path or the name of one that the workbench brings along.
+    """Return the path of a scenario, given its path or the name of a shipped one.
 
     Raises
     ------
     UsageError
-        There is no such file, and none of that name.
+        There is no such file, and no shipped scenario of that name.
 
     >>> find_scenario("no-deletions").name
     'no-deletions.yaml'
@@ -183,21 +183,21 @@ def find_scenario(scenario: str | Path) -> Path:
 
 
 def words_of(edit: str) -> dict[str, bool]:
-    """Return the words that an edit knows, and whether each is needed: those of the timeline's method."""
+    """Return the words of an edit, and whether each is required, from the signature of the timeline's method."""
     parameters = list(inspect.signature(getattr(Timeline, edit)).parameters.values())[1:]
     return {one.name: one.default is inspect.Parameter.empty for one in parameters}
 
 
 def _edit(document: Document, item: yaml.Node) -> Edit:
-    """Read one edit, by the method of a timeline that makes it."""
+    """Read one edit by calling the timeline's method of that name."""
     found = document.words(item, "an edit", EDITS)
     if len(found) != 1:
-        raise document.wrong(item, f"an edit has one word, and what it is about behind it: {', '.join(EDITS)}")
+        raise document.wrong(item, f"an edit has one word, followed by its arguments: {', '.join(EDITS)}")
     [(method, given)] = found.items()
     known = words_of(method)
     words = document.words(given, method, known, needs=[name for name, is_needed in known.items() if is_needed])
     arguments = {name: _ARGUMENTS[name](document, node, name) for name, node in words.items()}
-    # An edit is made without a lake: what a timeline does with it is to remember it.
+    # A timeline only stores its edits, so making one needs no lake.
     nowhere = Timeline(log=cast(RecordedLog, None))
     try:
         return cast(Timeline, getattr(nowhere, method)(**arguments)).edits[0]
@@ -290,4 +290,4 @@ _ARGUMENTS: dict[str, Callable[[Document, yaml.Node, str], Any]] = {
     "data": _json,
     "metadata": _json,
 }
-"""How each word of an edit is read: all that the methods of a timeline know."""
+"""The reader of each word that an edit can have."""

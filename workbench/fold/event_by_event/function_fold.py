@@ -369,7 +369,9 @@ def _state(fold: Fold, entities: dict[str, Folded]) -> pl.DataFrame:
         columns = columns_of(entity.state)
         taken = {"key", *PROVENANCE} & columns.keys()
         if taken:
-            raise ReplayError(f"{fold.name}: a state names {', '.join(sorted(taken))}, which every result has: choose another name.")
+            raise ReplayError(
+                f"{fold.name}: a state has the field {', '.join(sorted(taken))}, which is a column of every result: choose another name."
+            )
         provenance = (entity.position, entity.revision, entity.recorded_at, entity.event_count)
         rows.append({"key": key, **columns, **dict(zip(PROVENANCE, provenance, strict=True))})
     try:
