@@ -31,6 +31,9 @@ TITLES = {
 }
 """Titles of rooms, in the order of the pages. A room without one comes last, under its own name."""
 
+OF_ARGUMENTS = {"timeline": ("workbench.timeline.EditAddress",)}
+"""Classes that document the arguments of public methods, by the room on whose page they stand."""
+
 MODULES = ("embedded", "events", "jobs", "kurrent", "performance")
 """Modules that the package does not show at its front door, but whose ``__all__`` is public."""
 
@@ -43,6 +46,8 @@ def pages() -> Mapping[str, str]:
         value = getattr(workbench, name)
         if not isinstance(value, ModuleType):
             rooms.setdefault(room_of[name], []).append(f"workbench.{name}")
+    for room, paths in OF_ARGUMENTS.items():
+        rooms[room] += paths
     order = [room for room in TITLES if room in rooms] + sorted(rooms.keys() - TITLES.keys())
     modules = sorted({*MODULES, *(name for name in workbench.__all__ if isinstance(getattr(workbench, name), ModuleType))})
     written = {f"{room}.rst": _page(TITLES.get(room, room.capitalize()), rooms[room]) for room in order}

@@ -11,6 +11,8 @@ import workbench
 from workbench.events import Selection
 from workbench.jobs import cron, pipeline, pipeline_reader
 from workbench.scenarios import scenario
+from workbench.timeline import EditAddress
+from workbench.timeline.timeline import words_of
 
 _DECLARED = {
     "name": (pipeline.Pipeline, "name"),
@@ -88,11 +90,13 @@ def _scenarios() -> str:
     shipped = sorted(scenario.shipped_scenarios().values())
     parts = [_heading("Scenarios", "="), inspect.getdoc(scenario) or "", ""]
     parts += [_heading("Edits", "-"), "Each edit is a method of :class:`workbench.Timeline`, with the method's arguments as its words.", ""]
+    address = _attributes(EditAddress)
     for edit in scenario.EDITS:
         documentation = FunctionDoc(getattr(workbench.Timeline, edit))
         told = {name: list(one.desc) for one in documentation["Parameters"] for name in one.name.split(", ")}
+        told = {**address, **told} if edit == scenario.EDITS[0] else told
         parts += [_heading(f"``{edit}``", "^"), *documentation["Summary"], ""]
-        words = scenario.words_of(edit)
+        words = words_of(edit)
         parts += _terms((f"{word}, required" if words[word] else word, told[word]) for word in words if word in told)
         others = [f"``{word}``" for word in words if word not in told]
         parts += [f"{', '.join(others)}: as for ``drop``.", ""] if others else []

@@ -13,8 +13,9 @@ import pytest
 from workbench import Timeline, event
 from workbench.errors import UsageError
 from workbench.scenarios import Scenario
-from workbench.scenarios.scenario import EDITS, words_of
-from workbench.timeline import RecordedLog
+from workbench.scenarios.scenario import EDITS
+from workbench.timeline import EditAddress, RecordedLog
+from workbench.timeline.timeline import words_of
 
 NOWHERE = Timeline(log=cast(RecordedLog, None))
 WHOLE = """\
@@ -95,7 +96,10 @@ def test_a_scenario_knows_every_edit_of_a_timeline_and_every_word_of_each() -> N
     methods = {name: method for name, method in vars(Timeline).items() if inspect.isfunction(method) and not name.startswith("_")}
     assert {name for name, method in methods.items() if "self._edited(" in inspect.getsource(method)} == set(EDITS)
     for name in EDITS:
-        assert list(words_of(name)) == list(inspect.signature(getattr(Timeline, name)).parameters)[1:]
+        own = list(inspect.signature(getattr(Timeline, name)).parameters)[1:]
+        address = list(EditAddress.__annotations__) if "address" in own else []
+        assert list(words_of(name)) == [*address, *(word for word in own if word != "address")]
+    assert [name for name in EDITS if "stream" not in words_of(name)] == []
 
 
 def test_the_scenario_of_the_guide_is_the_one_that_comes_along(tmp_path: Path) -> None:

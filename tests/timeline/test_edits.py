@@ -434,6 +434,9 @@ def test_a_fork_carries_and_prints_its_basis(now: Timeline) -> None:
     ("method", "arguments", "message"),
     [
         ("drop", {}, "must say which events"),
+        ("drop", {"strem": "a"}, r"drop\(\) has no argument 'strem'; it takes stream, category, type, after, .*, where, cascade\.$"),
+        ("truncate", {"stream": "a", "cascade": "causation"}, r"truncate\(\) has no argument 'cascade'; it takes stream, .*, where\.$"),
+        ("retime", {"type": "a", "by": "1h", "as_type": "b"}, r"it takes stream, .*, where, by, to\.$"),
         ("drop", {"stream": "$$user-1"}, "cannot be edited"),
         ("drop", {"stream": []}, "is empty"),
         ("drop", {"stream": ""}, "expects a name"),

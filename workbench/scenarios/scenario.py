@@ -19,7 +19,6 @@ named as on the command line; a file is relative to the scenario's file.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from workbench.scenarios.measures import Measure
 from workbench.strict_yaml import Document
 from workbench.timeline import RecordedLog, Timeline
 from workbench.timeline.edits import Edit
+from workbench.timeline.timeline import words_of
 
 EDITS = ("drop", "truncate", "patch", "replace", "insert", "retime")
 _TOP = ("name", "question", "edits", "projections")
@@ -180,12 +180,6 @@ def find_scenario(scenario: str | Path) -> Path:
     if str(scenario) in shipped:
         return shipped[str(scenario)]
     raise UsageError(f"There is no file {scenario}: give the path of a scenario, a YAML file, or one of these names: {', '.join(shipped)}.")
-
-
-def words_of(edit: str) -> dict[str, bool]:
-    """Return the words of an edit, and whether each is required, from the signature of the timeline's method."""
-    parameters = list(inspect.signature(getattr(Timeline, edit)).parameters.values())[1:]
-    return {one.name: one.default is inspect.Parameter.empty for one in parameters}
 
 
 def _edit(document: Document, item: yaml.Node) -> Edit:

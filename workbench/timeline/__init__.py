@@ -7,6 +7,8 @@ The protocol `RecordedLog` declares what a timeline needs of a lake, and `extrac
 Begin reading with `timeline`, then `edits`.
 """
 
-from workbench.timeline.timeline import Bound, Provenance, RecordedLog, Some, Timeline, ensure_timelines
+from workbench.timeline.bounds import Bound, Some
+from workbench.timeline.edits import EditAddress
+from workbench.timeline.timeline import Provenance, RecordedLog, Timeline, ensure_timelines
 
-__all__ = ["Bound", "Provenance", "RecordedLog", "Some", "Timeline", "ensure_timelines"]
+__all__ = ["Bound", "EditAddress", "Provenance", "RecordedLog", "Some", "Timeline", "ensure_timelines"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 from uuid import UUID
 
 from workbench.errors import InvalidTime, UsageError
@@ -23,9 +23,7 @@ from workbench.projection.event_conditions import where as condition_of
 from workbench.projection.expressions import Where
 from workbench.projection.fields import storable
 from workbench.server_streams import Column, only_others
-
-Bound = str | int | datetime | date
-"""An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
+from workbench.timeline.bounds import Bound, Some
 
 Cascade = Literal["causation", "correlation"]
 Origin = Literal["recorded", "patched", "replaced", "inserted", "retimed"]
@@ -44,8 +42,49 @@ _ISO_SPAN = re.compile(
 )
 
 
+class EditAddress(TypedDict, total=False):
+    """Which events an edit is about, in words that all edits of recorded events share. An event must fit all that are given.
+
+    Attributes
+    ----------
+    stream
+        A name or several, in which ``*`` stands for any run of characters: ``"user-*"``.
+    category
+        A category or several, spelled exactly.
+    type
+        An event type or several, in which ``*`` stands for any run of characters.
+    after, upto
+        A range of times or positions, exclusive and inclusive, as in the methods of a timeline of the same names.
+    position, event_id
+        The position or the id of one event.
+    where
+        A condition on the event: SQL such as ``"data.amount > 100 and data.plan in ('pro', 'team')"`` (see ``workbench.conditions``), or an
+        expression such as ``event.data["amount"] > 100``.
+
+    Examples
+    --------
+    >>> spring: EditAddress = {"category": "user", "after": "2026-03-01"}
+    >>> now = wb.open("data/demo").timeline
+    >>> now.count() - now.drop(**spring).count()
+    4186
+    """
+
+    stream: Some | None
+    category: Some | None
+    type: Some | None
+    after: Bound | None
+    upto: Bound | None
+    position: int | None
+    event_id: str | None
+    where: Where | str | None
+
+
+ADDRESS_WORDS = tuple(EditAddress.__annotations__)
+"""The words of an address, in Python and in the YAML of scenarios."""
+
+
 @dataclass(frozen=True, slots=True)
-class EditAddress:
+class EventAddress:
     """The events to which an edit applies: those that match every given part. System events never match.
 
     Attributes
@@ -67,19 +106,7 @@ class EditAddress:
     said: str = field(default="", compare=False)
 
     @classmethod
-    def of(
-        cls,
-        method: str,
-        *,
-        stream: str | Sequence[str] | None = None,
-        category: str | Sequence[str] | None = None,
-        type: str | Sequence[str] | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
-    ) -> EditAddress:
+    def of(cls, method: str, address: EditAddress) -> EventAddress:
         """Check the arguments that all edits of recorded events share.
 
         Raises
@@ -91,25 +118,24 @@ class EditAddress:
         InvalidTime
             A time has no time zone or cannot be parsed.
         """
-        given = (stream, category, type, after, upto, position, event_id, where)
-        if all(one is None for one in given):
-            raise UsageError(
-                f"{method}() must say which events: stream=, category=, type=, after=, upto=, position=, event_id= or where=; "
-                'stream="*" means all.'
-            )
+        given: dict[str, Any] = {word: value for word, value in address.items() if value is not None}
+        if not given:
+            words = [f"{word}=" for word in ADDRESS_WORDS]
+            raise UsageError(f'{method}() must say which events: {", ".join(words[:-1])} or {words[-1]}; stream="*" means all.')
+        where = given.get("where")
         condition = condition_of(where) if isinstance(where, str) else where
         if condition is not None and not isinstance(condition, Where):
             raise UsageError(f"{method}(where={where!r}) is not a condition: write one like 'data.amount > 100'.")
         return cls(
             selection=Selection(
-                streams=_names(method, "stream", stream),
-                categories=_names(method, "category", category),
-                types=_names(method, "type", type),
+                streams=_names(method, "stream", given.get("stream")),
+                categories=_names(method, "category", given.get("category")),
+                types=_names(method, "type", given.get("type")),
             ),
-            after=None if after is None else Cutoff.parse(after),
-            upto=None if upto is None else Cutoff.parse(upto),
-            position=None if position is None else _position(method, position),
-            event_id=None if event_id is None else _event_id(method, event_id),
+            after=Cutoff.parse(given["after"]) if "after" in given else None,
+            upto=Cutoff.parse(given["upto"]) if "upto" in given else None,
+            position=_position(method, given["position"]) if "position" in given else None,
+            event_id=_event_id(method, given["event_id"]) if "event_id" in given else None,
             where=None if condition is None else condition.condition,
             said="" if condition is None else str(condition),
         )
@@ -135,7 +161,7 @@ class Drop:
     in the log and have the correlation id of a dropped one. Both apply across streams and categories.
     """
 
-    address: EditAddress
+    address: EventAddress
     cascade: Cascade | None = None
 
     def __post_init__(self) -> None:
@@ -150,7 +176,7 @@ class Drop:
 class Truncate:
     """Ends each stream before the first matching event."""
 
-    address: EditAddress
+    address: EventAddress
 
     def __str__(self) -> str:
         return _call("truncate", *self.address.arguments())
@@ -168,12 +194,12 @@ class Patch:
         Paths to remove.
     """
 
-    address: EditAddress
+    address: EventAddress
     set: tuple[tuple[tuple[str, ...], str], ...] = ()
     unset: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def of(cls, address: EditAddress, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
+    def of(cls, address: EventAddress, *, set: Mapping[str, Any] | None, unset: Iterable[str] | None) -> Patch:  # noqa: A002
         """Parse the fields: ``{"plan": "pro", "address.city": "Rome"}``; a dot separates keys, ``\\.`` is a dot in a key.
 
         Raises
@@ -204,7 +230,7 @@ class Patch:
 class Replace:
     """Replaces the events' payload, metadata or type; None keeps the recorded one. Payloads are JSON text."""
 
-    address: EditAddress
+    address: EventAddress
     data: str | None = None
     metadata: str | None = None
     as_type: str | None = None
@@ -277,12 +303,12 @@ class Retime:
     An event that is moved back to its recorded time returns to its recorded position.
     """
 
-    address: EditAddress
+    address: EventAddress
     by: timedelta | None = None
     to: datetime | None = None
 
     @classmethod
-    def of(cls, address: EditAddress, *, by: str | timedelta | None, to: Bound | None) -> Retime:
+    def of(cls, address: EventAddress, *, by: str | timedelta | None, to: Bound | None) -> Retime:
         """Parse a duration (``"-1h"``, ``"1d 12h"``, ``"PT90M"``, a timedelta) or a time.
 
         Raises

@@ -11,16 +11,32 @@ with its full documentation. Each method that refines a timeline returns a new o
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from workbench.display import card
 from workbench.errors import BeforeFirstEvent, UsageError, WorkbenchError
 from workbench.events import Cutoff, Selection
-from workbench.timeline.edits import Cascade, Drop, Edit, EditAddress, Effect, Insert, Patch, Replace, Retime, Truncate, json_text
+from workbench.timeline.bounds import Bound, ensure_names, instant_of, parse_bound
+from workbench.timeline.edits import (
+    ADDRESS_WORDS,
+    Cascade,
+    Drop,
+    Edit,
+    EditAddress,
+    Effect,
+    EventAddress,
+    Insert,
+    Patch,
+    Replace,
+    Retime,
+    Truncate,
+    json_text,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,14 +47,7 @@ if TYPE_CHECKING:
     from workbench.lake.files.format import DataFile, Identity
     from workbench.lake.files.location import Location
     from workbench.lake.reading.query import Queries
-    from workbench.projection.expressions import Where
     from workbench.timeline.extraction import Extracted, Extraction, Pair
-
-Bound = str | int | datetime | date
-"""An instant or a position: RFC 3339 text, a datetime with a zone, a date (its first instant in UTC), digits or an int."""
-Some = str | Sequence[str]
-"""A name, or several."""
-
 
 _NO_LINKS_OF_A_FORK = "A what-if has no links(): nobody knows where they would lead. Ask for one or the other."
 
@@ -228,7 +237,7 @@ class Timeline:
         >>> now.upto("2026-03-01T09:00:00Z").count(), now.count()
         (20348, 39938)
         """
-        asked = _cutoff("upto", cutoff, position)
+        asked = parse_bound("upto", cutoff, position)
         try:
             last = self.log.resolve(asked, stale=stale)
         except BeforeFirstEvent:
@@ -236,7 +245,7 @@ class Timeline:
                 raise
             last = None  # an edit may have put something there
         resolved = -1 if last is None else last
-        if self.upto_position is not None and (self.upto_position, _instant(self.cutoff)) <= (resolved, _instant(asked)):
+        if self.upto_position is not None and (self.upto_position, instant_of(self.cutoff)) <= (resolved, instant_of(asked)):
             return self
         return changed(self, cutoff=asked, upto_position=resolved)
 
@@ -275,7 +284,7 @@ class Timeline:
         >>> now.upto("2026-03-01").count() + now.after("2026-03-01").count() == now.count()
         True
         """
-        asked = _cutoff("after", bound, position)
+        asked = parse_bound("after", bound, position)
         try:
             first = self.log.resolve(asked, stale=stale)
         except BeforeFirstEvent:
@@ -307,7 +316,7 @@ class Timeline:
         >>> wb.open("data/demo").timeline.streams("user-1", "user-2").count()
         298
         """
-        return self._select(Selection(streams=_names("streams", patterns)))
+        return self._select(Selection(streams=ensure_names("streams", patterns)))
 
     def categories(self, *names: str) -> Timeline:
         """Look only at these categories. Each selection narrows the ones before it.
@@ -332,7 +341,7 @@ class Timeline:
         >>> wb.open("data/demo").timeline.categories("user", "room").count()
         31615
         """
-        return self._select(Selection(categories=_names("categories", names)))
+        return self._select(Selection(categories=ensure_names("categories", names)))
 
     def types(self, *patterns: str) -> Timeline:
         """Look only at these event types. Each selection narrows the ones before it.
@@ -357,7 +366,7 @@ class Timeline:
         >>> wb.open("data/demo").timeline.types("chat.member_*").count()
         4533
         """
-        return self._select(Selection(types=_names("types", patterns)))
+        return self._select(Selection(types=ensure_names("types", patterns)))
 
     def select(self, selection: Selection) -> Timeline:
         """Look only at what a selection chooses.
@@ -465,40 +474,23 @@ class Timeline:
     def drop(
         self,
         *,
-        stream: Some | None = None,
-        category: Some | None = None,
-        type: Some | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
         cascade: Cascade | None = None,
+        **address: Unpack[EditAddress],
     ) -> Timeline:
         """Return the history in which these events never happened.
 
-        All edits find their events by the same arguments; an event must fit all that are given. Edits apply in the order of the calls,
+        All edits find their events by the same arguments, `workbench.timeline.EditAddress`. Edits apply in the order of the calls,
         each to the events as the edits before it left them. They never change revisions, the lake, or the server's own events. ``effects``
         says what each edit did.
 
         Parameters
         ----------
-        stream
-            A name or several, in which ``*`` stands for any run of characters: ``"user-*"``.
-        category
-            A category or several, spelled exactly.
-        type
-            An event type or several, in which ``*`` stands for any run of characters.
-        after, upto
-            A range of times or positions, exclusive and inclusive, as in the methods of the same names.
-        position, event_id
-            The position or the id of one event.
-        where
-            A condition on the event: SQL such as ``"data.amount > 100 and data.plan in ('pro', 'team')"`` (see ``workbench.conditions``),
-            or an expression such as ``event.data["amount"] > 100``.
         cascade
             ``"causation"`` also drops the events that a dropped event caused, and what those caused. ``"correlation"`` also drops later
             events with the correlation id of a dropped one. Both apply across all streams.
+        **address
+            Which events, in the words of `workbench.timeline.EditAddress`: ``stream``, ``category``, ``type``, ``after``, ``upto``,
+            ``position``, ``event_id`` and ``where``.
 
         Returns
         -------
@@ -508,7 +500,7 @@ class Timeline:
         Raises
         ------
         UsageError
-            No argument is given, an argument has no meaning, or one names the server's own events.
+            No argument of the address is given, an argument is unknown or has no meaning, or one names the server's own events.
         InvalidCondition
             The SQL of ``where`` is not in the language of conditions.
 
@@ -520,29 +512,19 @@ class Timeline:
         >>> wb.state(User, now).height, wb.state(User, fork).height
         (535, 612)
         """
-        address = EditAddress.of(
-            "drop", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
-        )
-        return self._edited(Drop(address, cascade))
+        return self._edited(Drop(_event_address("drop", address), cascade))
 
     def truncate(
         self,
-        *,
-        stream: Some | None = None,
-        category: Some | None = None,
-        type: Some | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
+        **address: Unpack[EditAddress],
     ) -> Timeline:
         """Return the history in which each stream that has such an event ends before the first of them.
 
         Parameters
         ----------
-        stream, category, type, after, upto, position, event_id, where
-            Which events, as in `drop`.
+        **address
+            Which events, in the words of `workbench.timeline.EditAddress`: ``stream``, ``category``, ``type``, ``after``, ``upto``,
+            ``position``, ``event_id`` and ``where``.
 
         Returns
         -------
@@ -563,32 +545,14 @@ class Timeline:
         >>> now.count() - fork.count()
         644
         """
-        address = EditAddress.of(
-            "truncate",
-            stream=stream,
-            category=category,
-            type=type,
-            after=after,
-            upto=upto,
-            position=position,
-            event_id=event_id,
-            where=where,
-        )
-        return self._edited(Truncate(address))
+        return self._edited(Truncate(_event_address("truncate", address)))
 
     def patch(
         self,
         *,
-        stream: Some | None = None,
-        category: Some | None = None,
-        type: Some | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
         set: Mapping[str, Any] | None = None,  # noqa: A002  # the edit's own word
         unset: Iterable[str] | None = None,
+        **address: Unpack[EditAddress],
     ) -> Timeline:
         r"""Return the history in which fields of these events' payloads had other values.
 
@@ -597,13 +561,14 @@ class Timeline:
 
         Parameters
         ----------
-        stream, category, type, after, upto, position, event_id, where
-            Which events, as in `drop`.
         set
             Fields and their values: ``{"plan": "pro", "address.city": "Rome"}``. A dot leads into an object, which is made if it is
             absent; a dot that is part of a name is written ``\.``. A ``Decimal`` keeps its digits, a datetime becomes its text.
         unset
             Fields to remove: ``["trial"]``.
+        **address
+            Which events, in the words of `workbench.timeline.EditAddress`: ``stream``, ``category``, ``type``, ``after``, ``upto``,
+            ``position``, ``event_id`` and ``where``.
 
         Returns
         -------
@@ -624,38 +589,29 @@ class Timeline:
         >>> wb.state(User, fork, key="1")["city"].item()
         'Rome'
         """
-        address = EditAddress.of(
-            "patch", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
-        )
-        return self._edited(Patch.of(address, set=set, unset=unset))
+        return self._edited(Patch.of(_event_address("patch", address), set=set, unset=unset))
 
     def replace(
         self,
         *,
-        stream: Some | None = None,
-        category: Some | None = None,
-        type: Some | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
         data: Any = ...,
         metadata: Any = ...,
         as_type: str | None = None,
+        **address: Unpack[EditAddress],
     ) -> Timeline:
         """Return the history in which these events had another payload, other metadata or another type.
 
         Parameters
         ----------
-        stream, category, type, after, upto, position, event_id, where
-            Which events, as in `drop`. ``type`` finds them; ``as_type`` is what they become.
         data
             The new payload: any JSON value, None for null. By default, the payload stays.
         metadata
             The new metadata, likewise.
         as_type
             The new event type.
+        **address
+            Which events, in the words of `workbench.timeline.EditAddress`: ``stream``, ``category``, ``type``, ``after``, ``upto``,
+            ``position``, ``event_id`` and ``where``. ``type`` finds them; ``as_type`` is what they become.
 
         Returns
         -------
@@ -676,21 +632,11 @@ class Timeline:
         >>> wb.state(User, fork)["is_locked"].sum()
         87
         """
-        address = EditAddress.of(
-            "replace",
-            stream=stream,
-            category=category,
-            type=type,
-            after=after,
-            upto=upto,
-            position=position,
-            event_id=event_id,
-            where=where,
-        )
+        events = _event_address("replace", address)
         payload, meta = (
             None if value is ... else json_text(f"replace({name}=...)", value) for name, value in (("data", data), ("metadata", metadata))
         )
-        return self._edited(Replace(address, data=payload, metadata=meta, as_type=as_type))
+        return self._edited(Replace(events, data=payload, metadata=meta, as_type=as_type))
 
     def insert(
         self,
@@ -755,16 +701,9 @@ class Timeline:
     def retime(
         self,
         *,
-        stream: Some | None = None,
-        category: Some | None = None,
-        type: Some | None = None,  # noqa: A002  # the field's own word
-        after: Bound | None = None,
-        upto: Bound | None = None,
-        position: int | None = None,
-        event_id: str | None = None,
-        where: Where | str | None = None,
         by: str | timedelta | None = None,
         to: Bound | None = None,
+        **address: Unpack[EditAddress],
     ) -> Timeline:
         """Return the history in which these events happened earlier or later.
 
@@ -773,13 +712,14 @@ class Timeline:
 
         Parameters
         ----------
-        stream, category, type, after, upto, position, event_id, where
-            Which events, as in `drop`.
         by
             How far to move them: ``"-1h"``, ``"1d 12h"`` (units ``s m h d w``), ``"PT90M"``, or a timedelta. Undated events stay where
             they are; ``effects`` counts them.
         to
             The new time of one event, instead of ``by``. The event may be undated.
+        **address
+            Which events, in the words of `workbench.timeline.EditAddress`: ``stream``, ``category``, ``type``, ``after``, ``upto``,
+            ``position``, ``event_id`` and ``where``.
 
         Returns
         -------
@@ -802,10 +742,7 @@ class Timeline:
         >>> fork.upto("2026-03-01").types("user.deleted").count(), now.upto("2026-03-01").types("user.deleted").count()
         (12, 43)
         """
-        address = EditAddress.of(
-            "retime", stream=stream, category=category, type=type, after=after, upto=upto, position=position, event_id=event_id, where=where
-        )
-        return self._edited(Retime.of(address, by=by, to=to))
+        return self._edited(Retime.of(_event_address("retime", address), by=by, to=to))
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -965,32 +902,18 @@ class Timeline:
         return changed(self, edits=(*self.edits, edit))
 
 
-def _cutoff(method: str, value: Bound | None, position: int | None) -> Cutoff:
-    if value is None and position is not None:
-        asked = Cutoff.parse(position)
-        if asked.position is None:
-            raise UsageError(f"{method}() takes a whole number as position=, not {position!r}: a time needs no name.")
-        return asked
-    if value is None or position is not None:
-        raise UsageError(f"{method}() takes one bound: a time, or position=.")
-    return Cutoff.parse(value)
+def words_of(edit: str) -> dict[str, bool]:
+    """Return the words that an edit takes, by the name of its method, and whether each is required. Those of its address come first."""
+    parameters = list(inspect.signature(getattr(Timeline, edit)).parameters.values())[1:]
+    own = {one.name: one.default is one.empty for one in parameters if one.kind is not one.VAR_KEYWORD}
+    return {**dict.fromkeys(ADDRESS_WORDS if len(own) < len(parameters) else (), False), **own}
 
 
-def _instant(cutoff: Cutoff | None) -> float:
-    return cutoff.time.timestamp() if cutoff is not None and cutoff.time is not None else float("inf")
-
-
-def _names(method: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        raise UsageError(f"{method}() takes at least one name.")
-    for name in names:
-        if not isinstance(name, str):
-            raise UsageError(f"{method}() takes names as text, each an argument of its own, as in {method}('a', 'b'): not {name!r}.")
-        if not name:
-            raise UsageError(f"{method}() takes names that are not empty.")
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise UsageError(f"{name!r} has half a surrogate pair in it, which no name can have.")
-    return names
+def _event_address(method: str, given: EditAddress) -> EventAddress:
+    unknown = [repr(word) for word in given if word not in ADDRESS_WORDS]
+    if unknown:
+        raise UsageError(f"{method}() has no argument {', '.join(unknown)}; it takes {', '.join(words_of(method))}.")
+    return EventAddress.of(method, given)
 
 
 def ensure_timelines(*given: object) -> None:

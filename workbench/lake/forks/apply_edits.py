@@ -30,7 +30,7 @@ from workbench.lake.reading.event_filter import EventFilter, Names, quoted
 from workbench.lake.reading.time_to_position import place_behind, places_by
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
-from workbench.timeline.edits import Drop, Edit, EditAddress, Effect, Insert, Patch, Replace, Retime, Truncate
+from workbench.timeline.edits import Drop, Edit, Effect, EventAddress, Insert, Patch, Replace, Retime, Truncate
 from workbench.trace_ids import trace_ids
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Forking:
 
     def truncate(self, edit: Truncate) -> Overlay:
         address = edit.address
-        if address == EditAddress(replace(address.selection, types=()), after=address.after):
+        if address == EventAddress(replace(address.selection, types=()), after=address.after):
             return self._drop_all(edit, address)  # what follows one of these in its stream is one of them
         found = self._find(address, columns=())
         starts = pl.concat([found.recorded, self.before.added.filter(found.added).select(found.recorded.columns)])
@@ -235,7 +235,7 @@ class _Forking:
             )
         return _said(changed, edit, found.count, *notes)
 
-    def _drop_all(self, edit: Drop | Truncate, address: EditAddress) -> Overlay:
+    def _drop_all(self, edit: Drop | Truncate, address: EventAddress) -> Overlay:
         """Drop events by an address that a query can evaluate: the fork's query evaluates it too, and needs no list of events."""
         conditions = self._conditions(address)
         added = self._fitting(address)
@@ -382,7 +382,7 @@ class _Forking:
 
     # What is there ------------------------------------------------------------------------------------------------------------
 
-    def _find(self, address: EditAddress, *, columns: Sequence[str]) -> _Found:
+    def _find(self, address: EventAddress, *, columns: Sequence[str]) -> _Found:
         """Find the events that match an address, with their keys, streams and some more columns."""
         conditions = self._conditions(address)
         wanted = list(dict.fromkeys((*columns, *KEY, "stream")))
@@ -398,7 +398,7 @@ class _Forking:
             recorded = pl.concat(parts)
         return _Found(recorded, self._fitting(address))
 
-    def _fitting(self, address: EditAddress) -> pl.Series:
+    def _fitting(self, address: EventAddress) -> pl.Series:
         """Return which of the events that earlier edits added match an address."""
         added = self.before.added
         parts = [pl.lit(value=True)]
@@ -418,7 +418,7 @@ class _Forking:
             return fits
         return fits & holding(added, address.where)
 
-    def _conditions(self, address: EditAddress) -> EventFilter:
+    def _conditions(self, address: EventAddress) -> EventFilter:
         """Return the conditions of an address on recorded events, except on their ids and payloads."""
         uptos, afters = [], []
         if address.upto is not None:
