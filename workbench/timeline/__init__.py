@@ -9,6 +9,7 @@ Begin reading with `timeline`, then `edits`.
 
 from workbench.timeline.bounds import Bound, Some
 from workbench.timeline.edits import EditAddress
-from workbench.timeline.timeline import Provenance, RecordedLog, Timeline, ensure_timelines
+from workbench.timeline.recorded_log import Provenance, RecordedLog
+from workbench.timeline.timeline import Timeline, ensure_timelines
 
 __all__ = ["Bound", "EditAddress", "Provenance", "RecordedLog", "Some", "Timeline", "ensure_timelines"]
