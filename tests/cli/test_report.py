@@ -93,7 +93,7 @@ def test_a_failed_run_ends_with_1_and_says_where_it_is_kept(place: Path, tmp_pat
     ("words", "said"),
     [
         (("--runs", "runs", "--out", "x.html"), "Say where the report goes"),
-        (("--runs", "runs", "--memory", "lots"), "'lots' is no size: write a number and one of MB, GB, MiB, GiB, as in 2GB"),
+        (("--runs", "runs", "--memory", "lots"), "'lots' is not a size: write a number and one of MB, GB, MiB, GiB, as in 2GB"),
     ],
 )
 def test_a_call_that_cannot_be_meant_ends_with_2(place: Path, words: tuple[str, ...], said: str) -> None:

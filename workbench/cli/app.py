@@ -61,7 +61,7 @@ GROUPS = {
     "Report": ("lab", "report"),
     "Operate": ("demo", "check", "bench", "schedule", "metrics", "db", "sample"),
 }
-"""The commands as ``--help`` lists them, by what one wants to do."""
+"""The groups of ``--help`` and their commands, in order."""
 
 app = typer.Typer(
     name="workbench",

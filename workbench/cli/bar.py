@@ -1,4 +1,4 @@
-"""The column of a progress bar that says how much is done."""
+"""The column of a progress bar that shows how much is done."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 QUIET_SECONDS = 2.0
-"""How long nothing is heard until seconds are shown and no percentage."""
+"""After this long without news, seconds replace the percentage."""
 
 
 class ProgressPercentage(ProgressColumn):
     """The percentage; after a while without news, the seconds since the last.
 
-    Where a server looks through a long stretch of the log of which nothing is kept, it says nothing of how far it is.
+    A server reports no progress while it filters a long stretch of the log without a match.
     """
 
     def render(self, task: Task) -> Text:
-        """Return what is shown now."""
+        """Return the current text."""
         quiet = task.get_time() - task.fields["told_at"]
         return Text(f"{quiet:.0f} s" if quiet >= QUIET_SECONDS else f"{task.percentage:>3.0f}%", style="progress.percentage")

@@ -1,4 +1,4 @@
-"""``workbench bench``: how long replays take on one's own data."""
+"""``workbench bench``: measures how long replays take on your own data."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ def register(app: typer.Typer) -> None:
         *,
         lake: options.Lake,
         projection: Annotated[
-            str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="What is rebuilt: as of state.")
+            str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="The projection to rebuild, as for state.")
         ] = None,
         table: Annotated[Table, typer.Option("--table", help="Which table to show.")] = "rebuilds",
         questions: Annotated[
-            float, typer.Option("--questions", metavar="N", min=0.001, help="How many questions a day the advice is for.")
+            float, typer.Option("--questions", metavar="N", min=0.001, help="Base the advice on so many questions a day.")
         ] = 24,
-        past: Annotated[
-            bool, typer.Option("--history", help="Measure nothing: show what was measured before, and how it changed.")
-        ] = False,
+        past: Annotated[bool, typer.Option("--history", help="Measure nothing; show earlier measurements and how they changed.")] = False,
         keeps: Annotated[bool, typer.Option("--keep/--no-keep", help="Keep the measurement in the lake.")] = True,
         output: options.Output,
     ) -> None:
@@ -43,7 +41,7 @@ def register(app: typer.Typer) -> None:
             output.show(trend(opened))
             return
         if projection is None:
-            raise UsageError("There is nothing named to measure: give --projection, or --history to see what was measured before.")
+            raise UsageError("Nothing to measure: give --projection, or --history to show earlier measurements.")
         found = measure(projection, opened, now=datetime.now(UTC), keeps=keeps, on_step=lambda step: say(f"{step} …", error=True))
         tables = {"rebuilds": found.rebuilt, "answers": found.answered, "forecast": found.forecast}
         output.show(tables[table])

@@ -1,4 +1,4 @@
-"""``workbench check``: pipelines and scenarios are what they should be."""
+"""``workbench check``: checks the files of pipelines and scenarios."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(file: Path) -> tuple[Pipeline | None, Sequence[UsageError]]:
-    """Check one file, and say what it holds."""
+    """Check one file, and print its name and kind."""
     import yaml
 
     from workbench.errors import UsageError

@@ -1,4 +1,4 @@
-"""``workbench demo``: the whole way, from nothing to a first report."""
+"""``workbench demo``: shows the whole workbench, from an empty store to a first report."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     @options.command(app, example="workbench demo")
     def demo(
-        directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the store, the lake and the report are made.")] = Path(
-            "data"
-        ),
+        directory: Annotated[
+            Path, typer.Option("--dir", metavar="DIR", help="The directory for the store, the lake and the report.")
+        ] = Path("data"),
         events: Annotated[int, typer.Option("--events", metavar="N", min=1, help="How many events the sample system writes.")] = 40_000,
-        # No variable of the environment stands for it: the demo writes, and must be pointed at a store on purpose.
+        # No environment variable sets this: the demo writes to the store, so it must be named explicitly.
         source: Annotated[
             str | None,
             typer.Option("--source", metavar="URI", help="Fill this KurrentDB, which must be empty, instead of an embedded store."),
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Fill an embedded store with the sample system's history, export it, look at it, and write a first report.
 
-        Run again, it goes on from what is there: the sample is not written twice, and the export copies nothing again.
+        If you run it again, it continues: it neither writes the sample twice nor copies an event twice.
         """
         from workbench.analysis import distribution
         from workbench.cli.info import print_info
@@ -79,22 +79,22 @@ def register(app: typer.Typer) -> None:
             lines.append(f"db start --data {directory / 'store'}     # serve the store, for a client or an export of your own")
         for line in lines:
             print(f"  {command} {line}")
-        print(f"\nNotebooks, of which each is a report, too: {', '.join(shipped_notebooks())}.")
+        print(f"\nNotebooks, each of which is also a report: {', '.join(shipped_notebooks())}.")
         print(f"To open them in JupyterLab: {command} lab --lake {lake}")
 
 
 def make_lake(directory: Path, *, events: int = 40_000, source: str | None = None) -> Path:
-    """Fill a store with the sample's history, copy it into a lake, and return where that lies. Goes on from what is there.
+    """Fill a store with the sample's history, copy it into a lake, and return the lake's directory. Continues an earlier run.
 
     Parameters
     ----------
     source
-        The address of an empty store; None makes an embedded one in the directory.
+        The address of an empty store; None creates an embedded one in the directory.
 
     Raises
     ------
     SourceError
-        The store at ``source`` is not empty, and the lake is not there yet; or it is empty, and the lake is of another.
+        The store at ``source`` has events but there is no lake yet; or it is empty but the lake is a copy of another store.
     """
     from workbench.kurrent import connect
 
@@ -113,7 +113,7 @@ _SAMPLE = "Ninety days of the sample system: auth, chat and community services, 
 
 
 def _fill(source: Connection, lake: Path, *, events: int) -> None:
-    """Load the sample into a store that was named, unless an earlier demo did and has copied it."""
+    """Load the sample into the given store, unless an earlier demo already did and copied it."""
     from workbench.cli.store_commands import load_sample
     from workbench.errors import SourceError
     from workbench.sample.load import stream_of_users
@@ -151,7 +151,7 @@ def _fill_embedded(directory: Path, lake: Path, *, events: int) -> None:
     if stored.exists():
         print(f"The store in {stored} has its history already; remove {stored} and {lake} for another.")
     else:
-        # Filled aside and moved into place, so that a demo that was stopped leaves no half history for the next.
+        # Fill the store in another directory and then move it, so that an interrupted demo leaves no partial history.
         filling = stored.with_name(".store.part")
         shutil.rmtree(filling, ignore_errors=True)
         with EmbeddedStore(filling) as store, connect(store.uri) as source:
@@ -163,16 +163,16 @@ def _fill_embedded(directory: Path, lake: Path, *, events: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Two moments of a history, of which the demo asks.
+    """Two moments of a history for the demo's questions.
 
     Attributes
     ----------
     past_is, later_is
-        In words, when the first moment is, and what lies between it and the second.
+        Descriptions of the first moment and of the time between the two.
     at
-        The first moment, as ``--at`` takes it.
+        The first moment in the form of ``--at``.
     example
-        A moment for the commands that the demo ends with.
+        A moment for the commands that the demo prints at the end.
     """
 
     past: Timeline
@@ -184,7 +184,7 @@ class Moments:
 
 
 def moments_of(lake: Lake) -> Moments:
-    """Choose the moments: by time where the history has a past, by position where the store stamped all of it within one load."""
+    """Choose the moments by time, or by position if the store gave all events the time of one load."""
     now, info = lake.timeline, lake.info()
     assert info.first_recorded_at is not None
     assert info.last_recorded_at is not None
@@ -200,7 +200,7 @@ def moments_of(lake: Lake) -> Moments:
 
 
 def print_states(moments: Moments) -> None:
-    """Show what the questions about state answer, on the sample's users."""
+    """Print the answers to questions about the state of the sample's users."""
     import polars as pl
 
     from workbench.cli.output import print_table
@@ -229,7 +229,7 @@ def print_states(moments: Moments) -> None:
 
 
 def print_workflows(lake: Lake) -> None:
-    """Show what became of the registrations, and how far those came that are stuck, or still run where none had time to be stuck."""
+    """Print the outcomes of the registrations, and the last steps of those that are stuck, or running if none is stuck yet."""
     import polars as pl
 
     from workbench.analysis.workflows import Workflow, workflows
@@ -252,7 +252,7 @@ def print_workflows(lake: Lake) -> None:
 
 
 def print_what_if(lake: Lake) -> None:
-    """Show what one of the scenarios that come along comes to."""
+    """Print the effect of one of the shipped scenarios."""
     from workbench.cli.whatif_output import print_effect
     from workbench.scenarios import Scenario, find_scenario, whatif
 
@@ -262,7 +262,7 @@ def print_what_if(lake: Lake) -> None:
 
 
 def invoked() -> str:
-    """Return how a shell finds this command from here: by its name where that is on the path, else by where it lies."""
+    """Return this command as a shell can run it: its name if it is on the path, else its file."""
     script = Path(sys.argv[0])
     found = shutil.which("workbench")
     if script.name != "workbench" or (found and Path(found).resolve() == script.resolve()):

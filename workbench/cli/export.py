@@ -1,4 +1,4 @@
-"""``workbench export``: copy the log of a KurrentDB into a lake."""
+"""``workbench export``: copies the log of a KurrentDB into a lake."""
 
 from __future__ import annotations
 
@@ -27,38 +27,37 @@ def register(app: typer.Typer) -> None:
         source: options.Source,
         lake: options.Lake,
         stream: Annotated[
-            list[str] | None, typer.Option("--stream", metavar="PATTERN", help="Keep these streams; user-* takes all that begin so.")
+            list[str] | None,
+            typer.Option("--stream", metavar="PATTERN", help="Keep these streams; user-* means all that begin with user-."),
         ] = None,
         category: Annotated[list[str] | None, typer.Option("--category", metavar="NAME", help="Keep these categories.")] = None,
         type_: Annotated[list[str] | None, typer.Option("--type", metavar="PATTERN", help="Keep these event types; * as above.")] = None,
-        system: Annotated[
-            bool, typer.Option("--system", help="Take in what the server writes for itself too: links, statistics, accounts.")
-        ] = False,
+        system: Annotated[bool, typer.Option("--system", help="Also keep the server's own events: links, statistics, accounts.")] = False,
         accept_scavenged: Annotated[
             bool,
             typer.Option(
                 "--accept-scavenged",
-                help="Go on where the event at which the last export ended was scavenged, and nothing proves that the log is the same.",
+                help="Continue although the last exported event was scavenged, so that nothing proves that the log is the same.",
             ),
         ] = False,
         until: Annotated[
             str | None,
-            typer.Option("--until", metavar="TIME", help="Wait until the lake can be complete until a time, at most 12 seconds."),
+            typer.Option("--until", metavar="TIME", help="Wait, at most 12 seconds, until the lake is complete up to this time."),
         ] = None,
-        duckdb: Annotated[Path | None, typer.Option("--duckdb", metavar="FILE", help="Write the lake as one DuckDB file too.")] = None,
-        no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Leave the merging of files to a later export.")] = False,
+        duckdb: Annotated[Path | None, typer.Option("--duckdb", metavar="FILE", help="Also write the lake to one DuckDB file.")] = None,
+        no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Do not merge files; a later export will.")] = False,
         transport: Annotated[
             Literal["http2", "grpc"],
-            typer.Option("--transport", help="How the log is read: http2 is fast, grpc heeds the proxies of the environment."),
+            typer.Option("--transport", help="How to read the log: http2 is fast, grpc uses the proxies set in the environment."),
         ] = "http2",
         json: options.Json = False,
     ) -> None:
-        """Copy what is new in the log of a KurrentDB into a lake, exactly once.
+        """Copy the new events in the log of a KurrentDB into a lake, each exactly once.
 
-        A new lake holds users' events; --system takes in what the server writes for itself. --stream, --category and --type may each be
-        given several times. A lake remembers its store and its selection, and refuses others; without such options its own holds.
-        Run it again, it copies only what came since; kill it, and the next run goes on from the last commit. Where the connection breaks,
-        it waits, connects anew and goes on by itself.
+        A new lake holds users' events; --system adds the server's own. --stream, --category and --type may each be given several times. A
+        lake remembers its store and its selection, and refuses others; without such options it uses its own selection.
+        The next run copies only the events that are new. If you kill it, the next run continues from the last commit. If the connection
+        breaks, it waits, reconnects and continues.
         """
         from workbench.cli.output import check_place, progress
         from workbench.export import export_log, wait_until_ready
@@ -87,23 +86,23 @@ def register(app: typer.Typer) -> None:
         if duckdb is not None:
             open_lake(lake).write_duckdb(duckdb)
             if not json:
-                say(f"The lake stands in {duckdb} too, as the table events.")
+                say(f"{duckdb} now also has the lake, as the table events.")
         if moment is not None:
             check_until(summary, moment)
 
 
 def print_wait(wait: Wait) -> None:
-    """Say on standard error why an export waits, and for how long."""
+    """Print on standard error why an export waits, and for how long."""
     say(str(wait), error=True)
 
 
 def check_until(summary: ExportSummary, until: datetime) -> None:
-    """Make sure that a lake is complete until the time that was asked for.
+    """Check that a lake is complete until the requested time.
 
     Raises
     ------
     BeyondExport
-        It is not.
+        The lake is not complete until then.
     """
     complete = None if summary.checkpoint is None else summary.checkpoint.complete_until
     if complete is None or complete < until:
@@ -115,7 +114,7 @@ def check_until(summary: ExportSummary, until: datetime) -> None:
 
 
 def print_summary(summary: ExportSummary, *, json: bool) -> None:
-    """Say what an export did, in two or three lines, or as JSON for programs."""
+    """Print the result of an export in two or three lines, or as JSON for programs."""
     if json:
         import dataclasses
 

@@ -1,4 +1,4 @@
-"""What ``workbench info`` prints."""
+"""The output of ``workbench info``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_info(info: LakeInfo, *, json: bool = False) -> None:
-    """Print what a lake holds, as lines for people or as JSON for programs."""
+    """Print the contents of a lake, as lines for people or as JSON for programs."""
     if json:
         import dataclasses
 

@@ -1,4 +1,4 @@
-"""``workbench lab``: JupyterLab on the notebooks, with a lake ready."""
+"""``workbench lab``: opens JupyterLab with the shipped notebooks and a lake."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def register(app: typer.Typer) -> None:
     def lab(
         lake: Annotated[
             str | None,
-            typer.Option("--lake", envvar="WORKBENCH_LAKE", metavar="DIR", help="The lake that the notebooks open; without it the demo's."),
+            typer.Option("--lake", envvar="WORKBENCH_LAKE", metavar="DIR", help="The lake for the notebooks; by default the demo's."),
         ] = None,
         folder: Annotated[
-            Path, typer.Option("--dir", metavar="DIR", help="Where the notebooks are copied to; those that you changed there stay.")
+            Path, typer.Option("--dir", metavar="DIR", help="Copy the notebooks to this directory; keep those that you changed there.")
         ] = Path("notebooks"),
         port: Annotated[
-            int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="The port; without it the first free one from 8888.")
+            int | None, typer.Option("--port", metavar="N", min=1, max=65535, help="The port; by default the first free one from 8888.")
         ] = None,
         browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
         root: Annotated[bool, typer.Option("--allow-root", help="Serve also as root, as in a container.")] = False,
     ) -> None:
-        """Open JupyterLab on the notebooks that come along.
+        """Open JupyterLab with the notebooks of the workbench.
 
-        Without --lake it opens data/demo, and makes it first where it is missing. It serves this machine alone, asks for a token, and
-        looks for neither news nor updates.
+        Without --lake it opens data/demo, and creates it first if it is missing. It serves only this machine, requires a token, and does
+        not check for news or updates.
         """
         from workbench.cli.demo import make_lake
         from workbench.jupyter.lab import open_lab
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
             lake = str(_DEMO)
             if not _DEMO.exists():
                 make_lake(_DEMO.parent)
-        open_lake(lake)  # one that is not there is said here, and not in the first cell
+        open_lake(lake)  # fail here if the lake is missing, and not in the first cell
         copied = copy_notebooks(folder, lake=lake)
         if copied.written:
             print(f"Notebooks in {folder}: {', '.join(copied.written)}", flush=True)

@@ -1,4 +1,4 @@
-"""Lines for people: no control character in them reaches the terminal, and where they go to a log, each begins with the time."""
+"""Prints lines for people: escapes control characters, and begins each line with the time if the output goes to a log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _dated = ContextVar("dated", default=False)
 
 @contextmanager
 def dated_lines() -> Iterator[None]:
-    """Have :func:`say` begin each line with the time, in UTC and to the second, unless the standard error is a terminal."""
+    """Make :func:`say` begin each line with the time in UTC, to the second, unless standard error is a terminal."""
     before = _dated.set(not sys.stderr.isatty())
     try:
         yield
@@ -27,9 +27,9 @@ def dated_lines() -> Iterator[None]:
 
 
 def say(what: object, *, error: bool = False) -> None:
-    """Print something as text, at once; ``error`` says that it is no result, and belongs on the standard error.
+    """Print something as text and flush; with ``error``, on standard error, for text that is not a result.
 
-    Names and values in it may come from events, so that control characters are written out, save line breaks.
+    Names and values in it may come from events, so control characters other than line breaks are escaped.
     """
     text = printable(str(what), keep="\n")
     if _dated.get():
@@ -39,7 +39,7 @@ def say(what: object, *, error: bool = False) -> None:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Write out the control characters of a text, as Python does: one that came from a payload must not reach the terminal.
+    r"""Escape the control characters of a text as Python does, so that none from a payload reaches the terminal.
 
     >>> print(printable("a\x1b[31mb\u202ec"))
     a\x1b[31mb\u202ec
@@ -49,7 +49,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 @contextmanager
 def whole_output() -> Iterator[None]:
-    """End the program with one sentence where the standard output cannot take it: no room, or no such letter."""
+    """End the program with one sentence if standard output fails: the disk is full, or the encoding lacks a character."""
     try:
         try:
             yield
@@ -66,7 +66,7 @@ def whole_output() -> Iterator[None]:
         said = f"The standard output cannot be written ({error.strerror}): make room, or send it elsewhere"
     else:
         return
-    # What is still in the buffer would fail once more at the program's end.
+    # The rest of the buffer would fail again when the program ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if said is not None:
         say(f"workbench: {said}. What was printed is not whole.", error=True)
@@ -74,7 +74,7 @@ def whole_output() -> Iterator[None]:
 
 
 def _is_broken(stream: TextIO) -> bool:
-    """Say whether a stream takes no more. Only writing tells: a buffer that could not be written is dropped."""
+    """Whether a stream cannot be written any more. Finds out by writing; a buffer that cannot be written is dropped."""
     try:
         os.write(stream.fileno(), b"\n")
     except OSError:
@@ -84,7 +84,7 @@ def _is_broken(stream: TextIO) -> bool:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print each warning of the workbench as one line, every time; those of libraries stay as they are."""
+    """Print each warning of the workbench as one line, every time; warnings of libraries are unchanged."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 

@@ -1,4 +1,4 @@
-"""``workbench info``, ``sql`` and ``distribution``: what is in a lake."""
+"""``workbench info``, ``sql`` and ``distribution``: show the contents of a lake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def readable(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def say_where(timeline: Timeline, *, key: str | None = None, found: int = 1) -> None:
-    """Name on stderr the position that a result is of, what stands inside it with a later stamp, and what is odd about its edits."""
+    """Print on stderr the position of a result, the number of events with later timestamps, and notes on its edits."""
     if key is not None and not found:
         say(f"nothing is known of {key!r}: {timeline}", error=True)
         return
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
     def info(
         lake: options.Lake,
         verify: Annotated[
-            bool, typer.Option("--verify", help="Read every file as a whole, and make sure that it is what was written.")
+            bool, typer.Option("--verify", help="Read every file completely, and check that its contents are unchanged.")
         ] = False,
         json: options.Json = False,
     ) -> None:
@@ -67,19 +67,17 @@ def register(app: typer.Typer) -> None:
 
     @options.command(app, example='workbench sql "select type, count(*) from events group by 1" --lake data/demo --at 2026-03-01')
     def sql(
-        query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL as DuckDB has it, over the view events.")],
+        query: Annotated[str, typer.Argument(metavar="QUERY", help="DuckDB SQL over the view events.")],
         *,
         history: options.History,
-        system: Annotated[
-            bool, typer.Option("--system", help="Take in metadata, tombstones, links, and what the server writes for itself.")
-        ] = False,
+        system: Annotated[bool, typer.Option("--system", help="Include metadata, tombstones, links, and the server's own events.")] = False,
         links: Links = False,
         memory: Annotated[
-            str | None, typer.Option("--memory", envvar="WORKBENCH_MEMORY", metavar="SIZE", help="Take at most so much memory: 8GB.")
+            str | None, typer.Option("--memory", envvar="WORKBENCH_MEMORY", metavar="SIZE", help="Use at most this much memory: 8GB.")
         ] = None,
         spill: Annotated[
             str | None,
-            typer.Option("--spill", envvar="WORKBENCH_SPILL", metavar="SIZE", help="Write at most so much into temporary files: 50GB."),
+            typer.Option("--spill", envvar="WORKBENCH_SPILL", metavar="SIZE", help="Write at most this much to temporary files: 50GB."),
         ] = None,
         output: options.Output,
     ) -> None:
@@ -98,12 +96,10 @@ def register(app: typer.Typer) -> None:
         with opened.reading(query):
             relation = timeline.sql(query)
             try:
-                # One row more than are shown tells that there are more.
+                # Fetch one row more than is shown, to know whether there are more.
                 frame = (relation.limit(output.rows + 1) if output.is_table else relation).pl()
             except PolarsError as error:
-                raise QueryError(
-                    f"A column of the result has a type that no table can hold: {error}. Cast it, as in x::varchar."
-                ) from error
+                raise QueryError(f"A column of the result has an unsupported type: {error}. Cast it, as in x::varchar.") from error
         output.show(frame)
         say_where(timeline)
 
@@ -117,7 +113,7 @@ def register(app: typer.Typer) -> None:
         links: Links = False,
         output: options.Output,
     ) -> None:
-        """Count the events by type, category or stream, in all or over time."""
+        """Count the events by type, category or stream, in total or over time."""
         from workbench.analysis import distribution as count
 
         opened = history.open()

@@ -1,4 +1,4 @@
-"""``workbench materialise``: keep the history of a projection in the lake, see what is kept, and remove it."""
+"""``workbench materialise``: stores the history of a projection in the lake, lists what is stored, and removes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.materialised.histories import Materialised
 
 Projection = Annotated[
-    str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="As of state; for --list and --remove, all without it.")
+    str | None, typer.Option("--projection", metavar="FILE.py:CLASS", help="As for state; --list and --remove take all by default.")
 ]
 
 
@@ -28,21 +28,21 @@ def register(app: typer.Typer) -> None:
         lake: options.Lake,
         at: options.At = None,
         errors: Errors = "raise",
-        listed: Annotated[bool, typer.Option("--list", help="Only say what is kept.")] = False,
-        remove: Annotated[bool, typer.Option("--remove", help="Remove what is kept.")] = False,
+        listed: Annotated[bool, typer.Option("--list", help="Only list what is stored.")] = False,
+        remove: Annotated[bool, typer.Option("--remove", help="Remove what is stored.")] = False,
         output: options.Output,
     ) -> None:
-        """Keep the history of a projection, or a snapshot of a fold, in the lake, so that questions about it need no replay.
+        """Store the history of a projection, or a snapshot of a fold, in the lake, so that questions about it need no replay.
 
-        It is used by itself from then on, and brought up to date when much has been exported since. Run it again to do so at once. Where a
-        projection has its key in the events of a large lake, an index of keys is made too, which exports bring up to date.
+        Questions then use it automatically, and update it when many events have been exported since. Run the command again to update it at
+        once. If a projection has its key in the events of a large lake, an index of keys is made too, which exports keep up to date.
         """
         from workbench.fold.loading import load_projection
         from workbench.lake import open_lake
         from workbench.materialised import histories as kept
 
         if listed and remove:
-            raise UsageError("--list says what is kept and --remove removes it: give one of them.")
+            raise UsageError("--list shows what is stored and --remove removes it: give one of them.")
         opened = open_lake(lake)
         source = None if projection is None else load_projection(projection)
         if listed or remove:
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             for one in found if remove else ():
                 one.remove()
         elif source is None:
-            raise UsageError("There is nothing named to materialise: give --projection, or --list to see what is kept.")
+            raise UsageError("Nothing to materialise: give --projection, or --list to show what is stored.")
         else:
             timeline = opened.timeline if at is None else opened.timeline.upto(at)
             with user_code():

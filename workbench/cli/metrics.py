@@ -1,4 +1,4 @@
-"""``workbench metrics``: figures for Prometheus, as a file or from an endpoint."""
+"""``workbench metrics``: provides figures for Prometheus, as a file or over HTTP."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def register(app: typer.Typer) -> None:
     def serve(
         *,
         schedule: Schedule,
-        port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = 9464,
-        host: Annotated[str, typer.Option("--host", metavar="HOST", help="At which address of this machine; it asks for no password.")] = (
-            "127.0.0.1"
-        ),
+        port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 means any free one.")] = 9464,
+        host: Annotated[
+            str, typer.Option("--host", metavar="HOST", help="The address of this machine to listen on; there is no password.")
+        ] = ("127.0.0.1"),
     ) -> None:
         """Answer Prometheus with the figures of pipelines, until SIGTERM or Ctrl-C."""
         from workbench.jobs import Ledger

@@ -1,4 +1,4 @@
-"""The options that commands share, and how a command ends."""
+"""Declares the options that commands share, and handles how a command ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Source = Annotated[
         "--source",
         envvar="WORKBENCH_SOURCE",
         metavar="URI",
-        # An address may hold a password: neither the help nor an error shows the value of the variable.
+        # An address may contain a password, so neither the help nor an error shows the value of the variable.
         show_envvar=True,
         help="The KurrentDB: esdb://host:2113?tls=false, esdb+discover://…, kurrentdb://…. User and password also from "
         "KURRENTDB_USERNAME and KURRENTDB_PASSWORD.",
@@ -46,27 +46,27 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="TIME-or-POSITION",
-        help="The end of the history: 2026-03-01T09:00:00Z, 2026-03-01 (its first instant in UTC), or a position. Without it: all.",
+        help="The end of the history: 2026-03-01T09:00:00Z, 2026-03-01 (its first instant in UTC), or a position. By default, all.",
     ),
 ]
 Scenario = Annotated[
     Path | None,
-    typer.Option("--scenario", metavar="FILE", help="What if: ask of the history with the edits of this scenario; see whatif."),
+    typer.Option("--scenario", metavar="FILE", help="Apply the edits of this scenario to the history; see whatif."),
 ]
-Stale = Annotated[bool, typer.Option("--stale", help="Answer also for a time after the last export, from what the lake holds.")]
+Stale = Annotated[bool, typer.Option("--stale", help="Also answer for a time after the last export, with the events in the lake.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 GuardFormulas = Annotated[
     bool,
     typer.Option(
         "--guard-formulas",
-        help="In CSV, put ' before each text that begins with =, +, -, @, a tab or a line break: spreadsheets may take it for a formula.",
+        help="In CSV, put ' before each text that begins with =, +, -, @, a tab or a line break: spreadsheets may read it as a formula.",
     ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the result to a .parquet, .csv, .json or .arrow file instead.")
 ]
-Rows = Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Print at most so many rows in a table.")]
+Rows = Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Print at most this many rows in a table.")]
 
 _INTERRUPTED = 130
 _KEPT = "What was committed is kept, and nothing else."
@@ -74,14 +74,14 @@ _KEPT = "What was committed is kept, and nothing else."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """The options that say which lake is asked, and up to when."""
+    """The options for the lake and the cutoff."""
 
     lake: Lake
     at: At = None
     stale: Stale = False
 
     def open(self, *, memory: str | None = None, spill: str | None = None) -> workbench.lake.Lake:
-        """Open the lake, with limits of its queries."""
+        """Open the lake, with limits for its queries."""
         from workbench.lake import open_lake
 
         return open_lake(self.lake, memory=memory, spill=spill)
@@ -96,7 +96,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History(Recorded):
-    """The options that say which history is asked: as it was recorded, or a what-if."""
+    """The options for the history: as recorded, or with the edits of a scenario."""
 
     scenario: Scenario = None
 
@@ -112,7 +112,7 @@ class History(Recorded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The options that say how a result is printed, or where it is written."""
+    """The options for printing a result or writing it to a file."""
 
     json: Json = False
     csv: Csv = False
@@ -122,11 +122,11 @@ class Output:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a table for people, of which not all rows are wanted."""
+        """Whether the output is a table for people, which shows only the first rows."""
         return not (self.json or self.csv or self.out)
 
     def check(self) -> None:
-        """Refuse a file that cannot be written, before the work is done whose result it is to hold."""
+        """Check that the output file can be written, before the work begins."""
         from workbench.cli.output import check_place
 
         if self.out is not None:
@@ -144,9 +144,9 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose errors print as one sentence, and whose help ends with an example.
 
-    A parameter whose type is a dataclass stands for its fields, each an option: so commands share options. With ``dated`` each line
-    that :func:`~workbench.cli.lines.say` prints begins with the time where the standard error is no terminal: for commands whose
-    output is kept in a log.
+    A parameter whose type is a dataclass becomes one option for each field, so that commands can share options. With ``dated``, each line
+    that :func:`~workbench.cli.lines.say` prints begins with the time if standard error is not a terminal, for commands whose output goes
+    to a log.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -172,11 +172,11 @@ def command(
             except KeyboardInterrupt:
                 fail(f"Stopped. {_KEPT}", status=_INTERRUPTED)
             except BrokenPipeError:
-                # The reader of our output has gone (`| head`): nobody is left to write to, also not at exit.
+                # The reader of our output has closed the pipe (`| head`), so do not write to it, not even at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(1) from None
 
-        # What typer reads of a function.
+        # The attributes of a function that typer reads.
         signature = inspect.Signature(list(_spread(function, hints, groups)))
         vars(run)["__signature__"] = signature
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
@@ -186,7 +186,7 @@ def command(
 
 
 def _end(number: int) -> None:
-    """End the process, in whatever its main thread is caught."""
+    """End the process, even if its main thread is blocked."""
     by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
     with suppress(OSError):
         os.write(2, f"workbench: Stopped{by}. {_KEPT}\n".encode())
@@ -194,7 +194,7 @@ def _end(number: int) -> None:
 
 
 def _spread(function: Callable[..., None], hints: dict[str, Any], groups: dict[str, Any]) -> Iterator[inspect.Parameter]:
-    """Yield a function's parameters, those of a group one by one."""
+    """Yield a function's parameters, with each group replaced by its fields."""
     for parameter in inspect.signature(function).parameters.values():
         group = groups.get(parameter.name)
         if group is None:
@@ -208,6 +208,6 @@ def _spread(function: Callable[..., None], hints: dict[str, Any], groups: dict[s
 
 def fail(sentence: str, *, status: int) -> None:
     """Print why a command failed, and end it."""
-    with suppress(OSError):  # the terminal may be gone: that is what SIGHUP says
+    with suppress(OSError):  # after SIGHUP the terminal may be gone
         say(f"workbench: {printable(sentence)}", error=True)
     raise typer.Exit(status)

@@ -1,4 +1,4 @@
-"""How results are printed: a table for people, JSON and CSV for programs, a file when one is named."""
+"""Prints results: a table for people, JSON and CSV for programs, or a file."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from workbench.export import Progress
 
 _WIDE = 4096
-_NAMES = ("position", "revision", "ticks")  # numbers that name something, and are copied into the next command
+_NAMES = ("position", "revision", "ticks")  # identifying numbers, printed without separators so that they can be copied into a command
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f"
 _SUFFIXES = (".parquet", ".csv", ".json", ".arrow")
 
 
 def console() -> Console:
-    """Return a console for results: as wide as the terminal, and as wide as needed where there is none."""
+    """Return a console for results: as wide as the terminal, or as wide as needed without a terminal."""
     return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
@@ -51,14 +51,14 @@ def show(
     Parameters
     ----------
     rows
-        At most so many rows in a table, which then says that there are more; JSON, CSV and files hold all.
+        The most rows in a table, which says if there are more; JSON, CSV and files get all rows.
     guard_formulas
-        Whether to put ``'`` before texts in CSV that a spreadsheet may take for formulas.
+        Whether to put ``'`` before texts in CSV that a spreadsheet may read as formulas.
 
     Raises
     ------
     UsageError
-        Both JSON and CSV were asked for, or ``out`` ends in a suffix that is not known.
+        Both JSON and CSV were requested, or ``out`` has an unknown suffix.
     """
     if json and csv:
         raise UsageError("--json and --csv exclude each other.")
@@ -76,7 +76,7 @@ def show(
 
 
 def print_table(frame: pl.DataFrame) -> None:
-    """Print a frame as a table: numbers to the right with separators, instants in UTC, nulls empty."""
+    """Print a frame as a table: numbers right-aligned with separators, instants in UTC, nulls empty."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, dtype in frame.schema.items():
         table.add_column(printable(name.replace("_", " ")), justify="right" if dtype.is_numeric() else "left", overflow="fold")
@@ -124,7 +124,7 @@ def json_text(values: Any, *, indent: bool = True) -> str:
 
 
 def _local(frame: pl.DataFrame) -> pl.DataFrame:
-    """Write the instants of other zones than UTC as texts, by the zone data that decided about them."""
+    """Convert instants in zones other than UTC to text, with the same zone data that computed them."""
     import polars as pl
 
     from workbench.zones import texts
@@ -134,7 +134,7 @@ def _local(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _flat(frame: pl.DataFrame, *, guard_formulas: bool) -> pl.DataFrame:
-    """Make a frame fit for CSV: what is nested becomes JSON text, bytes become base64."""
+    """Convert a frame for CSV: nested values become JSON text, bytes become base64."""
     import base64
 
     import polars as pl
@@ -164,17 +164,17 @@ def _flat(frame: pl.DataFrame, *, guard_formulas: bool) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
-    """Write a frame beside its place and move it there, so that nobody reads half of it."""
+    """Write a frame to a temporary file and rename it, so that nobody reads a partial file."""
     import polars as pl
 
     from workbench.host.durable_files import written_aside
 
     if out.suffix not in _SUFFIXES:
-        raise UsageError(f"{out} has a suffix that is not known; write to a file that ends in {', '.join(_SUFFIXES)}.")
+        raise UsageError(f"{out} has an unknown suffix; write to a file that ends in {', '.join(_SUFFIXES)}.")
     check_place(out)
     writers: dict[str, Callable[[Path], Any]] = {
         ".parquet": frame.write_parquet,
-        # Polars' own kind of text, string views, is younger than many readers of Arrow.
+        # Many Arrow readers do not support string views, Polars' text format.
         ".arrow": lambda part: frame.write_ipc(part, compat_level=pl.CompatLevel.oldest()),
         ".csv": lambda part: _flat(frame, guard_formulas=guard_formulas).write_csv(part),
         ".json": lambda part: part.write_text(json_text(_local(frame).to_dicts()) + "\n", encoding="utf-8"),
@@ -183,17 +183,17 @@ def _write(frame: pl.DataFrame, out: Path, *, guard_formulas: bool) -> None:
         with written_aside(out) as part:
             writers[out.suffix](part)
     except OSError as error:
-        raise WorkbenchError(f"{out} cannot be written: {error.strerror or error}. Nothing of it was kept.") from error
+        raise WorkbenchError(f"{out} cannot be written: {error.strerror or error}. The incomplete file was removed.") from error
     say(f"{out}: {frame.height:,} rows", error=True)
 
 
 def check_place(file: Path) -> None:
-    """Refuse a file that cannot be written, before the work is done whose result it is to hold.
+    """Check that a file can be written, before the work begins.
 
     Raises
     ------
     UsageError
-        It is a directory, or its directory is not there or cannot be written.
+        It is a directory, or its directory does not exist or cannot be written.
     """
     if file.is_dir():
         raise UsageError(f"{file} is a directory; name a file in it.")
@@ -205,7 +205,7 @@ def check_place(file: Path) -> None:
 
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
-    """Show a bar on a terminal, to be told how much is done and what to say of it; in a pipe, nothing."""
+    """Show a progress bar on a terminal; yield a function that updates its share and text, or None in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -230,7 +230,7 @@ def progress(what: str) -> Iterator[Callable[[Progress], None] | None]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many of how many are done on a terminal."""
+    """Show the number of finished items and the total on a terminal."""
     with _bar(what) as show:
         yield show and (lambda done, total: show(done / total, f"{done:,} of {total:,}"))
 

@@ -1,4 +1,4 @@
-"""``workbench publish``: typed tables for other tools."""
+"""``workbench publish``: writes typed tables for other tools."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def register(app: typer.Typer) -> None:
         history: options.History,
         to: Annotated[Path, typer.Option("--to", metavar="FILE-or-DIR", help="A directory, or a file that ends in .duckdb.")],
         types: Annotated[
-            list[str] | None, typer.Option("--types", metavar="TYPE", help="Only these event types; * stands for any run of characters.")
+            list[str] | None, typer.Option("--types", metavar="TYPE", help="Only these event types; * matches any characters.")
         ] = None,
-        states_only: Annotated[bool, typer.Option("--states-only", help="No events, but the states of --projection alone.")] = False,
+        states_only: Annotated[bool, typer.Option("--states-only", help="Write no events, only the states of --projection.")] = False,
         projections: Annotated[
             list[str] | None,
             typer.Option("--projection", metavar="FILE.py:CLASS", help="Also the state of this projection; more than one may be given."),
         ] = None,
         format: Annotated[
-            Format | None, typer.Option("--format", help="In a directory parquet, csv or arrow; it follows from --to without it.")
+            Format | None, typer.Option("--format", help="In a directory: parquet, csv or arrow. By default, it follows from --to.")
         ] = None,
         output: options.Output,
     ) -> None:

@@ -1,4 +1,4 @@
-"""``workbench report``: run notebooks over a lake, keep what they show as HTML, and make sure of it later."""
+"""``workbench report``: runs notebooks over a lake, keeps their results as HTML, and verifies them later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
     @options.command(report, example="workbench report run event_types --lake data/demo --at 2026-03-01 --out march.html")
     def run(
-        notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The name of a notebook that comes along, or a path.")],
+        notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The name of a shipped notebook, or a path.")],
         *,
         lake: options.Lake,
         out: Annotated[
@@ -40,18 +40,20 @@ def register(app: typer.Typer) -> None:
         param: Annotated[
             list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter that the notebook declares.")
         ] = None,
-        code: Annotated[bool, typer.Option("--code", help="Let the code of each cell be unfolded on the page.")] = False,
+        code: Annotated[bool, typer.Option("--code", help="Include the code of each cell, folded, in the page.")] = False,
         timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long the run may take.")] = 1800,
         cell_timeout: Annotated[int, typer.Option("--cell-timeout", metavar="SECONDS", min=1, help="How long a cell may take.")] = 600,
         memory: Annotated[
-            str | None, typer.Option("--memory", metavar="SIZE", help="How much memory its processes may hold together, such as 2GB.")
+            str | None, typer.Option("--memory", metavar="SIZE", help="The most memory that its processes may use together, such as 2GB.")
         ] = None,
         max_output: Annotated[
-            str, typer.Option("--max-output", metavar="SIZE", help="How much all cells may put out together, as text and as charts.")
+            str, typer.Option("--max-output", metavar="SIZE", help="The most output of all cells together, as text and charts.")
         ] = "50MB",
         env: Annotated[
             list[str] | None,
-            typer.Option("--env", metavar="NAME", help="Pass an environment variable to the notebook, which sees none that may be secret."),
+            typer.Option(
+                "--env", metavar="NAME", help="Pass an environment variable to the notebook; by default it gets none that may be secret."
+            ),
         ] = None,
     ) -> None:
         """Run a notebook with papermill, in a process of its own, and write one HTML file that opens offline."""
@@ -85,11 +87,11 @@ def register(app: typer.Typer) -> None:
     def verify(
         run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run, as `report run --runs` makes them.")],
         *,
-        lake: Annotated[str | None, typer.Option("--lake", metavar="DIR", help="Where the lake is now, if it is not where it was.")] = None,
-        notebook: Annotated[
-            str | None, typer.Option("--notebook", metavar="FILE", help="Where the notebook is now, if it is not where it was.")
+        lake: Annotated[str | None, typer.Option("--lake", metavar="DIR", help="The lake, if it has moved.")] = None,
+        notebook: Annotated[str | None, typer.Option("--notebook", metavar="FILE", help="The notebook, if it has moved.")] = None,
+        out: Annotated[
+            Path | None, typer.Option("--out", metavar="FILE", help="Write the new page to this file, to see what differs.")
         ] = None,
-        out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Keep the new page, to look at what differs.")] = None,
         json: options.Json = False,
     ) -> None:
         """Run a report again at the position that it recorded, and check that its page is the same to the byte.
@@ -160,5 +162,5 @@ def register(app: typer.Typer) -> None:
 def _size(text: str) -> int:
     found = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(_SIZES)})", text)
     if found is None:
-        raise UsageError(f"{text!r} is no size: write a number and one of {', '.join(_SIZES)}, as in 2GB.")
+        raise UsageError(f"{text!r} is not a size: write a number and one of {', '.join(_SIZES)}, as in 2GB.")
     return int(float(found[1]) * _SIZES[found[2]])

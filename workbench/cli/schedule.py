@@ -1,4 +1,4 @@
-"""``workbench schedule``: what is due is run, once, by cron, systemd, a container or by hand."""
+"""``workbench schedule``: runs due jobs once, from cron, systemd, a container or by hand."""
 
 from __future__ import annotations
 

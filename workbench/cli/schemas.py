@@ -1,4 +1,4 @@
-"""``workbench schemas``: what payloads are made of, when that changed, and what of it would break a projection."""
+"""``workbench schemas``: lists the fields of payloads, their changes, and what would break a projection."""
 
 from __future__ import annotations
 

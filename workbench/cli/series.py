@@ -1,4 +1,4 @@
-"""``workbench series``: how measures of states went over time."""
+"""``workbench series``: evaluates measures of states over time."""
 
 from __future__ import annotations
 

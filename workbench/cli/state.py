@@ -1,4 +1,4 @@
-"""``workbench state``, ``history``, ``diff``, ``first``, ``lineage`` and ``infer``: what events have become."""
+"""``workbench state``, ``history``, ``diff``, ``first``, ``lineage`` and ``infer``: questions about the state of entities."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Fields = Annotated[str | None, typer.Option("--fields", metavar="NAME,…", help
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question(options.History):
-    """The options that every question about states has."""
+    """The options of all questions about states."""
 
     projection: Annotated[
         str,
@@ -60,7 +60,7 @@ class Question(options.History):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected(Question):
-    """The same, of some entities."""
+    """The options of a question about some entities."""
 
     key: Key = None
     stream: Streams = None
@@ -226,7 +226,7 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def user_code() -> Iterator[None]:
-    """Say in one sentence at which event a function of the user's raised an error."""
+    """Report an error in a user's function in one sentence that names the event."""
     from workbench.errors import ReplayError, WorkbenchError
 
     try:
@@ -244,7 +244,7 @@ def user_code() -> Iterator[None]:
 
 
 def _fitting(where: str | None, rows: pl.DataFrame, source: Source, timeline: Timeline, *, what: str) -> pl.DataFrame:
-    """Return the rows that --where chooses."""
+    """Return the rows that --where selects."""
     from workbench.fold.resolve import subject_of
     from workbench.replay.state_conditions import rows_where
 
@@ -269,7 +269,7 @@ def _only(frame: pl.DataFrame, fields: str | None, besides: list[str] | None = N
 
 
 def readable(diff: pl.DataFrame) -> pl.DataFrame:
-    """Write what changed of each entity as one text, for a table."""
+    """Format the changes of each entity as one text, for a table."""
     import polars as pl
 
     said = [changes(*row) for row in diff.select("changed_fields", "before", "after").iter_rows()]
@@ -301,7 +301,7 @@ def _uncompared(diff: pl.DataFrame) -> str:
 
 
 def changes(names: list[str], before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
-    """Write what changed in some fields as one text; what an entity has that was not there before as its values alone."""
+    """Format the changes of some fields as one text; a new entity is shown by its values alone."""
     now = {} if after is None else after
     if before is None:
         return "; ".join(f"{name}: {_value(now.get(name))}" for name in names)
@@ -321,7 +321,7 @@ def _value(value: object) -> str:
 
 
 def _account(rebuilt: Rebuilt) -> str:
-    """Say what became of the events, unless they would have to be folded for it."""
+    """Describe the outcomes of the events, unless computing them would need another fold."""
     height = rebuilt.state.height
     entities = f"{height:,} {'entity' if height == 1 else 'entities'}"
     if not rebuilt.is_counted:

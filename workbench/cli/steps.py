@@ -1,4 +1,4 @@
-"""``workbench steps``: what each event of an entity did to it."""
+"""``workbench steps``: shows the effect of each event on one entity."""
 
 from __future__ import annotations
 

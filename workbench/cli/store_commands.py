@@ -18,7 +18,7 @@ DEFAULT_PORT = 2113
 
 
 def load_sample(connection: Connection, *, events: int, days: int, seed: int) -> None:
-    """Load the sample, and say what it was."""
+    """Load the sample, and print a summary."""
     from workbench.cli.output import counting
     from workbench.events import format_time
     from workbench.sample import load
@@ -41,9 +41,9 @@ def register(app: typer.Typer) -> None:
     @options.command(db, example="workbench db start --data data/store --port 2113")
     def start(
         data: Annotated[
-            Path | None, typer.Option("--data", metavar="DIR", help="Where to keep the events; without it they live in memory.")
+            Path | None, typer.Option("--data", metavar="DIR", help="The directory for the events; by default they are in memory.")
         ] = None,
-        port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
+        port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 means any free one.")] = DEFAULT_PORT,
         tls: Annotated[bool, typer.Option("--tls", help="Speak TLS with a certificate of its own; user admin, password changeit.")] = False,
     ) -> None:
         """Serve an embedded event store that speaks KurrentDB's protocol, until it is stopped."""

@@ -1,4 +1,4 @@
-"""``workbench upgrade``: a lake of an older format becomes one of the present format."""
+"""``workbench upgrade``: upgrades a lake of an older format to the present one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``workbench lifespans``, ``drift``, ``usage`` and ``activity``: what a history says of the systems that wrote it."""
+"""``workbench lifespans``, ``drift``, ``usage`` and ``activity``: describe how a store and its systems are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``workbench whatif``: what scenarios come to."""
+"""``workbench whatif``: shows the effects of scenarios."""
 
 from __future__ import annotations
 

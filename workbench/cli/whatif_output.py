@@ -1,4 +1,4 @@
-"""What ``workbench whatif`` prints and writes."""
+"""The output of ``workbench whatif``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def differences(found: Sequence[WhatIf]) -> pl.DataFrame:
 
 
 def print_effect(found: WhatIf) -> None:
-    """Print what one scenario comes to, in lines."""
+    """Print the effects of one scenario, one per line."""
     out = console()
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
@@ -107,7 +107,7 @@ def _add(table: Table, one: Consequence) -> None:
 
 
 def print_side_by_side(found: Sequence[WhatIf]) -> None:
-    """Print what was recorded in one column, and each scenario in one more."""
+    """Print the recorded history in one column, and each scenario in another."""
     values: dict[tuple[str, str], dict[str, Any]] = {}
     recorded: dict[tuple[str, str], Any] = {}
     for one in found:

@@ -1,4 +1,4 @@
-"""``workbench workflows``, ``trace`` and ``ocel``: what became of sagas and other processes."""
+"""``workbench workflows``, ``trace`` and ``ocel``: show the outcomes of sagas and other processes."""
 
 from __future__ import annotations
 
