@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from workbench import __version__
-from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
-from workbench.events import LAST_TICKS, MAX_POSITION, CategoryRule, Checkpoint, Cutoff, format_time
+from workbench.errors import BeyondExport, UsageError
+from workbench.events import LAST_TICKS, MAX_POSITION, CategoryRule, Checkpoint, Cutoff
 from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
 from workbench.lake.files.location import Location, translated
 from workbench.lake.files.sums import live_files
@@ -25,15 +25,13 @@ from workbench.lake.reading.event_filter import EventFilter, Names, quoted
 from workbench.lake.reading.extract import Extractor
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.scan import log_order
-from workbench.lake.reading.time_to_position import first_ticks, last_undated_behind, ticks_at
+from workbench.lake.reading.time_to_position import EPOCH, MICROSECOND, last_recorded_by, microseconds, ticks_at
 from workbench.lake.reading.user_links import Links, find_links
 from workbench.lake.reading.visibility import TOMBSTONE, StreamEnd, StreamLimits, hidden_streams
 from workbench.timeline import Provenance, Timeline
 from workbench.timeline.edits import Effect
 from workbench.timeline.extraction import Extraction, Pair
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _COUNT = "SELECT count(*) FROM events"
 _GONE = "_workbench_taken"
 _TOMBSTONES, _METASTREAMS = Names("type", TOMBSTONE), Names("stream", "$$*")
@@ -92,7 +90,7 @@ class Snapshot:
         if cutoff.time is None:
             assert cutoff.position is not None
             return self._last_up_to(cutoff.position, stale=stale)
-        return self._last_recorded_by(cutoff.time, stale=stale)
+        return last_recorded_by(self, cutoff.time, stale=stale)
 
     def events(self, timeline: Timeline) -> pl.LazyFrame:
         conditions = EventFilter.of(timeline, rule=self.rule)
@@ -158,7 +156,7 @@ class Snapshot:
     def late(self, timeline: Timeline) -> int:
         if timeline.cutoff is None or timeline.cutoff.time is None:
             return 0
-        moment = _microseconds(timeline.cutoff.time)
+        moment = microseconds(timeline.cutoff.time)
         if timeline.edits:
             cut = EventFilter.of(Timeline(log=self, upto_position=timeline.upto_position, system=True), rule=self.rule)
             layer = self._over(timeline, cut)
@@ -304,9 +302,9 @@ class Snapshot:
         if timeline.cutoff is not None and timeline.cutoff.time is not None:
             return timeline.cutoff.time
         if timeline.upto_position is None:
-            return _EPOCH if self.checkpoint is None else self.checkpoint.complete_until
+            return EPOCH if self.checkpoint is None else self.checkpoint.complete_until
         ticks = ticks_at(self, timeline.upto_position)
-        return _EPOCH + (0 if ticks is None else ticks // 10) * _MICROSECOND
+        return EPOCH + (0 if ticks is None else ticks // 10) * MICROSECOND
 
     def _last_up_to(self, position: int, *, stale: bool) -> int | None:
         copied = -1 if self.checkpoint is None else self.checkpoint.position
@@ -322,44 +320,12 @@ class Snapshot:
                 best = max(best, file.last_position)
             elif file.first_position <= position:
                 straddling.append(file)
-        inside = self._greatest(f"position <= {position}", [file for file in straddling if file.last_position > best])
+        inside = self.greatest(f"position <= {position}", [file for file in straddling if file.last_position > best])
         best = max(best, inside)
         return best if best >= 0 else None
 
-    def _last_recorded_by(self, time: datetime, *, stale: bool) -> int | None:
-        complete = None if self.checkpoint is None else self.checkpoint.complete_until
-        if not stale and (complete is None or time > complete):
-            known = "nothing was exported yet" if complete is None else f"it is complete until {format_time(complete)}"
-            action = "export first"
-            if self.leader is not None:
-                known += ", since it was copied from a follower that lagged behind its leader"
-                action = f"export from the leader first ({self.leader or 'leave nodePreference out of the address'})"
-            raise BeyondExport(
-                f"{format_time(time)} is beyond the lake {self.path}; {known}: {action}, or allow a stale answer (stale=True, --stale)."
-            )
-        moment = _microseconds(time)
-        best, straddling = -1, []
-        for file in self.files:
-            if not file.has_undated and file.last_ticks // 10 <= moment:
-                best = max(best, file.last_position)
-            elif file.has_undated or file.first_ticks // 10 <= moment:
-                straddling.append(file)
-        straddling = [file for file in straddling if file.last_position > best]
-        best = max(best, self._greatest(f"recorded_at <= make_timestamptz({moment}) and position > {best}", straddling))
-        if best < 0:
-            first = first_ticks(self)
-            if first is not None:
-                begins = f"the first was at {format_time(_EPOCH + first // 10 * _MICROSECOND)}"
-            else:
-                begins = "no event of the lake has a time that is an instant" if self.files else "the lake holds no events"
-            raise BeforeFirstEvent(f"Nothing had been recorded at {format_time(time)}: {begins}.")
-        return last_undated_behind(self, best, moment)
-
-    def _greatest(self, condition: str, files: list[DataFile]) -> int:
+    def greatest(self, condition: str, files: list[DataFile]) -> int:
+        """Return the last position among events of some files that fulfil a condition in SQL; -1 without any."""
         if not files:
             return -1
         return self.queries.value(f"select coalesce(max(position), -1) from events where {condition}", files=files)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

@@ -1,8 +1,9 @@
-"""Resolves times to positions, many at once: a time is after the last event recorded by then, as for a cutoff."""
+"""Resolves times to positions: of a cutoff, and of many times at once for the events that edits insert or move in time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +11,56 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.errors import UsageError
-from workbench.events import FIRST_TICKS, LAST_TICKS
+from workbench.errors import BeforeFirstEvent, BeyondExport, UsageError
+from workbench.events import FIRST_TICKS, LAST_TICKS, format_time
 from workbench.lake.files.format import DATED, DataFile
 from workbench.lake.reading.event_filter import EventFilter
 
 if TYPE_CHECKING:
     from workbench.lake.reading.snapshot import Snapshot
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 _NEVER = np.iinfo(np.int64).max
+
+
+def last_recorded_by(snapshot: Snapshot, time: datetime, *, stale: bool) -> int | None:
+    """Return the position that a cutoff at a time resolves to: that of the last event recorded by then; None in an empty history.
+
+    Raises
+    ------
+    BeyondExport
+        The lake is not known to be complete until then, and a stale answer is not allowed.
+    BeforeFirstEvent
+        No event had been recorded by then.
+    """
+    complete = None if snapshot.checkpoint is None else snapshot.checkpoint.complete_until
+    if not stale and (complete is None or time > complete):
+        known = "nothing was exported yet" if complete is None else f"it is complete until {format_time(complete)}"
+        action = "export first"
+        if snapshot.leader is not None:
+            known += ", since it was copied from a follower that lagged behind its leader"
+            action = f"export from the leader first ({snapshot.leader or 'leave nodePreference out of the address'})"
+        raise BeyondExport(
+            f"{format_time(time)} is beyond the lake {snapshot.path}; {known}: {action}, or allow a stale answer (stale=True, --stale)."
+        )
+    moment = microseconds(time)
+    best, straddling = -1, []
+    for file in snapshot.files:
+        if not file.has_undated and file.last_ticks // 10 <= moment:
+            best = max(best, file.last_position)
+        elif file.has_undated or file.first_ticks // 10 <= moment:
+            straddling.append(file)
+    straddling = [file for file in straddling if file.last_position > best]
+    best = max(best, snapshot.greatest(f"recorded_at <= make_timestamptz({moment}) and position > {best}", straddling))
+    if best < 0:
+        first = first_ticks(snapshot)
+        if first is not None:
+            begins = f"the first was at {format_time(EPOCH + first // 10 * MICROSECOND)}"
+        else:
+            begins = "no event of the lake has a time that is an instant" if snapshot.files else "the lake holds no events"
+        raise BeforeFirstEvent(f"Nothing had been recorded at {format_time(time)}: {begins}.")
+    return last_undated_behind(snapshot, best, moment)
 
 
 def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -127,3 +169,8 @@ def _value(snapshot: Snapshot, sql: str, files: Sequence[DataFile]) -> int | Non
     with snapshot.queries.translated(files):
         rows = relation.fetchall()
     return None if not rows or rows[0][0] is None else int(rows[0][0])
+
+
+def microseconds(time: datetime) -> int:
+    """Return the microseconds from 1970 to an instant."""
+    return (time - EPOCH) // MICROSECOND
