@@ -18,7 +18,7 @@ from tests.lake.histories import EPOCH, Row, checkpoint_at, lake_of, logs, open_
 from tests.laws import at_least
 from workbench.errors import BeforeFirstEvent, LakeDamaged, UsageError
 from workbench.events import EVENT_SCHEMA, FIRST_TICKS, LAST_TICKS
-from workbench.lake.reading.time_to_position import places_by
+from workbench.lake.reading.time_to_position import positions_at
 
 WILD = [LAST_TICKS + 1, FIRST_TICKS - 1, 2**63 - 1, -(2**63)]
 SOME = [row(10 * number, f"user-{number % 3}", revision=number // 3, number=number) for number in range(1, 31)]
@@ -77,7 +77,7 @@ def test_a_time_is_resolved_as_if_an_undated_event_had_the_time_of_the_one_befor
         assert past.late == sum(event["recorded_at"] is not None and event["recorded_at"] > moment for event in inside)
     if asked:
         moments = np.array(data.draw(st.permutations([(moment - EPOCH) // timedelta(microseconds=1) for moment in asked])))
-        positions, _ = places_by(lake._snapshot, moments)
+        positions, _ = positions_at(lake._snapshot, moments)
         assert positions.tolist() == [
             max(
                 (

@@ -35,10 +35,10 @@ from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.lake.files.location import Location
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point, key_index
-from workbench.materialised.fold_point import Shelf
+from workbench.materialised.fold_point import FoldPoint
 from workbench.materialised.histories import list_materialised, materialise
 from workbench.materialised.key_index import keep_up, streams_about, write_index
-from workbench.materialised.stored_plan import read, written
+from workbench.materialised.stored_plan import plan_from_json, plan_to_json
 from workbench.projection import Projection, event, on, plan_of, upcast
 from workbench.replay.rebuild import Rebuilt
 from workbench.timeline import Timeline
@@ -88,7 +88,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make(projection: type[Projection], lake: Lake) -> None:
     """Make the index of keys, and not the history that ``materialise`` keeps beside it, which would be read instead."""
-    shelf = Shelf.of(plan_of(projection), lake.timeline)
+    shelf = FoldPoint.of(plan_of(projection), lake.timeline)
     assert shelf is not None
     with shelf.materials.writing(wait=True):
         write_index(plan_of(projection), lake.timeline)
@@ -284,13 +284,13 @@ def test_an_export_brings_it_up_to_date(store: Store, tmp_path: Path) -> None:
 @given(projections(keys=st.sampled_from(KEYS)))
 def test_its_plan_is_read_as_it_was_written_and_nothing_else_is(projection: type[Projection]) -> None:
     plan = key_index._keys_alone(plan_of(projection))
-    text = written(plan)
+    text = plan_to_json(plan)
     if text is None:
         assert plan.python_only
     else:
-        assert read(text) == plan
+        assert plan_from_json(text) == plan
     for other in ("", "{}", "[]", "{", '{"Path": ["data", []]}', '{"dataclass": [1]}', '{"Plan": [1]}', '{"Callable": []}'):
-        assert read(other) is None
+        assert plan_from_json(other) is None
 
 
 def test_projections_with_the_same_keys_share_it_and_others_do_not(tmp_path: Path) -> None:

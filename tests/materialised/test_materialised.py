@@ -27,7 +27,7 @@ from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store
 from workbench.fold.dispatch import replay
 from workbench.fold.event_by_event.function_fold import Fold, Folded, RecordedEvent
 from workbench.fold.event_by_event.plan_fold import fold
-from workbench.fold.event_columns import with_witness
+from workbench.fold.event_columns import with_event_columns
 from workbench.fold.results import history_schema
 from workbench.lake import Lake, LakeWriter, open_lake
 from workbench.materialised import fold_point
@@ -92,7 +92,7 @@ def agree(projection: type[Projection], lake: Lake, *, used: bool = True) -> Non
     events = lake.timeline.events().collect()
     for timeline in at_every_position(lake):
         recorded = events.filter(pl.col("position") <= (timeline.position or 0))
-        for asked in (plan, with_witness(plan)[0]):
+        for asked in (plan, with_event_columns(plan)[0]):
             expected = fold(asked, recorded, history=True, errors="collect")
             assert expected.history is not None
             for key in (None, "1"):
@@ -347,7 +347,7 @@ def flips(file: Path) -> Iterator[int]:
 
 def test_no_changed_byte_of_a_history_is_taken_for_what_was_written(tmp_path: Path) -> None:
     made = materialise(User, write(tmp_path, log(*EVENTS)))
-    materials, schema, found = made._materials, history_schema(with_witness(plan_of(User))[0]), 0
+    materials, schema, found = made._materials, history_schema(with_event_columns(plan_of(User))[0]), 0
     manifest = materials.find(made.folder)
     assert manifest is not None
     parts = manifest.files

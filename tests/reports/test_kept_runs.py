@@ -22,7 +22,7 @@ from workbench.errors import CellFailed, KernelDied, ReportError, RunOutOfMemory
 from workbench.host.child_process import ChildProcess
 from workbench.reports import read_record, read_runs, run_report, write_index
 from workbench.reports.record import EXECUTED, digest
-from workbench.reports.runs import settle, staged_run
+from workbench.reports.runs import keep_run, staged_run
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_runs_that_began_in_the_same_second_lie_beside_each_other(tmp_path: Path
     places = []
     for _ in range(3):
         with staged_run(tmp_path) as stage:
-            places.append(settle(stage, tmp_path, record=A_RECORD).name)
+            places.append(keep_run(stage, tmp_path, record=A_RECORD).name)
     assert places == [f"event_types-2026-03-01T060000Z{end}" for end in ("", "-2", "-3")]
     assert [run.directory.name for run in read_runs(tmp_path)] == places[::-1]
 
@@ -180,7 +180,7 @@ def test_a_directory_of_runs_that_cannot_be_written_is_an_error_that_names_it(tm
     with staged_run(tmp_path) as stage:
         monkeypatch.setattr(type(A_RECORD), "write", full)
         with pytest.raises(ReportError, match=r"cannot be written: No space left on device \(run\.json\)"):
-            settle(stage, tmp_path, record=replace(A_RECORD, started=datetime.now(UTC) - timedelta(days=1)))
+            keep_run(stage, tmp_path, record=replace(A_RECORD, started=datetime.now(UTC) - timedelta(days=1)))
     assert list(tmp_path.iterdir()) == []
     assert os.access(tmp_path, os.W_OK)
 

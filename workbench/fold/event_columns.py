@@ -8,10 +8,10 @@ from dataclasses import replace
 from workbench.projection import plan as ir
 from workbench.projection.plan import COLUMNS
 
-WITNESSED = ("event_id", "stream", "prepare_position")
+EVENT_COLUMNS = ("event_id", "stream", "prepare_position")
 
 
-def with_witness(plan: ir.Plan, columns: Sequence[str] = WITNESSED) -> tuple[ir.Plan, dict[str, str]]:
+def with_event_columns(plan: ir.Plan, columns: Sequence[str] = EVENT_COLUMNS) -> tuple[ir.Plan, dict[str, str]]:
     """Return a plan with fields for the event last applied to the entity, and the names of these fields."""
     names = {column: free_name(column, plan) for column in columns}
     fields = tuple(ir.Field(name, ir.Kind(COLUMNS[column])) for column, name in names.items())

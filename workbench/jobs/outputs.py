@@ -74,7 +74,7 @@ def settle_failed(stage: Stage) -> list[Path]:
     return list(moves)
 
 
-def settle(placing: Mapping[str, Any]) -> list[Path] | None:
+def move_outputs(placing: Mapping[str, Any]) -> list[Path] | None:
     """Put the files of a finished attempt in place, unless they are there; return None, and move nothing, if one is missing."""
     moves = [(Path(target), Path(staged), digest) for target, staged, digest in placing["moves"]]
     for target, staged, digest in moves:

@@ -14,7 +14,7 @@ from workbench.errors import UsageError
 from workbench.events import format_time
 from workbench.jobs.ledger import Attempt, Ledger, Outcome, Run, State, utc_now
 from workbench.jobs.output_conflicts import overwriting
-from workbench.jobs.outputs import Stage, expired, remove, settle, settle_failed
+from workbench.jobs.outputs import Stage, expired, move_outputs, remove, settle_failed
 from workbench.jobs.pipeline import Export, Job, Pipeline, Report, resolved
 from workbench.jobs.supervisor import Beat, Ended, supervise
 from workbench.jobs.worker import Request
@@ -211,7 +211,7 @@ class Scheduler:
         files = None
         if run.placing is not None:
             try:
-                files = settle(run.placing)
+                files = move_outputs(run.placing)
             except OSError:
                 files = None  # its place is gone: then it is done again, and says so itself
         if files is not None:
@@ -262,7 +262,7 @@ class Scheduler:
             moves = stage.moves()
             if not self._ledger.place(attempt, moves=moves, details=details):
                 return self._no_longer_ours(attempt, ended)
-            settled = settle({"moves": [(target, staged, digest) for target, (staged, digest) in moves.items()]})
+            settled = move_outputs({"moves": [(target, staged, digest) for target, (staged, digest) in moves.items()]})
             assert settled is not None  # all of it was there a moment ago
             files = settled
         else:

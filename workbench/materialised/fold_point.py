@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench.fold.event_by_event.function_fold import Fold
-from workbench.fold.event_columns import with_witness
+from workbench.fold.event_columns import with_event_columns
 from workbench.fold.resolve import Subject
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult
-from workbench.materialised.stored_file import FilePart, Manifest, Materials, Moment, moment_at
+from workbench.materialised.stored_file import FilePart, Manifest, Moment, StoredFiles, moment_at
 from workbench.projection.fingerprint import fingerprint
 from workbench.timeline import RecordedLog, Timeline
 
@@ -37,15 +37,15 @@ class KeptState:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class FoldPoint:
     """Where what is kept of a subject stands, if anything is; ``key`` is None if nothing may be."""
 
     snapshot: RecordedLog
-    materials: Materials
+    materials: StoredFiles
     key: str | None
 
     @classmethod
-    def of(cls, subject: Subject, timeline: Timeline, *, traced: bool = False) -> Shelf | None:
+    def of(cls, subject: Subject, timeline: Timeline, *, traced: bool = False) -> FoldPoint | None:
         """Return the place for a subject; None for a timeline of which nothing can be kept.
 
         Parameters
@@ -55,13 +55,13 @@ class Shelf:
         """
         if not is_plain(timeline):
             return None
-        plan = subject if isinstance(subject, Fold) or traced else with_witness(subject)[0]
+        plan = subject if isinstance(subject, Fold) or traced else with_event_columns(subject)[0]
         return cls.named(plan.fingerprint() if isinstance(plan, Fold) else fingerprint(plan), timeline.log)
 
     @classmethod
-    def named(cls, meaning: str | None, snapshot: RecordedLog) -> Shelf | None:
+    def named(cls, meaning: str | None, snapshot: RecordedLog) -> FoldPoint | None:
         """Return the place for what has a meaning, which is None if it cannot be told; None for a lake in which nothing can be kept."""
-        materials = Materials.of(snapshot)
+        materials = StoredFiles.of(snapshot)
         if materials is None:
             return None
         if meaning is None:
@@ -162,7 +162,7 @@ def is_plain(timeline: Timeline) -> bool:
 
 def may_be_kept(timeline: Timeline) -> bool:
     """Whether anything at all is kept in a timeline's lake, which costs less to tell than what is meant."""
-    materials = Materials.of(timeline.log)
+    materials = StoredFiles.of(timeline.log)
     return materials is not None and materials.root.is_dir()
 
 

@@ -27,14 +27,14 @@ from workbench.fold import vectorised
 from workbench.fold.dispatch import replay
 from workbench.fold.event_by_event.function_fold import Fold
 from workbench.fold.event_by_event.plan_fold import OnError
-from workbench.fold.event_columns import with_witness
+from workbench.fold.event_columns import with_event_columns
 from workbench.fold.resolve import Source, Subject, folded_from_the_start, subject_of
 from workbench.fold.results import history_schema, state_of_versions
 from workbench.lake.lake import Lake
-from workbench.materialised.fold_point import KeptState, Shelf, is_plain, may_be_kept
-from workbench.materialised.key_index import shelf_of, streams_about, write_index
+from workbench.materialised.fold_point import FoldPoint, KeptState, is_plain, may_be_kept
+from workbench.materialised.key_index import index_point, streams_about, write_index
 from workbench.materialised.snapshots import continued, kept_snapshot
-from workbench.materialised.stored_file import FilePart, Kind, Manifest, Materials, Moment, Unusable
+from workbench.materialised.stored_file import FilePart, Kind, Manifest, Moment, StoredFiles, Unusable
 from workbench.projection.fields import storable
 from workbench.projection.plan import Plan
 from workbench.timeline import Timeline
@@ -68,7 +68,7 @@ class Materialised:
     bytes: int
     made_at: datetime
     folder: str
-    _materials: Materials = field(repr=False)
+    _materials: StoredFiles = field(repr=False)
 
     def _repr_html_(self) -> str:
         values = {
@@ -129,7 +129,7 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
     timeline = lake.timeline if isinstance(lake, Lake) else lake
     subject = subject_of(projection, timeline)
     whole = folded_from_the_start(timeline, subject, question="materialise")
-    shelf = Shelf.of(subject, whole)
+    shelf = FoldPoint.of(subject, whole)
     if shelf is None:
         where = f"{whole.log.path}, an object store" if is_plain(whole) else f"a part of the history ({whole})"
         raise UsageError(f"materialise() keeps whole histories in a lake on this machine's file system, and this is {where}.")
@@ -171,14 +171,14 @@ def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -
     [('Room', 'history')]
     """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
-    materials = Materials.of(timeline.log)
+    materials = StoredFiles.of(timeline.log)
     if materials is None:
         return []
     found = materials.all()
     if projection is not None:
         subject = subject_of(projection, timeline)
         plain = Timeline(log=timeline.log)
-        shelves = [Shelf.of(subject, plain), None if isinstance(subject, Fold) else shelf_of(subject, plain)]
+        shelves = [FoldPoint.of(subject, plain), None if isinstance(subject, Fold) else index_point(subject, plain)]
         found = [one for one in found if one.key in {shelf.key for shelf in shelves if shelf is not None}]
     return [_described(one, materials) for one in found]
 
@@ -249,7 +249,7 @@ def _is_kept(subject: Subject, timeline: Timeline) -> bool:
     """Whether anything is kept of a subject."""
     if not may_be_kept(timeline):
         return False
-    shelves = [Shelf.of(subject, timeline), None if isinstance(subject, Fold) else Shelf.of(subject, timeline, traced=True)]
+    shelves = [FoldPoint.of(subject, timeline), None if isinstance(subject, Fold) else FoldPoint.of(subject, timeline, traced=True)]
     return any(shelf is not None and shelf.find() is not None for shelf in shelves)
 
 
@@ -282,7 +282,7 @@ def kept_versions(
 class _History:
     """A history that is kept, and what is asked of it: versions of ``plan`` up to ``end``, the last event of a timeline's cut."""
 
-    shelf: Shelf
+    shelf: FoldPoint
     manifest: Manifest
     plan: Plan
     traced: Plan
@@ -296,8 +296,8 @@ class _History:
         if end is None or not may_be_kept(timeline):
             return None
         # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without witness.
-        for traced, is_traced in ((with_witness(plan)[0], False), (plan, True)):
-            shelf = Shelf.of(plan, timeline, traced=is_traced)
+        for traced, is_traced in ((with_event_columns(plan)[0], False), (plan, True)):
+            shelf = FoldPoint.of(plan, timeline, traced=is_traced)
             manifest = None if shelf is None else shelf.find()
             if shelf is None or manifest is None:
                 continue
@@ -382,12 +382,12 @@ class _History:
 
 
 def _kept_history(
-    shelf: Shelf, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
+    shelf: FoldPoint, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
 ) -> Manifest:
     """Write the history up to the end of a timeline, or what of it is not there yet; needs the right to write."""
     assert shelf.key is not None
     assert timeline.position is not None
-    traced = with_witness(plan)[0] if traced is None else traced
+    traced = with_event_columns(plan)[0] if traced is None else traced
     manifest = shelf.find()
     if manifest is not None:
         try:
@@ -403,7 +403,7 @@ def _kept_history(
     return _written(shelf, traced, timeline, before=None, name=plan.name, errors=errors)
 
 
-def _written(shelf: Shelf, traced: Plan, timeline: Timeline, *, before: Moment | None, name: str, errors: OnError) -> Manifest:
+def _written(shelf: FoldPoint, traced: Plan, timeline: Timeline, *, before: Moment | None, name: str, errors: OnError) -> Manifest:
     assert shelf.key is not None
     schema, materials, key = history_schema(traced), shelf.materials, shelf.key
     kept = () if before is None else before.parts
@@ -434,7 +434,7 @@ def _written(shelf: Shelf, traced: Plan, timeline: Timeline, *, before: Moment |
 class _Writing:
     """Versions on their way into files, those that have ended apart from those that have not."""
 
-    def __init__(self, materials: Materials, key: str) -> None:
+    def __init__(self, materials: StoredFiles, key: str) -> None:
         self._materials = materials
         self._key = key
         self._parts: list[FilePart] = []
@@ -443,7 +443,7 @@ class _Writing:
 
     @classmethod
     @contextmanager
-    def into(cls, materials: Materials, key: str) -> Iterator[_Writing]:
+    def into(cls, materials: StoredFiles, key: str) -> Iterator[_Writing]:
         """Begin, and leave no files behind if something fails before a manifest names them."""
         writing = cls(materials, key)
         try:
@@ -489,7 +489,7 @@ class _Writing:
             self._parts.append(self._materials.write_versions(self._key, rows.sort("key", maintain_order=True)))
 
 
-def _described(manifest: Manifest, materials: Materials) -> Materialised:
+def _described(manifest: Manifest, materials: StoredFiles) -> Materialised:
     return Materialised(
         name=manifest.name,
         kind=manifest.kind,

@@ -24,7 +24,7 @@ from workbench.events import CategoryRule
 from workbench.fold.entity_scope import mention_of, mentioned
 from workbench.fold.event_by_event.plan_fold import keyed
 from workbench.fold.vectorised.extraction_layout import ExtractionLayout
-from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of
+from workbench.fold.vectorised.handler_matching import HandlerMatcher, Matches, Rows, keys_of
 from workbench.lake.files.file_writer import ROW_GROUP_ROWS
 from workbench.lake.files.format import DataFile
 from workbench.lake.files.location import Location
@@ -32,9 +32,9 @@ from workbench.lake.json_paths import is_reachable
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.snapshot import Snapshot
 from workbench.materialised import fold_point as shelves
-from workbench.materialised.fold_point import Shelf
-from workbench.materialised.stored_file import FOLDER, FilePart, Materials, Moment, Unusable
-from workbench.materialised.stored_plan import read, written
+from workbench.materialised.fold_point import FoldPoint
+from workbench.materialised.stored_file import FOLDER, FilePart, Moment, StoredFiles, Unusable
+from workbench.materialised.stored_plan import plan_from_json, plan_to_json
 from workbench.projection import plan as ir
 from workbench.projection.evaluation import places
 from workbench.projection.fingerprint import fingerprint
@@ -103,10 +103,10 @@ def keep_up(place: Location) -> None:
     with suppress(LakeError, OSError):
         for rule in get_args(CategoryRule):
             snapshot = Snapshot.newest(place, rule=rule, queries=Queries(place, rule=rule))
-            materials = Materials.of(snapshot)
+            materials = StoredFiles.of(snapshot)
             assert materials is not None
             for manifest in materials.all():
-                plan = read(manifest.plan)
+                plan = plan_from_json(manifest.plan)
                 index = None if plan is None else _Index.of(replace(plan, name=manifest.name), Timeline(log=snapshot))
                 if index is not None and index.shelf.key == manifest.key and index.is_far_behind:
                     with materials.writing(wait=False):
@@ -117,14 +117,14 @@ def keep_up(place: Location) -> None:
 class _Index:
     """An index of keys, whether it is there or not; ``keys`` is the plan that has no more than decides them."""
 
-    shelf: Shelf
+    shelf: FoldPoint
     keys: ir.Plan
     name: str
 
     @classmethod
     def of(cls, plan: ir.Plan, timeline: Timeline) -> _Index | None:
         """Return the index for a plan; None where none is kept."""
-        shelf = shelf_of(plan, timeline)
+        shelf = index_point(plan, timeline)
         return None if shelf is None or shelf.key is None else cls(shelf, _keys_alone(plan), plan.name)
 
     @property
@@ -152,11 +152,11 @@ class _Index:
         """Whether to look up streams is quicker than to search the payloads of all for a text, as far as that would help."""
         if len(streams) > _FEW or mention_of(self.keys, "") is None:
             return len(streams) <= _FEW
-        read = 0
+        plan_from_json = 0
         for file in self._files(recorded):
             here = sum(file.least_stream <= stream <= file.greatest_stream for stream in streams)
-            read += min(file.rows, here * ROW_GROUP_ROWS)
-        return read * len(streams) <= _LIKE_A_SEARCH * self._looked_through(recorded)
+            plan_from_json += min(file.rows, here * ROW_GROUP_ROWS)
+        return plan_from_json * len(streams) <= _LIKE_A_SEARCH * self._looked_through(recorded)
 
     @property
     def is_far_behind(self) -> bool:
@@ -236,7 +236,7 @@ class _Index:
                 if not pays:
                     break
             moment = replace(moment, parts=(*kept, *added) if pays else ())
-            materials.swap(key, name=self.name, kind="keys", moments=(moment,), plan=written(self.keys) or "")
+            materials.swap(key, name=self.name, kind="keys", moments=(moment,), plan=plan_to_json(self.keys) or "")
         except BaseException:
             materials.discard(key, added)
             raise
@@ -263,12 +263,12 @@ def _since(moment: Moment, recorded: Timeline) -> Timeline:
     )
 
 
-def shelf_of(plan: ir.Plan, timeline: Timeline) -> Shelf | None:
+def index_point(plan: ir.Plan, timeline: Timeline) -> FoldPoint | None:
     """Return where the index stands that a plan shares with those that have the same keys; None if there can be none."""
     if not _says_keys(plan):
         return None
     meaning = fingerprint(_keys_alone(plan))
-    return Shelf.named(None if meaning is None else f"keys {meaning}", timeline.log)
+    return FoldPoint.named(None if meaning is None else f"keys {meaning}", timeline.log)
 
 
 def _says_keys(plan: ir.Plan) -> bool:
@@ -308,14 +308,14 @@ def streams_by_key(plan: ir.Plan, timeline: Timeline, *, key: str | None = None)
         return
     layout = ExtractionLayout.of(plan, key=key)
     asked = replace(layout.extraction, columns=tuple(sorted({"stream", *layout.columns})))
-    decider = Decider(plan, layout)
+    decider = HandlerMatcher(plan, layout)
     with closing(timeline.log.extract(timeline, asked).chunks()) as chunks:
         for chunk in chunks:
             decisions, _ = decider.decide(chunk)
             yield _decided(chunk, decisions)
 
 
-def _decided(chunk: Chunk, decisions: Decisions) -> pl.DataFrame:
+def _decided(chunk: Chunk, decisions: Matches) -> pl.DataFrame:
     streams = pl.Series("stream", chunk.rows.column("stream"))
     texts = _distinct(streams, decisions.json_keys)
     named = texts.with_columns(keys_of(texts["key"]).alias("key"))

@@ -18,7 +18,7 @@ from workbench.fold.entity_scope import EntityScope
 from workbench.fold.event_by_event.function_fold import Fold, Folded, fold_function
 from workbench.fold.event_by_event.plan_fold import OnError
 from workbench.fold.results import FoldResult
-from workbench.materialised.fold_point import KeptState, Shelf, may_be_kept
+from workbench.materialised.fold_point import FoldPoint, KeptState, may_be_kept
 from workbench.materialised.stored_file import Manifest, Moment, Unusable
 from workbench.timeline import Timeline
 
@@ -105,7 +105,7 @@ def continued(
     return None
 
 
-def kept_snapshot(shelf: Shelf, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
+def kept_snapshot(shelf: FoldPoint, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
     """Write a snapshot at the end of a timeline, unless it is there; needs the right to write."""
     manifest, end = shelf.find(), timeline.position
     assert end is not None
@@ -121,9 +121,9 @@ def kept_snapshot(shelf: Shelf, subject: Fold, timeline: Timeline, *, errors: On
     return _swap(shelf, subject, timeline, entities, before=before, result=result)
 
 
-def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> tuple[Shelf, Moment, dict[str, Folded]] | None:
+def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> tuple[FoldPoint, Moment, dict[str, Folded]] | None:
     """Return the last snapshot up to a position inside a timeline, and the entities in it; None if there is none that can be read."""
-    shelf = Shelf.of(subject, timeline) if may_be_kept(timeline) else None
+    shelf = FoldPoint.of(subject, timeline) if may_be_kept(timeline) else None
     manifest = None if shelf is None else shelf.find()
     if shelf is None or manifest is None:
         return None
@@ -131,7 +131,7 @@ def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> 
     return None if found is None else (shelf, *found)
 
 
-def _latest(shelf: Shelf, manifest: Manifest, subject: Fold, upto: int, *, errors: OnError) -> tuple[Moment, dict[str, Folded]] | None:
+def _latest(shelf: FoldPoint, manifest: Manifest, subject: Fold, upto: int, *, errors: OnError) -> tuple[Moment, dict[str, Folded]] | None:
     for moment in reversed(manifest.moments):
         if moment.position > upto or (errors == "raise" and moment.first_failure is not None):
             continue
@@ -144,7 +144,7 @@ def _latest(shelf: Shelf, manifest: Manifest, subject: Fold, upto: int, *, error
 
 
 def _swap(
-    shelf: Shelf,
+    shelf: FoldPoint,
     subject: Fold,
     timeline: Timeline,
     entities: dict[str, Folded],

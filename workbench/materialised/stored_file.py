@@ -146,7 +146,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Materials:
+class StoredFiles:
     """What is kept in one lake on this machine's file system."""
 
     root: Path
@@ -155,7 +155,7 @@ class Materials:
     """The lake's, for messages."""
 
     @classmethod
-    def of(cls, log: RecordedLog) -> Materials | None:
+    def of(cls, log: RecordedLog) -> StoredFiles | None:
         """Return what is kept in a lake; None for one in an object store, where nothing is."""
         directory = log.place.directory
         return None if directory is None else cls(directory / FOLDER, log.table, log.path)

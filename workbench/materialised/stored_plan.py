@@ -14,7 +14,7 @@ _PARTS: dict[str, Any] = {name: part for name, part in vars(ir).items() if is_da
 """Nothing else is called when a plan is read."""
 
 
-def written(plan: ir.Plan) -> str | None:
+def plan_to_json(plan: ir.Plan) -> str | None:
     """Return a plan as JSON; None if a Python function or a value that JSON has no form for takes part."""
     try:
         return msgspec.json.encode(_tree(plan)).decode()
@@ -22,8 +22,8 @@ def written(plan: ir.Plan) -> str | None:
         return None
 
 
-def read(text: str) -> ir.Plan | None:
-    """Return the plan that ``written`` gave as text; None for any other text."""
+def plan_from_json(text: str) -> ir.Plan | None:
+    """Return the plan that ``plan_to_json`` gave as text; None for any other text."""
     try:
         found = _node(msgspec.json.decode(text))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):

@@ -7,7 +7,7 @@ import keyword
 import re
 import unicodedata
 
-from workbench.payloads.profile import Found, Survey, TypeProfile, survey
+from workbench.payloads.profile import CategoryProfile, Found, TypeProfile, profile_of
 from workbench.projection.declaration import RESERVED
 from workbench.projection.plan import Kind
 from workbench.server_streams import ensure_not_system
@@ -80,13 +80,13 @@ def infer(category: str, timeline: Timeline) -> str:
     """
     ensure_timelines(timeline)
     ensure_not_system("category", (category,), f"A projection of {category}")
-    found = survey(category, timeline)
+    found = profile_of(category, timeline)
     told = {name: seen for name, seen in found.types.items() if not _SNAPSHOT.search(name)}
     key = _key(told) if found.without_key else None
     if key is not None:
-        found = survey(category, timeline, key=key)
+        found = profile_of(category, timeline, key=key)
         told = {name: found.types[name] for name in told}
-    keys = Survey(category, told, found.without_key).keys()
+    keys = CategoryProfile(category, told, found.without_key).keys()
     fields = _field_names(keys)
     body = [
         *_declared(keys, fields, told),

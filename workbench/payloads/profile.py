@@ -88,7 +88,7 @@ class TypeProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class CategoryProfile:
     """What a lake holds of a category.
 
     Attributes
@@ -112,7 +112,7 @@ class Survey:
         return found
 
 
-def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Survey:
+def profile_of(category: str, timeline: Timeline, *, key: str | None = None) -> CategoryProfile:
     """Profile all events of a category in the lake, regardless of the timeline's cutoff and selection.
 
     So the result is the same for all timelines of one version of a lake.
@@ -131,7 +131,7 @@ def survey(category: str, timeline: Timeline, *, key: str | None = None) -> Surv
 
 
 def top_level(category: str, timeline: Timeline) -> dict[str, dict[str, Found]]:
-    """Return the values at each top-level key of a category's payloads, by event type, as :func:`survey` does, but much faster.
+    """Return the values at each top-level key of a category's payloads, by event type, as :func:`profile_of` does, but much faster.
 
     The results differ only in counts, if a key occurs twice in an object, and in that texts are not checked for instants.
 
@@ -179,7 +179,7 @@ def _no_such(category: str, whole: Timeline) -> UsageError:
 
 
 @lru_cache(maxsize=16)  # a version of a lake does not change
-def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
+def _survey(category: str, whole: Timeline, key: str | None) -> CategoryProfile:
     types: dict[str, TypeProfile] = {}
     last_of: dict[Any, str] = {}
     without_key = False
@@ -209,7 +209,7 @@ def _survey(category: str, whole: Timeline, key: str | None) -> Survey:
         raise _no_such(category, whole)
     for type_, count in Counter(last_of.values()).items():
         types[type_].last = count
-    return Survey(category, types, without_key)
+    return CategoryProfile(category, types, without_key)
 
 
 def _decode(text: str) -> Any:

@@ -48,7 +48,7 @@ class Case(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenCase:
     """A case, the two timelines as far as they have to be read, and of ``FEW_KEYS`` the entities."""
 
     case: Case
@@ -129,7 +129,7 @@ def diff(
     subject_b = subject_a if other is None else subject_of(other, b)
     whole_a = folded_from_the_start(a, subject_a, question="diff")
     whole_b = folded_from_the_start(b, subject_b, question="diff")
-    choice = choose(subject_a, whole_a, whole_b, key=key) if other is None else Choice(Case.SEPARATE, whole_a, whole_b)
+    choice = choose(subject_a, whole_a, whole_b, key=key) if other is None else ChosenCase(Case.SEPARATE, whole_a, whole_b)
     match choice.case:
         case Case.WHOLE_FORK:
             assert not isinstance(subject_a, Fold)
@@ -146,7 +146,7 @@ def diff(
     return shown(found, diverged(side_a, side_b, fields, found.select("key")), fields)
 
 
-def choose(subject: Subject, a: Timeline, b: Timeline, *, key: str | None) -> Choice:
+def choose(subject: Subject, a: Timeline, b: Timeline, *, key: str | None) -> ChosenCase:
     """Return the first case that holds of two timelines with one subject."""
     by_stream = keyed_by_stream(subject)
     if a.edits != b.edits and replace(a, edits=b.edits) == b:
@@ -154,13 +154,13 @@ def choose(subject: Subject, a: Timeline, b: Timeline, *, key: str | None) -> Ch
         if few is not None:
             return few
         if by_stream and key is None and _is_whole_fork(subject, a, b):
-            return Choice(Case.WHOLE_FORK, a, b)
+            return ChosenCase(Case.WHOLE_FORK, a, b)
     if not a.edits and _without_end(a) == _without_end(b):
-        return Choice(Case.TWO_MOMENTS, a, b)
-    return Choice(Case.SEPARATE, a, b)
+        return ChosenCase(Case.TWO_MOMENTS, a, b)
+    return ChosenCase(Case.SEPARATE, a, b)
 
 
-def _few_streams(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
+def _few_streams(subject: Subject, a: Timeline, b: Timeline) -> ChosenCase | None:
     """Return the streams that edits touch, if these are few."""
     streams: set[str] = set()
     for side in (a, b):
@@ -172,10 +172,10 @@ def _few_streams(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
         return None
     if not streams:
         return _nothing(a)
-    return Choice(Case.FEW_STREAMS, only_streams(a, streams), only_streams(b, streams))
+    return ChosenCase(Case.FEW_STREAMS, only_streams(a, streams), only_streams(b, streams))
 
 
-def _few_keys(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
+def _few_keys(subject: Subject, a: Timeline, b: Timeline) -> ChosenCase | None:
     """Return the entities that edits touch, if these are few, and the streams that have events about them, where those are few."""
     if isinstance(subject, Fold) or subject.python_only or any(one.key is None for handled in subject.types for one in handled.branches):
         return None
@@ -197,14 +197,14 @@ def _few_keys(subject: Subject, a: Timeline, b: Timeline) -> Choice | None:
     asked = tuple(sorted(keys))
     recorded = streams_about(subject, replace(a, edits=()), asked, searches=len(asked) <= _FEW_SEARCHED)
     if recorded is not None and len(streams | recorded) <= _FEW_STREAMS:
-        return Choice(Case.FEW_KEYS, only_streams(a, streams | recorded), only_streams(b, streams | recorded), asked)
-    return Choice(Case.FEW_KEYS, a, b, asked) if len(asked) <= _FEW_SEARCHED else None
+        return ChosenCase(Case.FEW_KEYS, only_streams(a, streams | recorded), only_streams(b, streams | recorded), asked)
+    return ChosenCase(Case.FEW_KEYS, a, b, asked) if len(asked) <= _FEW_SEARCHED else None
 
 
-def _nothing(timeline: Timeline) -> Choice:
+def _nothing(timeline: Timeline) -> ChosenCase:
     """Return the case of edits that touch nothing: nothing differs, and nothing has to be read."""
     empty = replace(timeline, cutoff=None, upto_position=-1, edits=())
-    return Choice(Case.TWO_MOMENTS, empty, empty)
+    return ChosenCase(Case.TWO_MOMENTS, empty, empty)
 
 
 def _is_whole_fork(subject: Subject, a: Timeline, b: Timeline) -> bool:
@@ -223,14 +223,14 @@ def _of_keys(subject: Subject, timeline: Timeline, keys: tuple[str, ...], *, err
     return DiffSide(pl.concat([side.steps for side in sides]), sides[0].types)
 
 
-def _two_moments(subject: Subject, choice: Choice, *, key: str | None, errors: OnError) -> tuple[DiffSide, DiffSide]:
+def _two_moments(subject: Subject, choice: ChosenCase, *, key: str | None, errors: OnError) -> tuple[DiffSide, DiffSide]:
     a, b = choice.a, choice.b
     longer = max(a, b, key=lambda one: one.upto_position if one.upto_position is not None else float("inf"))
     side = _side(subject, longer, key=key, errors=errors)
     return side.upto(a.upto_position), side.upto(b.upto_position)
 
 
-def _whole_fork(plan: Plan, choice: Choice, *, errors: OnError) -> pl.DataFrame:
+def _whole_fork(plan: Plan, choice: ChosenCase, *, errors: OnError) -> pl.DataFrame:
     """Compare two states, and the versions of only those entities of which one pass over both does not tell where they diverge."""
     fork, fields = choice.b, tuple(field.name for field in plan.fields)
     a, b = vectorised.beside(plan, fork, errors=errors)

@@ -12,7 +12,7 @@ from workbench.errors import ReplayError
 from workbench.fold.entity_scope import EntityScope
 from workbench.fold.event_by_event.function_fold import Fold, Folded, RecordedEvent, columns_of, fold_function, keyed_events
 from workbench.fold.event_by_event.plan_fold import OnError
-from workbench.fold.event_columns import WITNESSED, with_witness
+from workbench.fold.event_columns import EVENT_COLUMNS, with_event_columns
 from workbench.fold.resolve import Subject
 from workbench.fold.results import HISTORY_PROVENANCE, PROVENANCE, polars_type
 from workbench.materialised.histories import history_of
@@ -22,7 +22,7 @@ from workbench.projection.plan import COLUMNS
 from workbench.projection.rows import ROW, event_in_words, rows_of
 from workbench.timeline import Timeline
 
-_FOLD_WITNESS = {column: f"_{column}" for column in WITNESSED}
+_FOLD_WITNESS = {column: f"_{column}" for column in EVENT_COLUMNS}
 _PREPARE = ROW.index("prepare_position")
 _TAKEN = {"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()}
 
@@ -72,7 +72,7 @@ def versions(
     """
     if isinstance(subject, Fold):
         return _of_fold(subject, timeline, key=key, since=since, errors=errors)
-    traced, witness = with_witness(subject)
+    traced, witness = with_event_columns(subject)
     rows = history_of(traced, timeline, key=key, keys=keys, since=since, errors=errors)
     ordered = [name for name in rows.columns if name not in witness.values()]
     return Versions(rows.select(*ordered, *witness.values()), tuple(field.name for field in subject.fields), witness)

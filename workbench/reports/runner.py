@@ -23,7 +23,7 @@ from workbench.reports.parameters import Value
 from workbench.reports.record import EXECUTED, PAGE, Asked, Basis, RunRecord, digest, digest_of_events, packages
 from workbench.reports.report_plan import OWN, ReportPlan, plan_report
 from workbench.reports.request import NotebookOutcome, NotebookRequest, RunLimits
-from workbench.reports.runs import INDEX, settle, staged_run
+from workbench.reports.runs import INDEX, keep_run, staged_run
 
 if TYPE_CHECKING:
     from workbench.timeline import Provenance, Timeline
@@ -228,7 +228,7 @@ def _to_runs(plan: ReportPlan, runs: Path) -> ReportRun:
     with staged_run(runs) as folder:
         made = make_report(plan, folder, stage=folder.parent, recorded=True)
         assert made.record is not None
-        directory = settle(folder, runs, record=made.record)
+        directory = keep_run(folder, runs, record=made.record)
     if made.error is not None:
         made.error.add_note(f"What came of it is kept in {directory}.")
         raise made.error

@@ -94,7 +94,7 @@ def staged_run(runs: Path) -> Iterator[Path]:
         yield run
 
 
-def settle(stage: Path, runs: Path, *, record: RunRecord) -> Path:
+def keep_run(stage: Path, runs: Path, *, record: RunRecord) -> Path:
     """Write a run's record, move the run to its place, update the index, and return the place.
 
     Raises

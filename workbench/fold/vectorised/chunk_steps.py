@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.fold.vectorised.entity_table import NO_INSTANT, Carry
+from workbench.fold.vectorised.entity_table import NO_INSTANT, EntityTable
 from workbench.fold.vectorised.field_columns import Entities, FieldColumn, TextColumn
 from workbench.fold.vectorised.handler_matching import Rows
 from workbench.fold.vectorised.json_columns import Mask
-from workbench.fold.vectorised.lifetimes import Lives
+from workbench.fold.vectorised.lifetimes import Lifetimes
 from workbench.fold.vectorised.operations import Outcome
 
 _FEW = 4
@@ -45,7 +45,7 @@ class Steps:
 
     @classmethod
     def of(
-        cls, at: npt.NDArray[np.int64], handler: npt.NDArray[Any], entity: Entities, lives: Lives, run: npt.NDArray[np.int64] | None
+        cls, at: npt.NDArray[np.int64], handler: npt.NDArray[Any], entity: Entities, lives: Lifetimes, run: npt.NDArray[np.int64] | None
     ) -> Steps:
         life = lives.lives if run is None else lives.lives[run]
         first = np.ones(len(life), dtype=np.bool_)
@@ -82,7 +82,7 @@ class ChunkVersions:
 
     @classmethod
     def of(
-        cls, steps: Steps, points: npt.NDArray[np.int64], ordered: Ordered, rows: pa.Table, carry: Carry, *, last_only: bool
+        cls, steps: Steps, points: npt.NDArray[np.int64], ordered: Ordered, rows: pa.Table, carry: EntityTable, *, last_only: bool
     ) -> ChunkVersions:
         entity = steps.entity[points]
         changes = entity[1:] != entity[:-1]
@@ -138,7 +138,7 @@ def base_of(column: FieldColumn[Any], steps: Steps) -> Any:
     return base
 
 
-class Held:
+class FieldValues:
     """The values of a field after each step of a chunk."""
 
     def __init__(self, column: FieldColumn[Any], found: Outcome | None, steps: Steps) -> None:

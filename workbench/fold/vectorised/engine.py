@@ -19,16 +19,16 @@ import pyarrow as pa
 from workbench.fold.entity_scope import keyed_by_stream
 from workbench.fold.event_by_event.plan_fold import OnError, fold
 from workbench.fold.results import FAILURES_SCHEMA, Counts, FoldResult, history_schema, state_schema
-from workbench.fold.vectorised.chunk_steps import ChunkVersions, Held, Ordered, Steps, base_of, in_order
+from workbench.fold.vectorised.chunk_steps import ChunkVersions, FieldValues, Ordered, Steps, base_of, in_order
 from workbench.fold.vectorised.column_expressions import Scope
-from workbench.fold.vectorised.entity_table import Carry, version_frame
+from workbench.fold.vectorised.entity_table import EntityTable, version_frame
 from workbench.fold.vectorised.extraction_layout import ExtractionLayout
 from workbench.fold.vectorised.field_columns import Entities
-from workbench.fold.vectorised.first_edit_states import Marks
-from workbench.fold.vectorised.handler_matching import Decider, Decisions, Rows, keys_of, streams_of
+from workbench.fold.vectorised.first_edit_states import FirstEditStates
+from workbench.fold.vectorised.handler_matching import HandlerMatcher, Matches, Rows, keys_of, streams_of
 from workbench.fold.vectorised.json_columns import Mask, mask
-from workbench.fold.vectorised.key_ids import Numbering
-from workbench.fold.vectorised.lifetimes import lives_of
+from workbench.fold.vectorised.key_ids import KeyIds
+from workbench.fold.vectorised.lifetimes import lifetimes_of
 from workbench.fold.vectorised.operations import Outcome, Use, outcome
 from workbench.projection import plan as ir
 from workbench.timeline.extraction import Chunk
@@ -82,9 +82,9 @@ class Engine:
         self._errors: OnError = errors
         self._timings = timings
         self._by_stream = keyed_by_stream(plan)
-        self._decider = Decider(plan, layout)
-        self._carry = Carry(plan)
-        self._json_keys = Numbering()
+        self._decider = HandlerMatcher(plan, layout)
+        self._carry = EntityTable(plan)
+        self._json_keys = KeyIds()
         self._of_json_key: Entities = np.zeros(0, dtype=np.int64)
         self._slow = pl.DataFrame(schema=state_schema(plan))
         self._open = pl.DataFrame(schema=history_schema(plan))
@@ -93,11 +93,11 @@ class Engine:
         """The events of slow entities in the current epoch: position, prepare position and key."""
         self._failures: list[pl.DataFrame] = []
         self._counts = Counts()
-        self._marks: Marks | None = None
+        self._marks: FirstEditStates | None = None
 
-    def mark(self) -> Marks:
+    def mark(self) -> FirstEditStates:
         """Also record each entity's state at its first marked event. Call it before the first chunk; histories do not support it."""
-        self._marks = Marks(self._carry)
+        self._marks = FirstEditStates(self._carry)
         return self._marks
 
     def resume(self, state: pl.DataFrame, versions: pl.DataFrame | None = None) -> None:
@@ -153,7 +153,7 @@ class Engine:
         counts = self._counts + Counts(unhandled=unhandled)
         return FoldResult(pl.concat([state, self._slow]).sort("key"), None, counts, failures)
 
-    def _order(self, rows: pa.Table, decisions: Decisions) -> tuple[Ordered, int, Rows]:
+    def _order(self, rows: pa.Table, decisions: Matches) -> tuple[Ordered, int, Rows]:
         """Order the matching rows by entity and log.
 
         Also return the number of rows without a key, and the rows that fail because their key is invalid: their stream gives none, it is a
@@ -195,7 +195,7 @@ class Engine:
         return numbers
 
     def _fold(
-        self, rows: pa.Table, decisions: Decisions, scopes: list[Scope], ordered: Ordered, bad: Mask, *, pointed: Mask | None
+        self, rows: pa.Table, decisions: Matches, scopes: list[Scope], ordered: Ordered, bad: Mask, *, pointed: Mask | None
     ) -> Iterator[pl.DataFrame]:
         timings, carry = self._timings, self._carry
         with timings.stage("order"):
@@ -204,7 +204,7 @@ class Engine:
             begins = np.array([handler.creates or not (self._plan.creates or handler.deletes) for handler in self._decider.handlers])
             deletes = np.array([handler.deletes for handler in self._decider.handlers])
             entities = ordered.entities[at]
-            lives = lives_of(entities, begins=begins[handlers], deletes=deletes[handlers], alive_before=carry.alive[entities])
+            lives = lifetimes_of(entities, begins=begins[handlers], deletes=deletes[handlers], alive_before=carry.alive[entities])
             run = np.flatnonzero(lives.runs)
             passed = len(at) - len(run)
             steps = Steps.of(at[run], handlers[run], entities[run], lives, run) if passed else Steps.of(at, handlers, entities, lives, None)
@@ -222,7 +222,7 @@ class Engine:
                 points = points[~bad[steps.entity[points]]]
             self._counts += Counts(applied=len(points), orphans=int(np.count_nonzero(sure_rows)) - len(points))
             versions = ChunkVersions.of(steps, points, ordered, rows, carry, last_only=not self._keeps_history)
-            held = {name: Held(column, outcomes.get(name), steps) for name, column in carry.columns.items()}
+            held = {name: FieldValues(column, outcomes.get(name), steps) for name, column in carry.columns.items()}
         if self._keeps_history:
             with timings.stage("write"):
                 ended = self._ended(held, versions)
@@ -234,7 +234,7 @@ class Engine:
                     self._marks.go_past(steps, ordered, rows, pointed, held=held, bad=bad)
                 self._commit(held, versions)
 
-    def _steps(self, count: int, decisions: Decisions, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    def _steps(self, count: int, decisions: Matches, ordered: Ordered) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return the steps, as indices into the ordered events and the numbers of handlers."""
         rank = np.full(count, -1, dtype=np.int64)
         rank[ordered.rows] = np.arange(len(ordered.rows))
@@ -263,7 +263,7 @@ class Engine:
                 uses.setdefault(operation.field, []).append(Use(operation, rank, here, scope))
         return uses
 
-    def _ended(self, held: dict[str, Held], versions: ChunkVersions) -> pl.DataFrame:
+    def _ended(self, held: dict[str, FieldValues], versions: ChunkVersions) -> pl.DataFrame:
         """Return the versions that an event of this chunk ended, including those from earlier chunks."""
         carry = self._carry
         first = versions.first & carry.alive[versions.entity]
@@ -287,7 +287,7 @@ class Engine:
         )
         return pl.concat([before, after])
 
-    def _commit(self, held: dict[str, Held], versions: ChunkVersions) -> None:
+    def _commit(self, held: dict[str, FieldValues], versions: ChunkVersions) -> None:
         """Store the entities' values after their last events for the next chunk."""
         carry = self._carry
         last = np.flatnonzero(versions.last)

@@ -11,7 +11,7 @@ import polars as pl
 from workbench.fold.results import history_schema, state_schema
 from workbench.fold.vectorised.field_columns import Entities, FieldColumn, column_of
 from workbench.fold.vectorised.json_columns import Mask
-from workbench.fold.vectorised.key_ids import Numbering
+from workbench.fold.vectorised.key_ids import KeyIds
 from workbench.projection.plan import Plan
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -20,7 +20,7 @@ NO_INSTANT = np.iinfo(np.int64).min
 """The time of an undated event, see ``EVENT_SCHEMA``."""
 
 
-class Carry:
+class EntityTable:
     """The entities by number, in the order of their first event.
 
     Attributes
@@ -34,7 +34,7 @@ class Carry:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.columns: dict[str, FieldColumn[Any]] = {field.name: column_of(field) for field in plan.fields}
-        self._numbering = Numbering()
+        self._numbering = KeyIds()
         self._names = pl.Series("key", [], dtype=pl.String)
         self._size = 0
         self.alive: Mask = np.zeros(0, dtype=np.bool_)

@@ -9,25 +9,25 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from workbench.fold.vectorised.chunk_steps import Held, Ordered, Steps, numbers
-from workbench.fold.vectorised.entity_table import Carry, instants
+from workbench.fold.vectorised.chunk_steps import FieldValues, Ordered, Steps, numbers
+from workbench.fold.vectorised.entity_table import EntityTable, instants
 from workbench.fold.vectorised.json_columns import Mask
 
 Indices = npt.NDArray[np.int64]
 
 
-class Marks:
+class FirstEditStates:
     """The state of each entity right before and right after its first applied event among the marked ones.
 
     It is unknown for entities that the event-by-event engine has already taken over.
     """
 
-    def __init__(self, carry: Carry) -> None:
+    def __init__(self, carry: EntityTable) -> None:
         self._carry = carry
         self._passed = np.zeros(0, dtype=np.bool_)
         self._found: list[pl.DataFrame] = []
 
-    def go_past(self, steps: Steps, ordered: Ordered, rows: pa.Table, pointed: Mask, *, held: dict[str, Held], bad: Mask) -> None:
+    def go_past(self, steps: Steps, ordered: Ordered, rows: pa.Table, pointed: Mask, *, held: dict[str, FieldValues], bad: Mask) -> None:
         """Record the states of entities that have no mark yet. Call it before the chunk is committed.
 
         Parameters

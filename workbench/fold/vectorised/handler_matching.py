@@ -25,7 +25,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Decisions:
+class Matches:
     """The matching handlers and the keys of the rows of a chunk."""
 
     matched: list[tuple[int, Rows]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Decisions:
     unhandled: Counter[str] = field(default_factory=Counter)
 
 
-class Decider:
+class HandlerMatcher:
     """Matches events with a plan's handlers."""
 
     def __init__(self, plan: ir.Plan, layout: ExtractionLayout) -> None:
@@ -57,7 +57,7 @@ class Decider:
                 self.handlers += branch.handlers
                 self.type_of += [code] * len(branch.handlers)
 
-    def decide(self, chunk: Chunk) -> tuple[Decisions, list[Scope]]:
+    def decide(self, chunk: Chunk) -> tuple[Matches, list[Scope]]:
         """Match all rows of a chunk; also return a scope for each type, to read values from."""
         rows = chunk.rows
         lists: dict[Root, Lists] = {"data": _lists(rows.column("data")), "metadata": _lists(rows.column("metadata"))}
@@ -65,7 +65,7 @@ class Decider:
         codes = rows.column("code").to_numpy()
         doubtful = rows.column("doubtful").to_numpy()
         any_doubt = bool(doubtful.any())
-        found = Decisions()
+        found = Matches()
         scopes = []
         first = 0
         for code, handled in enumerate(self._plan.types):
@@ -81,7 +81,7 @@ class Decider:
             first += sum(len(branch.handlers) for branch in handled.branches)
         return found, scopes
 
-    def _answer(self, handled: ir.HandledType, first: int, scope: Scope, found: Decisions) -> None:
+    def _answer(self, handled: ir.HandledType, first: int, scope: Scope, found: Matches) -> None:
         """Match events column by column."""
         for branch in handled.branches:
             if not len(scope.rows):
@@ -114,7 +114,7 @@ class Decider:
         if len(scope.rows):
             found.unhandled[handled.type] += len(scope.rows)
 
-    def _ask(self, code: int, first: int, here: Rows, chunk: Chunk, found: Decisions) -> None:
+    def _ask(self, code: int, first: int, here: Rows, chunk: Chunk, found: Matches) -> None:
         """Match events one by one, with the functions of the event-by-event engine."""
         handled, roots = self._plan.types[code], {root for root, _ in self._layout.slots[code].values()}
         branches, number = [], first

@@ -8,7 +8,7 @@ import polars as pl
 from workbench.fold.vectorised.field_columns import Entities
 
 
-class Numbering:
+class KeyIds:
     """Numbers texts from 0 in the order of their first appearance."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from workbench.fold.vectorised.segmented_scans import last_before
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class Lifetimes:
     """The result of each step.
 
     Attributes
@@ -39,7 +39,7 @@ class Lives:
     born: Mask
 
 
-def lives_of(entities: npt.NDArray[np.int64], *, begins: Mask, deletes: Mask, alive_before: Mask) -> Lives:
+def lifetimes_of(entities: npt.NDArray[np.int64], *, begins: Mask, deletes: Mask, alive_before: Mask) -> Lifetimes:
     """Compute the lives.
 
     Parameters
@@ -65,4 +65,4 @@ def lives_of(entities: npt.NDArray[np.int64], *, begins: Mask, deletes: Mask, al
     births = begins & ~before
     lives = np.cumsum(first | births) - 1
     born = births[np.flatnonzero(first | births)]
-    return Lives(before | begins, births, alive, lives, born)
+    return Lifetimes(before | begins, births, alive, lives, born)

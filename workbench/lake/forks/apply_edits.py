@@ -27,7 +27,7 @@ from workbench.lake.forks.patch_sql import plainly_patched
 from workbench.lake.forks.patch_text import NoObject, patched
 from workbench.lake.forks.payload_conditions import holding, read_by
 from workbench.lake.reading.event_filter import EventFilter, Names, quoted
-from workbench.lake.reading.time_to_position import place_behind, places_by
+from workbench.lake.reading.time_to_position import end_of_position, positions_at
 from workbench.projection.values import GREATEST_INSTANT, LEAST_INSTANT
 from workbench.timeline import Timeline
 from workbench.timeline.edits import Drop, Edit, Effect, EventAddress, Insert, Patch, Replace, Retime, Truncate
@@ -65,7 +65,7 @@ _NOTHING = Overlay((), _NO_EVENTS.select(KEY), pl.DataFrame(schema=_ADDED), _NO_
 _WHOLE = f"SELECT {', '.join(EVENT.names())} FROM events"
 
 
-def extended(snapshot: Snapshot, overlay: Overlay | None, edit: Edit) -> Overlay:
+def apply_edit(snapshot: Snapshot, overlay: Overlay | None, edit: Edit) -> Overlay:
     """Return an overlay extended by one edit.
 
     Raises
@@ -172,11 +172,11 @@ class _Forking:
     def insert(self, edit: Insert) -> Overlay:
         if edit.at.time is None:
             position = self._resolved(edit.at)
-            prepare, ticks = place_behind(self.snapshot, position)
+            prepare, ticks = end_of_position(self.snapshot, position)
         else:
             moment = (edit.at.time - _EPOCH) // _MICROSECOND
             ticks = moment * 10
-            position, prepare = (int(found[0]) for found in places_by(self.snapshot, np.array([moment], dtype=np.int64)))
+            position, prepare = (int(found[0]) for found in positions_at(self.snapshot, np.array([moment], dtype=np.int64)))
         twins = sum(effect.edit == edit for effect in self.before.effects)
         name = f"{self.snapshot.table} {twins} {edit}"
         notes = []
@@ -305,7 +305,7 @@ class _Forking:
             moments = moments.set(rows["recorded_at"].is_null(), None)
         if not moments.is_between(LEAST_INSTANT, GREATEST_INSTANT).all():
             raise UsageError(f"{edit} leaves the years 1 to 9999.")
-        position, prepare = places_by(self.snapshot, moments.fill_null(0).to_numpy())  # what stays undated stays at home
+        position, prepare = positions_at(self.snapshot, moments.fill_null(0).to_numpy())  # what stays undated stays at home
         home = pl.col("recorded_ticks") == pl.col("_home_ticks")
         return moved.with_columns(
             recorded_at=moments.cast(EVENT["recorded_at"]),

@@ -25,7 +25,7 @@ from workbench.lake.files.format import DataFile, in_log_order
 from workbench.lake.forks.overlay import Layer
 from workbench.lake.json_paths import is_reachable, json_paths
 from workbench.lake.reading.event_filter import EventFilter, Names, quoted
-from workbench.lake.reading.query import Queries, told
+from workbench.lake.reading.query import Queries, as_duckdb_error
 from workbench.timeline import Timeline
 from workbench.timeline.extraction import Chunk, Extraction, PayloadPath
 
@@ -202,7 +202,7 @@ class Extractor:
             try:
                 rows = relation(self._sql(piece, flag, guarded=False)).to_arrow_table(_BATCH)
             except (duckdb.InvalidInputException, UnicodeDecodeError) as error:
-                if _MALFORMED not in str(told(error)):
+                if _MALFORMED not in str(as_duckdb_error(error)):
                     raise
                 rows = relation(self._sql(piece, flag, guarded=True)).to_arrow_table(_BATCH)
         fetch = partial(self.fetch, piece)

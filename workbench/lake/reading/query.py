@@ -142,7 +142,7 @@ class Queries:
             exceeded = self._exceeded(error, sql)
             if exceeded is not None:
                 raise exceeded from error
-            raise query_error(told(error), place=self._place, files=files) from error
+            raise query_error(as_duckdb_error(error), place=self._place, files=files) from error
 
     def _exceeded(self, error: Exception, sql: str | None) -> LakeError | None:
         """Return the error for a query that exceeds a limit; None for any other error."""
@@ -273,7 +273,7 @@ _MISSING_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist")
 _KIND = re.compile(r"^[A-Za-z -]+ (Error|Exception): ")
 
 
-def told(error: duckdb.Error | UnicodeDecodeError) -> duckdb.Error:
+def as_duckdb_error(error: duckdb.Error | UnicodeDecodeError) -> duckdb.Error:
     """Return DuckDB's error. It truncates a quoted payload by bytes; Python then reports half a character as a UnicodeDecodeError."""
     return error if isinstance(error, duckdb.Error) else duckdb.InvalidInputException(error.object.decode(errors="replace"))
 

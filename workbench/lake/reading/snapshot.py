@@ -18,7 +18,7 @@ from workbench.events import LAST_TICKS, MAX_POSITION, CategoryRule, Checkpoint,
 from workbench.lake.files.format import FORMAT_VERSION, DataFile, Identity, checkpoint_from, identity_of, leader_of
 from workbench.lake.files.location import Location, translated
 from workbench.lake.files.sums import live_files
-from workbench.lake.forks.apply_edits import TOUCHED, extended
+from workbench.lake.forks.apply_edits import TOUCHED, apply_edit
 from workbench.lake.forks.fork_extract import pairs
 from workbench.lake.forks.overlay import EVENT, KEY, Layer, Overlay, Overlays
 from workbench.lake.reading.event_filter import EventFilter, Names, quoted
@@ -220,7 +220,7 @@ class Snapshot:
         return min((position for position in found if position is not None), default=None)
 
     def _overlay(self, timeline: Timeline) -> Overlay:
-        return self.overlays.of(timeline.edits, partial(extended, self))
+        return self.overlays.of(timeline.edits, partial(apply_edit, self))
 
     def unresolved(self, timeline: Timeline) -> int:
         return self._links(timeline, EventFilter.of(timeline, rule=self.rule)).unresolved if timeline.follows else 0

@@ -63,7 +63,7 @@ def last_recorded_by(snapshot: Snapshot, time: datetime, *, stale: bool) -> int 
     return last_undated_behind(snapshot, best, moment)
 
 
-def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def positions_at(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return, for microseconds since 1970, the position of the last event of the whole log that was recorded by then, and the last
     prepare position there; -1 where nothing had been."""
     files, nowhere = snapshot.files, np.full(len(moments), -1, dtype=np.int64)
@@ -98,7 +98,7 @@ def places_by(snapshot: Snapshot, moments: npt.NDArray[np.int64]) -> tuple[npt.N
     return np.where(reached < 0, -1, there), np.where(reached < 0, -1, prepare[last])
 
 
-def place_behind(snapshot: Snapshot, position: int) -> tuple[int, int]:
+def end_of_position(snapshot: Snapshot, position: int) -> tuple[int, int]:
     """Return the last prepare position at a position, and that event's ticks; at -1, before the log, the time at which it begins.
 
     An undated event counts as recorded with the event before it in the log, or, where there is none, with the first that has a time.
