@@ -88,9 +88,9 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make(projection: type[Projection], lake: Lake) -> None:
     """Make the index of keys, and not the history that ``materialise`` keeps beside it, which would be read instead."""
-    shelf = FoldPoint.of(plan_of(projection), lake.timeline)
-    assert shelf is not None
-    with shelf.materials.writing(wait=True):
+    point = FoldPoint.of(plan_of(projection), lake.timeline)
+    assert point is not None
+    with point.stored.writing(wait=True):
         write_index(plan_of(projection), lake.timeline)
 
 
@@ -362,7 +362,7 @@ def test_files_are_few_however_often_it_is_brought_up_to_date(tmp_path: Path, mo
         assert streams_about(plan_of(Person), lake.timeline, ["u7"]) == {
             stream for stream, _, at in told[: start + 3] if at["userId"] == "u7"
         }
-        [manifest] = list_materialised(lake)[0]._materials.all()
+        [manifest] = list_materialised(lake)[0]._stored.all()
         sizes.append(len(manifest.files))
     assert max(sizes) <= 7
     agree(Person, lake.timeline, ["u7", "u0"])
@@ -503,7 +503,7 @@ def test_what_is_damaged_answers_nothing_and_is_made_anew(tmp_path: Path) -> Non
 
 
 def _named(lake: Lake) -> set[str]:
-    [manifest] = list_materialised(lake)[0]._materials.all()
+    [manifest] = list_materialised(lake)[0]._stored.all()
     return {"manifest.json", *(part.path for part in manifest.files)}
 
 
@@ -549,7 +549,7 @@ def test_without_the_right_the_room_or_the_quiet_to_write_the_payloads_are_searc
     make(Person, lake)
     [made] = list_materialised(lake)
     lake = write(tmp_path, events.tail(-7))
-    with made._materials.writing(wait=True):
+    with made._stored.writing(wait=True):
         bring_up_to_date(tmp_path)
         ask()
     assert list_materialised(lake) == [made]

@@ -235,18 +235,18 @@ def test_what_came_after_is_folded_and_kept_once_it_is_much(tmp_path: Path, monk
 def test_whoever_reads_by_the_manifest_before_finds_its_files_until_the_next_one(tmp_path: Path) -> None:
     events = log(*EVENTS)
     made = materialise(User, write(tmp_path, events.head(4)))
-    materials, manifests = made._materials, []
+    stored, manifests = made._stored, []
     for part in (None, events.slice(4, 2), events.tail(2)):
         if part is not None:
             materialise(User, write(tmp_path, part))
-        manifest = materials.find(made.folder)
+        manifest = stored.find(made.folder)
         assert manifest is not None
         manifests.append(manifest)
         for held in manifests[-2:]:
-            materials.check(made.folder, held.files)
+            stored.check(made.folder, held.files)
     assert {part.path for part in manifests[0].files} - {part.path for part in manifests[-1].files}
     with pytest.raises(Unusable):
-        materials.check(made.folder, manifests[0].files)
+        stored.check(made.folder, manifests[0].files)
 
 
 def test_a_changed_projection_reads_nothing_of_the_old_one(tmp_path: Path) -> None:
@@ -347,15 +347,15 @@ def flips(file: Path) -> Iterator[int]:
 
 def test_no_changed_byte_of_a_history_is_taken_for_what_was_written(tmp_path: Path) -> None:
     made = materialise(User, write(tmp_path, log(*EVENTS)))
-    materials, schema, found = made._materials, history_schema(with_event_columns(plan_of(User))[0]), 0
-    manifest = materials.find(made.folder)
+    stored, schema, found = made._stored, history_schema(with_event_columns(plan_of(User))[0]), 0
+    manifest = stored.find(made.folder)
     assert manifest is not None
     parts = manifest.files
-    expected = bits(materials.read_rows(made.folder, parts, columns=schema.names(), schema=schema))
+    expected = bits(stored.read_rows(made.folder, parts, columns=schema.names(), schema=schema))
     for part in parts:
         for at in flips(tmp_path / "materialised" / made.folder / part.path):
             try:
-                assert bits(materials.read_rows(made.folder, parts, columns=schema.names(), schema=schema)) == expected, at
+                assert bits(stored.read_rows(made.folder, parts, columns=schema.names(), schema=schema)) == expected, at
             except Unusable:
                 found += 1
     assert found == sum(part.bytes - len(b"PAR1") for part in parts)  # nobody reads the first bytes of a Parquet file
@@ -366,15 +366,15 @@ def test_no_changed_byte_of_a_snapshot_is_taken_for_what_was_written(tmp_path: P
         return (state or 0) + event.revision
 
     made = materialise(Fold(count, category="user", version="1"), write(tmp_path, log(*EVENTS)))
-    manifest = made._materials.find(made.folder)
+    manifest = made._stored.find(made.folder)
     assert manifest is not None
     [part] = manifest.files
     for _ in flips(tmp_path / "materialised" / made.folder / part.path):
         with pytest.raises(Unusable):
-            made._materials.read_bytes(made.folder, part)
+            made._stored.read_bytes(made.folder, part)
     for at in flips(tmp_path / "materialised" / made.folder / "manifest.json"):
-        assert made._materials.find(made.folder) is None, at
-    assert made._materials.find(made.folder) == manifest
+        assert made._stored.find(made.folder) is None, at
+    assert made._stored.find(made.folder) == manifest
 
 
 def test_a_writer_that_fails_leaves_the_old_one_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,7 +444,7 @@ def test_while_another_process_writes_a_question_does_not_wait(tmp_path: Path, m
     made = materialise(User, write(tmp_path, events.head(6)))
     lake = write(tmp_path, events.tail(-6))
     monkeypatch.setattr(fold_point, "WORTH_KEEPING", 1)
-    with made._materials.writing(wait=True):
+    with made._stored.writing(wait=True):
         agree(User, lake)
     assert list_materialised(lake) == [made]
 

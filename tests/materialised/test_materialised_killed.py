@@ -68,7 +68,7 @@ def agree(lake: Lake) -> None:
 
 
 def files(path: Path) -> set[str]:
-    """Return the files below a lake's materials, but for the lock."""
+    """Return the files below a lake's stored, but for the lock."""
     root = path / "materialised"
     return {str(entry.relative_to(root)) for entry in root.rglob("*") if entry.is_file() and entry.name != ".lock"}
 
@@ -76,7 +76,7 @@ def files(path: Path) -> set[str]:
 def named(path: Path) -> int:
     """Return how many files the manifests name."""
     [one, *_] = list_materialised(open_lake(path))
-    return sum(1 + len(manifest.files) for manifest in one._materials.all())
+    return sum(1 + len(manifest.files) for manifest in one._stored.all())
 
 
 def keep_on(path: str, ready: Any, rounds: int) -> None:

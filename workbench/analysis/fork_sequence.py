@@ -48,7 +48,7 @@ def sequences(
     nothing = np.zeros(found.rows.height, np.int64)
     if moved.is_empty():
         return nothing, nothing
-    prepare = found.witness["prepare_position"]
+    prepare = found.event_columns["prepare_position"]
     place = ["valid_from_position", prepare]
     rows = found.rows.select("key", *place, "valid_to_position", "valid_to", "event_count").with_row_index("row")
     begins = rows.join(moved, left_on=place, right_on=["position", "prepare_position"], how="left", maintain_order="left")

@@ -41,7 +41,7 @@ class FoldPoint:
     """Where what is kept of a subject stands, if anything is; ``key`` is None if nothing may be."""
 
     snapshot: RecordedLog
-    materials: StoredFiles
+    stored: StoredFiles
     key: str | None
 
     @classmethod
@@ -51,7 +51,7 @@ class FoldPoint:
         Parameters
         ----------
         traced
-            Whether a plan has its witness already: see ``workbench.fold.event_columns``.
+            Whether a plan has its event_columns already: see ``workbench.fold.event_columns``.
         """
         if not is_plain(timeline):
             return None
@@ -61,17 +61,17 @@ class FoldPoint:
     @classmethod
     def named(cls, meaning: str | None, snapshot: RecordedLog) -> FoldPoint | None:
         """Return the place for what has a meaning, which is None if it cannot be told; None for a lake in which nothing can be kept."""
-        materials = StoredFiles.of(snapshot)
-        if materials is None:
+        stored = StoredFiles.of(snapshot)
+        if stored is None:
             return None
         if meaning is None:
-            return cls(snapshot, materials, None)
+            return cls(snapshot, stored, None)
         text = "\n".join([str(KEPT_VERSION), snapshot.rule, meaning])
-        return cls(snapshot, materials, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+        return cls(snapshot, stored, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32])
 
     def find(self) -> Manifest | None:
         """Return what is kept, with the moments that this lake's log still holds."""
-        manifest = None if self.key is None else self.materials.find(self.key)
+        manifest = None if self.key is None else self.stored.find(self.key)
         if manifest is None:
             return None
         moments = tuple(moment for moment in manifest.moments if self._holds(moment))
@@ -95,7 +95,7 @@ class FoldPoint:
             failures = result.failures if before is None else pl.concat([self.failures(before), result.failures])
             content = io.BytesIO()
             failures.write_ipc(content)
-            first, file = int(failures["position"][0]), self.materials.write_bytes(self.key, content.getvalue(), rows=failures.height)
+            first, file = int(failures["position"][0]), self.stored.write_bytes(self.key, content.getvalue(), rows=failures.height)
         named = {name: getattr(counts, name) for name in ("applied", "unmatched", "orphans", "keyless", "failed")}
         return replace(moment, parts=tuple(parts), first_failure=first, failures=file, counts=named, unhandled=dict(counts.unhandled))
 
@@ -110,7 +110,7 @@ class FoldPoint:
         assert self.key is not None
         if moment.failures is None:
             return pl.DataFrame(schema=FAILURES_SCHEMA)
-        found = pl.read_ipc(io.BytesIO(self.materials.read_bytes(self.key, moment.failures)))
+        found = pl.read_ipc(io.BytesIO(self.stored.read_bytes(self.key, moment.failures)))
         return found if upto is None else found.filter(pl.col("position") <= upto)
 
     def answer(self, moment: Moment, result: FoldResult | None, *, state: pl.DataFrame, end: int, key: str | None) -> KeptState:
@@ -162,8 +162,8 @@ def is_plain(timeline: Timeline) -> bool:
 
 def may_be_kept(timeline: Timeline) -> bool:
     """Whether anything at all is kept in a timeline's lake, which costs less to tell than what is meant."""
-    materials = StoredFiles.of(timeline.log)
-    return materials is not None and materials.root.is_dir()
+    stored = StoredFiles.of(timeline.log)
+    return stored is not None and stored.root.is_dir()
 
 
 def counted(moment: Moment) -> Counts:

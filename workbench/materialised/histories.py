@@ -68,7 +68,7 @@ class Materialised:
     bytes: int
     made_at: datetime
     folder: str
-    _materials: StoredFiles = field(repr=False)
+    _stored: StoredFiles = field(repr=False)
 
     def _repr_html_(self) -> str:
         values = {
@@ -81,8 +81,8 @@ class Materialised:
 
     def remove(self) -> None:
         """Delete it. A question that is reading it at this moment folds the events instead."""
-        with self._materials.writing(wait=True):
-            self._materials.remove(self.folder)
+        with self._stored.writing(wait=True):
+            self._stored.remove(self.folder)
 
 
 def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = "raise") -> Materialised:
@@ -129,21 +129,21 @@ def materialise(projection: Source, lake: Lake | Timeline, *, errors: OnError = 
     timeline = lake.timeline if isinstance(lake, Lake) else lake
     subject = subject_of(projection, timeline)
     whole = folded_from_the_start(timeline, subject, question="materialise")
-    shelf = FoldPoint.of(subject, whole)
-    if shelf is None:
+    point = FoldPoint.of(subject, whole)
+    if point is None:
         where = f"{whole.log.path}, an object store" if is_plain(whole) else f"a part of the history ({whole})"
         raise UsageError(f"materialise() keeps whole histories in a lake on this machine's file system, and this is {where}.")
-    if shelf.key is None:
+    if point.key is None:
         raise UsageError(f"{subject.name} has a Python function, whose meaning nobody can tell: name it with version= to materialise it.")
     if whole.position is None:
         raise UsageError(f"There is nothing to materialise: the lake {whole.log.path} holds no events up to there.")
-    with shelf.materials.writing(wait=True):
+    with point.stored.writing(wait=True):
         if isinstance(subject, Fold):
-            manifest = kept_snapshot(shelf, subject, whole, errors=errors)
+            manifest = kept_snapshot(point, subject, whole, errors=errors)
         else:
-            manifest = _kept_history(shelf, subject, whole, errors=errors, checks=True)
+            manifest = _kept_history(point, subject, whole, errors=errors, checks=True)
             write_index(subject, whole)
-    return _described(manifest, shelf.materials)
+    return _described(manifest, point.stored)
 
 
 def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -> list[Materialised]:
@@ -171,16 +171,16 @@ def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -
     [('Room', 'history')]
     """
     timeline = lake.timeline if isinstance(lake, Lake) else lake
-    materials = StoredFiles.of(timeline.log)
-    if materials is None:
+    stored = StoredFiles.of(timeline.log)
+    if stored is None:
         return []
-    found = materials.all()
+    found = stored.all()
     if projection is not None:
         subject = subject_of(projection, timeline)
         plain = Timeline(log=timeline.log)
-        shelves = [FoldPoint.of(subject, plain), None if isinstance(subject, Fold) else index_point(subject, plain)]
-        found = [one for one in found if one.key in {shelf.key for shelf in shelves if shelf is not None}]
-    return [_described(one, materials) for one in found]
+        points = [FoldPoint.of(subject, plain), None if isinstance(subject, Fold) else index_point(subject, plain)]
+        found = [one for one in found if one.key in {point.key for point in points if point is not None}]
+    return [_described(one, stored) for one in found]
 
 
 def state_of(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
@@ -249,8 +249,8 @@ def _is_kept(subject: Subject, timeline: Timeline) -> bool:
     """Whether anything is kept of a subject."""
     if not may_be_kept(timeline):
         return False
-    shelves = [FoldPoint.of(subject, timeline), None if isinstance(subject, Fold) else FoldPoint.of(subject, timeline, traced=True)]
-    return any(shelf is not None and shelf.find() is not None for shelf in shelves)
+    points = [FoldPoint.of(subject, timeline), None if isinstance(subject, Fold) else FoldPoint.of(subject, timeline, traced=True)]
+    return any(point is not None and point.find() is not None for point in points)
 
 
 def kept_versions(
@@ -282,7 +282,7 @@ def kept_versions(
 class _History:
     """A history that is kept, and what is asked of it: versions of ``plan`` up to ``end``, the last event of a timeline's cut."""
 
-    shelf: FoldPoint
+    point: FoldPoint
     manifest: Manifest
     plan: Plan
     traced: Plan
@@ -295,22 +295,22 @@ class _History:
         snapshot, end = timeline.log, timeline.position
         if end is None or not may_be_kept(timeline):
             return None
-        # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without witness.
+        # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without event_columns.
         for traced, is_traced in ((with_event_columns(plan)[0], False), (plan, True)):
-            shelf = FoldPoint.of(plan, timeline, traced=is_traced)
-            manifest = None if shelf is None else shelf.find()
-            if shelf is None or manifest is None:
+            point = FoldPoint.of(plan, timeline, traced=is_traced)
+            manifest = None if point is None else point.find()
+            if point is None or manifest is None:
                 continue
             last = snapshot.last_position()
             assert last is not None
             [moment] = manifest.moments
-            if end == last > moment.position and is_of_all and shelf.is_far_behind(moment):
+            if end == last > moment.position and is_of_all and point.is_far_behind(moment):
                 # Without the right, the room or the quiet to write, what is new is folded for this question only.
-                with suppress(LakeError, OSError), shelf.materials.writing(wait=False):
-                    manifest = _kept_history(shelf, plan, timeline, errors=errors, traced=traced)
+                with suppress(LakeError, OSError), point.stored.writing(wait=False):
+                    manifest = _kept_history(point, plan, timeline, errors=errors, traced=traced)
             if end == last < manifest.moments[0].position:
                 return None  # whether this older view of the lake ends inside a transaction cannot be told
-            found = cls(shelf, manifest, plan, traced, timeline, end, errors)
+            found = cls(point, manifest, plan, traced, timeline, end, errors)
             return None if found._fails else found
         return None
 
@@ -340,7 +340,7 @@ class _History:
         if self._tail is not None:
             result = replay(self.plan, self._tail, key=key, index=streams_about, initial=state, errors=self.errors)
             state = result.state
-        return self.shelf.answer(self._moment, result, state=state, end=self.end, key=key)
+        return self.point.answer(self._moment, result, state=state, end=self.end, key=key)
 
     def versions(self, keys: list[str] | None, *, since: int) -> pl.DataFrame:
         parts = [one for one in self._about(keys) if one.first_from <= self.end and (one.last_to is None or one.last_to > since)]
@@ -378,44 +378,44 @@ class _History:
             named = pa.array(keys, pa.large_string())
             mine = pc.field("key") == named[0] if len(keys) == 1 else pc.field("key").isin(named)
             where = mine if where is None else mine & where
-        return self.shelf.materials.read_rows(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
+        return self.point.stored.read_rows(self.manifest.key, parts, columns=columns or schema.names(), schema=schema, where=where)
 
 
 def _kept_history(
-    shelf: FoldPoint, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
+    point: FoldPoint, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
 ) -> Manifest:
     """Write the history up to the end of a timeline, or what of it is not there yet; needs the right to write."""
-    assert shelf.key is not None
+    assert point.key is not None
     assert timeline.position is not None
     traced = with_event_columns(plan)[0] if traced is None else traced
-    manifest = shelf.find()
+    manifest = point.find()
     if manifest is not None:
         try:
             if checks:
-                shelf.materials.check(shelf.key, manifest.files)
+                point.stored.check(point.key, manifest.files)
             [moment] = manifest.moments
             if errors == "collect" or moment.first_failure is None:
                 if moment.position >= timeline.position:
                     return manifest
-                return _written(shelf, traced, timeline, before=moment, name=plan.name, errors=errors)
+                return _written(point, traced, timeline, before=moment, name=plan.name, errors=errors)
         except Unusable:
             pass
-    return _written(shelf, traced, timeline, before=None, name=plan.name, errors=errors)
+    return _written(point, traced, timeline, before=None, name=plan.name, errors=errors)
 
 
-def _written(shelf: FoldPoint, traced: Plan, timeline: Timeline, *, before: Moment | None, name: str, errors: OnError) -> Manifest:
-    assert shelf.key is not None
-    schema, materials, key = history_schema(traced), shelf.materials, shelf.key
+def _written(point: FoldPoint, traced: Plan, timeline: Timeline, *, before: Moment | None, name: str, errors: OnError) -> Manifest:
+    assert point.key is not None
+    schema, stored, key = history_schema(traced), point.stored, point.key
     kept = () if before is None else before.parts
     large = [one for one in kept if not one.is_open and one.rows >= _SMALL]
     small = [one for one in kept if not one.is_open and one.rows < _SMALL]
-    with _Writing.into(materials, key) as writing:
-        writing.take(materials.read_rows(key, small, columns=schema.names(), schema=schema))
+    with _Writing.into(stored, key) as writing:
+        writing.take(stored.read_rows(key, small, columns=schema.names(), schema=schema))
         tail, initial = timeline, None
         if before is not None:
             going_on = [one for one in kept if one.is_open]
             tail = replace(timeline, after_position=before.position)
-            initial = materials.read_rows(key, going_on, columns=schema.names(), schema=schema)
+            initial = stored.read_rows(key, going_on, columns=schema.names(), schema=schema)
         if vectorised.supports(traced):
             found = vectorised.versions(traced, tail, initial=initial, errors=errors)
             for batch in found:
@@ -426,16 +426,16 @@ def _written(shelf: FoldPoint, traced: Plan, timeline: Timeline, *, before: Mome
             assert result.history is not None
             writing.take(result.history)
         assert result is not None
-        moment = shelf.moment(timeline, before=before, result=result, parts=(*large, *writing.finish()))
+        moment = point.moment(timeline, before=before, result=result, parts=(*large, *writing.finish()))
         writing.count(moment.files, besides=() if before is None else before.files)
-        return materials.swap(key, name=name, kind="history", moments=(moment,))
+        return stored.swap(key, name=name, kind="history", moments=(moment,))
 
 
 class _Writing:
     """Versions on their way into files, those that have ended apart from those that have not."""
 
-    def __init__(self, materials: StoredFiles, key: str) -> None:
-        self._materials = materials
+    def __init__(self, stored: StoredFiles, key: str) -> None:
+        self._stored = stored
         self._key = key
         self._parts: list[FilePart] = []
         self._ended: list[pl.DataFrame] = []
@@ -443,13 +443,13 @@ class _Writing:
 
     @classmethod
     @contextmanager
-    def into(cls, materials: StoredFiles, key: str) -> Iterator[_Writing]:
+    def into(cls, stored: StoredFiles, key: str) -> Iterator[_Writing]:
         """Begin, and leave no files behind if something fails before a manifest names them."""
-        writing = cls(materials, key)
+        writing = cls(stored, key)
         try:
             yield writing
         except BaseException:
-            materials.discard(key, writing._parts)
+            stored.discard(key, writing._parts)
             raise
 
     def take(self, rows: pl.DataFrame) -> None:
@@ -486,10 +486,10 @@ class _Writing:
 
     def _write(self, rows: pl.DataFrame) -> None:
         if rows.height:
-            self._parts.append(self._materials.write_versions(self._key, rows.sort("key", maintain_order=True)))
+            self._parts.append(self._stored.write_versions(self._key, rows.sort("key", maintain_order=True)))
 
 
-def _described(manifest: Manifest, materials: StoredFiles) -> Materialised:
+def _described(manifest: Manifest, stored: StoredFiles) -> Materialised:
     return Materialised(
         name=manifest.name,
         kind=manifest.kind,
@@ -498,5 +498,5 @@ def _described(manifest: Manifest, materials: StoredFiles) -> Materialised:
         bytes=sum(part.bytes for part in manifest.files),
         made_at=manifest.made_at,
         folder=manifest.key,
-        _materials=materials,
+        _stored=stored,
     )

@@ -31,7 +31,7 @@ from workbench.lake.files.location import Location
 from workbench.lake.json_paths import is_reachable
 from workbench.lake.reading.query import Queries
 from workbench.lake.reading.snapshot import Snapshot
-from workbench.materialised import fold_point as shelves
+from workbench.materialised import fold_point
 from workbench.materialised.fold_point import FoldPoint
 from workbench.materialised.stored_file import FOLDER, FilePart, Moment, StoredFiles, Unusable
 from workbench.materialised.stored_plan import plan_from_json, plan_to_json
@@ -103,13 +103,13 @@ def keep_up(place: Location) -> None:
     with suppress(LakeError, OSError):
         for rule in get_args(CategoryRule):
             snapshot = Snapshot.newest(place, rule=rule, queries=Queries(place, rule=rule))
-            materials = StoredFiles.of(snapshot)
-            assert materials is not None
-            for manifest in materials.all():
+            stored = StoredFiles.of(snapshot)
+            assert stored is not None
+            for manifest in stored.all():
                 plan = plan_from_json(manifest.plan)
                 index = None if plan is None else _Index.of(replace(plan, name=manifest.name), Timeline(log=snapshot))
-                if index is not None and index.shelf.key == manifest.key and index.is_far_behind:
-                    with materials.writing(wait=False):
+                if index is not None and index.point.key == manifest.key and index.is_far_behind:
+                    with stored.writing(wait=False):
                         index.bring_up_to_date(checks=False)
 
 
@@ -117,25 +117,25 @@ def keep_up(place: Location) -> None:
 class _Index:
     """An index of keys, whether it is there or not; ``keys`` is the plan that has no more than decides them."""
 
-    shelf: FoldPoint
+    point: FoldPoint
     keys: ir.Plan
     name: str
 
     @classmethod
     def of(cls, plan: ir.Plan, timeline: Timeline) -> _Index | None:
         """Return the index for a plan; None where none is kept."""
-        shelf = index_point(plan, timeline)
-        return None if shelf is None or shelf.key is None else cls(shelf, _keys_alone(plan), plan.name)
+        point = index_point(plan, timeline)
+        return None if point is None or point.key is None else cls(point, _keys_alone(plan), plan.name)
 
     @property
     def snapshot(self) -> RecordedLog:
-        return self.shelf.snapshot
+        return self.point.snapshot
 
     def streams(self, timeline: Timeline, keys: Sequence[str]) -> set[str] | None:
         """Return the streams in which events about some entities were recorded; None if there is no index that saves looking for them."""
         end = self.snapshot.last_position() if timeline.upto_position is None else timeline.upto_position
         recorded = Timeline(log=self.snapshot, upto_position=end, after_position=timeline.after_position)
-        if end is None or self._looked_through(recorded) < shelves.WORTH_KEEPING:
+        if end is None or self._looked_through(recorded) < fold_point.WORTH_KEEPING:
             return None
         moment = self._there()
         found = self._read(moment, keys)
@@ -164,7 +164,7 @@ class _Index:
         moment, rows = self._there(), sum(file.rows for file in self.snapshot.files)
         if moment is not None and not moment.parts:
             return rows >= 2 * moment.events
-        return rows - (0 if moment is None else moment.events) >= shelves.WORTH_KEEPING
+        return rows - (0 if moment is None else moment.events) >= fold_point.WORTH_KEEPING
 
     def _looked_through(self, timeline: Timeline) -> int:
         """Return about how many events a search for keys in a part of what was recorded looks at."""
@@ -176,19 +176,19 @@ class _Index:
         return [file for file in self.snapshot.files if last > after and file.last_position > after and file.first_position <= last]
 
     def _there(self) -> Moment | None:
-        manifest = self.shelf.find()
+        manifest = self.point.find()
         return None if manifest is None else manifest.moments[0]
 
     def _read(self, moment: Moment | None, keys: Sequence[str]) -> set[str] | None:
         """Return the streams in which events about some entities stand up to a moment; None if nothing is kept that says it."""
         if moment is None or not moment.parts:
             return None
-        assert self.shelf.key is not None
+        assert self.point.key is not None
         asked = sorted({*keys, _UNDECIDED})
         parts = [part for part in moment.parts if any(part.least_key <= key <= part.greatest_key for key in asked)]
         where = pc.field("key").isin(pa.array(asked, pa.large_string()))
         with suppress(Unusable):
-            return set(self.shelf.materials.read_rows(self.shelf.key, parts, columns=["stream"], schema=_SCHEMA, where=where)["stream"])
+            return set(self.point.stored.read_rows(self.point.key, parts, columns=["stream"], schema=_SCHEMA, where=where)["stream"])
         return None
 
     def bring_up_to_date(self, *, checks: bool) -> None:
@@ -212,12 +212,12 @@ class _Index:
         self._write(last, before=None)
 
     def _check(self, moment: Moment) -> None:
-        assert self.shelf.key is not None
-        self.shelf.materials.check(self.shelf.key, moment.files)
+        assert self.point.key is not None
+        self.point.stored.check(self.point.key, moment.files)
 
     def _write(self, last: int, *, before: Moment | None) -> None:
         """Write the index up to the end of the log; one that would not pay is kept without files, so that nobody tries at once again."""
-        materials, key, moment = self.shelf.materials, self.shelf.key, self.shelf.moment_at(last)
+        stored, key, moment = self.point.stored, self.point.key, self.point.moment_at(last)
         assert key is not None
         assert moment is not None
         kept = sorted(() if before is None else before.parts, key=lambda part: part.rows)
@@ -229,16 +229,16 @@ class _Index:
                 rows = fresh
                 # A file is written anew with what came after it as long as it is not much larger, so that there are never many.
                 while kept and kept[0].rows <= min(2 * rows.height, _ROWS):
-                    more = materials.read_rows(key, [kept.pop(0)], columns=_SCHEMA.names(), schema=_SCHEMA)
+                    more = stored.read_rows(key, [kept.pop(0)], columns=_SCHEMA.names(), schema=_SCHEMA)
                     rows = pl.concat([rows, more]).unique()
-                added.append(materials.write_keys(key, rows.sort("key")))
+                added.append(stored.write_keys(key, rows.sort("key")))
                 pays = sum(part.rows for part in (*kept, *added)) * _EVENTS_OF_A_STREAM <= moment.events
                 if not pays:
                     break
             moment = replace(moment, parts=(*kept, *added) if pays else ())
-            materials.swap(key, name=self.name, kind="keys", moments=(moment,), plan=plan_to_json(self.keys) or "")
+            stored.swap(key, name=self.name, kind="keys", moments=(moment,), plan=plan_to_json(self.keys) or "")
         except BaseException:
-            materials.discard(key, added)
+            stored.discard(key, added)
             raise
 
 

@@ -90,61 +90,61 @@ def continued(
     started = None if end is None or start is None else latest(subject, replace(timeline, edits=()), upto=start, errors=errors)
     if end is None or started is None:
         return None
-    shelf, moment, entities = started
+    point, moment, entities = started
     if key is not None:
         entities = {key: entities[key]} if key in entities else {}
     events = EntityScope(subject, replace(timeline, after_position=moment.position), key).events().collect()
     result, after = fold_function(subject, events, initial=entities, errors=errors)
     state = result.state if key is None else result.state.filter(pl.col("key") == key)
     with suppress(Unusable):
-        answer = shelf.answer(moment, result, state=state, end=end, key=key)
-        if upto is None and key is None and end == shelf.snapshot.last_position() and shelf.is_far_behind(moment):
-            with suppress(LakeError, ReplayError, UsageError, OSError), shelf.materials.writing(wait=False):
-                _swap(shelf, subject, timeline, after, before=moment, result=result)
+        answer = point.answer(moment, result, state=state, end=end, key=key)
+        if upto is None and key is None and end == point.snapshot.last_position() and point.is_far_behind(moment):
+            with suppress(LakeError, ReplayError, UsageError, OSError), point.stored.writing(wait=False):
+                _swap(point, subject, timeline, after, before=moment, result=result)
         return answer
     return None
 
 
-def kept_snapshot(shelf: FoldPoint, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
+def kept_snapshot(point: FoldPoint, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
     """Write a snapshot at the end of a timeline, unless it is there; needs the right to write."""
-    manifest, end = shelf.find(), timeline.position
+    manifest, end = point.find(), timeline.position
     assert end is not None
-    started = None if manifest is None else _latest(shelf, manifest, subject, end, errors=errors)
+    started = None if manifest is None else _latest(point, manifest, subject, end, errors=errors)
     if manifest is None or started is None:
         result, entities = fold_function(subject, EntityScope(subject, timeline).events().collect(), errors=errors)
-        return _swap(shelf, subject, timeline, entities, before=None, result=result)
+        return _swap(point, subject, timeline, entities, before=None, result=result)
     before, entities = started
     if before.position == end and (before.is_asked_for or timeline.cutoff is None):
         return manifest
     events = EntityScope(subject, replace(timeline, after_position=before.position)).events().collect()
     result, entities = fold_function(subject, events, initial=entities, errors=errors)
-    return _swap(shelf, subject, timeline, entities, before=before, result=result)
+    return _swap(point, subject, timeline, entities, before=before, result=result)
 
 
 def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> tuple[FoldPoint, Moment, dict[str, Folded]] | None:
     """Return the last snapshot up to a position inside a timeline, and the entities in it; None if there is none that can be read."""
-    shelf = FoldPoint.of(subject, timeline) if may_be_kept(timeline) else None
-    manifest = None if shelf is None else shelf.find()
-    if shelf is None or manifest is None:
+    point = FoldPoint.of(subject, timeline) if may_be_kept(timeline) else None
+    manifest = None if point is None else point.find()
+    if point is None or manifest is None:
         return None
-    found = _latest(shelf, manifest, subject, upto, errors=errors)
-    return None if found is None else (shelf, *found)
+    found = _latest(point, manifest, subject, upto, errors=errors)
+    return None if found is None else (point, *found)
 
 
-def _latest(shelf: FoldPoint, manifest: Manifest, subject: Fold, upto: int, *, errors: OnError) -> tuple[Moment, dict[str, Folded]] | None:
+def _latest(point: FoldPoint, manifest: Manifest, subject: Fold, upto: int, *, errors: OnError) -> tuple[Moment, dict[str, Folded]] | None:
     for moment in reversed(manifest.moments):
         if moment.position > upto or (errors == "raise" and moment.first_failure is not None):
             continue
         with suppress(Unusable):
-            shelf.failures(moment)
-            entities = decoded(shelf.materials.read_bytes(manifest.key, moment.parts[0]), subject)
+            point.failures(moment)
+            entities = decoded(point.stored.read_bytes(manifest.key, moment.parts[0]), subject)
             if entities is not None:
                 return moment, entities
     return None
 
 
 def _swap(
-    shelf: FoldPoint,
+    point: FoldPoint,
     subject: Fold,
     timeline: Timeline,
     entities: dict[str, Folded],
@@ -153,16 +153,16 @@ def _swap(
     result: FoldResult,
 ) -> Manifest:
     """Write a snapshot at the end of a timeline: beside those at other moments, but in the place of one at an earlier end of the log."""
-    assert shelf.key is not None
-    manifest = shelf.find()
+    assert point.key is not None
+    manifest = point.find()
     there = () if manifest is None else manifest.moments
-    written = [shelf.materials.write_bytes(shelf.key, encoded(entities, subject), rows=len(entities))]
+    written = [point.stored.write_bytes(point.key, encoded(entities, subject), rows=len(entities))]
     try:
-        moment = replace(shelf.moment(timeline, before=before, result=result, parts=written), is_asked_for=timeline.cutoff is not None)
+        moment = replace(point.moment(timeline, before=before, result=result, parts=written), is_asked_for=timeline.cutoff is not None)
         written += [one for one in moment.files if one not in written and (before is None or one not in before.files)]
         earlier = [one for one in there if one.position < moment.position and (one.is_asked_for or moment.is_asked_for)]
         moments = (*earlier, moment, *(one for one in there if one.position > moment.position))
-        return shelf.materials.swap(shelf.key, name=subject.name, kind="snapshots", moments=moments)
+        return point.stored.swap(point.key, name=subject.name, kind="snapshots", moments=moments)
     except BaseException:
-        shelf.materials.discard(shelf.key, written)
+        point.stored.discard(point.key, written)
         raise

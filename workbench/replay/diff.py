@@ -256,12 +256,12 @@ def _both(ask: Callable[[Timeline], Answer], a: Timeline, b: Timeline) -> tuple[
 def _side(subject: Subject, timeline: Timeline, *, key: str | None = None, keys: pl.Series | None = None, errors: OnError) -> DiffSide:
     """Fold one side: all entities, the one with a key, or those with some keys."""
     found = versions(subject, timeline, key=key, keys=keys, errors=errors)
-    rows, witness = found.rows, found.witness
+    rows, event_columns = found.rows, found.event_columns
     steps = rows.select(
         "key",
         pl.col("valid_from_position").alias("_position"),
-        pl.col(witness["prepare_position"]).alias("_prepare_position"),
-        pl.col(witness["event_id"]).alias("_event_id"),
+        pl.col(event_columns["prepare_position"]).alias("_prepare_position"),
+        pl.col(event_columns["event_id"]).alias("_event_id"),
         pl.col("event_type").alias("_event_type"),
         pl.col("valid_from").alias("_at"),
         pl.lit(value=True).alias("_there"),
@@ -272,7 +272,7 @@ def _side(subject: Subject, timeline: Timeline, *, key: str | None = None, keys:
     ended = rows.filter(pl.col("valid_to_position").is_not_null() & ~goes_on).select(
         "key",
         "valid_from_position",
-        pl.col(witness["prepare_position"]).alias("_version_prepare"),
+        pl.col(event_columns["prepare_position"]).alias("_version_prepare"),
         _position="valid_to_position",
         _at="valid_to",
     )

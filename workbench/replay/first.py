@@ -69,7 +69,7 @@ def first(
     """
     subject = subject_of(projection, timeline)
     found = versions(subject, folded(timeline, subject, question="first"), key=key, since=timeline.after_position, errors=errors)
-    known = [name for name in found.rows.columns if name not in found.witness.values()]
+    known = [name for name in found.rows.columns if name not in found.event_columns.values()]
     conditions = StateConditions(found.rows.schema, known, json=json_fields(subject), what="version")
     rows = _holding(beginning_after(found.rows, timeline), where, conditions)
     named = {
@@ -77,12 +77,12 @@ def first(
         "revision": pl.col("revision"),
         "recorded_at": pl.col("valid_from"),
         "event_type": pl.col("event_type"),
-        "event_id": pl.col(found.witness["event_id"]),
-        "event_stream": pl.col(found.witness["stream"]),
+        "event_id": pl.col(found.event_columns["event_id"]),
+        "event_stream": pl.col(found.event_columns["stream"]),
     }
     return (
         rows.unique("key", keep="first", maintain_order=True)
-        .sort("valid_from_position", found.witness["prepare_position"], maintain_order=True)
+        .sort("valid_from_position", found.event_columns["prepare_position"], maintain_order=True)
         .select("key", *found.fields, **named)
     )
 

@@ -94,11 +94,11 @@ def lineage(projection: Source, timeline: Timeline, *, key: str, field: str, err
         life = life.filter(pl.col("valid_from_position") > timeline.after_position)
     return life.select(
         position="valid_from_position",
-        stream=found.witness["stream"],
+        stream=found.event_columns["stream"],
         revision="revision",
         recorded_at="valid_from",
         event_type="event_type",
-        event_id=found.witness["event_id"],
+        event_id=found.event_columns["event_id"],
         before="_before",
         after=field,
     )

@@ -22,9 +22,9 @@ from workbench.projection.plan import COLUMNS
 from workbench.projection.rows import ROW, event_in_words, rows_of
 from workbench.timeline import Timeline
 
-_FOLD_WITNESS = {column: f"_{column}" for column in EVENT_COLUMNS}
+_FOLD_EVENT_COLUMNS = {column: f"_{column}" for column in EVENT_COLUMNS}
 _PREPARE = ROW.index("prepare_position")
-_TAKEN = {"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()}
+_TAKEN = {"key", "event_id", "event_stream", *PROVENANCE, *HISTORY_PROVENANCE, *_FOLD_EVENT_COLUMNS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,19 @@ class Versions:
     ----------
     rows
         The columns of ``results.history_schema``, then ``event_id``, ``stream`` and ``prepare_position`` of the version's event, under
-        the names in ``witness``.
+        the names in ``event_columns``.
     fields
         The columns that are fields of the entity.
     """
 
     rows: pl.DataFrame
     fields: tuple[str, ...]
-    witness: dict[str, str]
+    event_columns: dict[str, str]
 
     @property
     def history(self) -> pl.DataFrame:
         """The versions in the form that ``history`` returns."""
-        return self.rows.drop(self.witness.values())
+        return self.rows.drop(self.event_columns.values())
 
 
 def versions(
@@ -72,10 +72,10 @@ def versions(
     """
     if isinstance(subject, Fold):
         return _of_fold(subject, timeline, key=key, since=since, errors=errors)
-    traced, witness = with_event_columns(subject)
+    traced, event_columns = with_event_columns(subject)
     rows = history_of(traced, timeline, key=key, keys=keys, since=since, errors=errors)
-    ordered = [name for name in rows.columns if name not in witness.values()]
-    return Versions(rows.select(*ordered, *witness.values()), tuple(field.name for field in subject.fields), witness)
+    ordered = [name for name in rows.columns if name not in event_columns.values()]
+    return Versions(rows.select(*ordered, *event_columns.values()), tuple(field.name for field in subject.fields), event_columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +149,25 @@ def _version(fold: Fold, key: str, state: Any, count: int, *, revision: int, pos
         raise ReplayError(
             f"{fold.name}: a state has the field {', '.join(taken)}, which is a column of every history: choose another name."
         )
-    own = dict.fromkeys([*HISTORY_PROVENANCE, *_FOLD_WITNESS.values()])
+    own = dict.fromkeys([*HISTORY_PROVENANCE, *_FOLD_EVENT_COLUMNS.values()])
     known = {"revision": revision, "event_count": count, "valid_from_position": position, "valid_from": recorded_at}
     return {"key": key, **columns, **own, **known}
 
 
 def _framed(fold: Fold, rows: list[dict[str, Any]]) -> Versions:
-    own = {"key": pl.String(), **HISTORY_PROVENANCE, **{name: polars_type(ir.Kind(COLUMNS[one])) for one, name in _FOLD_WITNESS.items()}}
+    own = {
+        "key": pl.String(),
+        **HISTORY_PROVENANCE,
+        **{name: polars_type(ir.Kind(COLUMNS[one])) for one, name in _FOLD_EVENT_COLUMNS.items()},
+    }
     try:
         frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=own)
     except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
         raise ReplayError(f"{fold.name}: the states do not form one frame: {error}") from error
     fields = dict.fromkeys(name for row in rows for name in row if name not in own)
-    ordered = ["key", *fields, *HISTORY_PROVENANCE, *_FOLD_WITNESS.values()]
+    ordered = ["key", *fields, *HISTORY_PROVENANCE, *_FOLD_EVENT_COLUMNS.values()]
     shaped = frame.select(pl.col(name).cast(own[name]) if name in own else pl.col(name) for name in ordered)
-    return Versions(shaped.sort("key", maintain_order=True), tuple(fields), _FOLD_WITNESS)
+    return Versions(shaped.sort("key", maintain_order=True), tuple(fields), _FOLD_EVENT_COLUMNS)
 
 
 def beginning_after(rows: pl.DataFrame, timeline: Timeline) -> pl.DataFrame:
