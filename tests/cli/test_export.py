@@ -14,7 +14,7 @@ from tests.cli.test_failures import run, says
 from tests.oracle import new_events
 from tests.proxy import Proxy
 from tests.stores import NewEvent, Store, clock_of
-from workbench.export import promise
+from workbench.export import complete_until
 
 
 def scavenged(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_each_wait_is_said_on_standard_error_and_all_of_them_in_the_end(store: S
 def test_a_time_that_could_not_be_reached_is_an_error_behind_the_summary(
     new_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promise, "UNTIL_SECONDS", 0.1)
+    monkeypatch.setattr(complete_until, "UNTIL_SECONDS", 0.1)
     store = new_store(accept_timestamps=False)
     clock_of(store).set(datetime(2026, 3, 1, 12, tzinfo=UTC))
     store.append("a", new_events(2))

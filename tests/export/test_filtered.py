@@ -132,7 +132,7 @@ def test_what_a_cut_leaves_ends_at_an_event_that_was_kept(store: Store, tmp_path
             return read_batches(**asked)
 
         patch.setattr(Connection, "read_batches", cut)
-        patch.setattr("workbench.export.resume.WAITS", ())
+        patch.setattr("workbench.export.retrying.WAITS", ())
         with pytest.raises(ReadInterrupted):
             export_log(source, tmp_path / "lake")
     checkpoint = open_lake(tmp_path / "lake").info().checkpoint

@@ -16,7 +16,7 @@ from tests.stores import NewEvent, Store
 from workbench.errors import LogRewritten, SourceNotReady, SourceUnavailable, StorageFull, WorkbenchError
 from workbench.events import Checkpoint
 from workbench.export import ExportSummary, copy, export_log, wait_until_ready
-from workbench.export.resume import WAITS
+from workbench.export.retrying import WAITS
 from workbench.kurrent import Connection, NodeState, connect
 from workbench.kurrent.connection import Transport
 from workbench.lake import LakeWriter

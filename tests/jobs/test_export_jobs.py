@@ -14,7 +14,7 @@ from tests.oracle import fill, log_of, new_events
 from tests.stores import NewEvent, Store, clock_of
 from workbench.cli.schedule import sentence
 from workbench.events import Selection, format_time
-from workbench.export import export_log, promise
+from workbench.export import complete_until, export_log
 from workbench.jobs import Ledger
 from workbench.jobs.supervisor import Ended
 from workbench.jobs.worker import Answer, Request, perform
@@ -136,7 +136,7 @@ def test_what_is_worth_telling_of_a_success_is_kept_and_said(tmp_path: Path) -> 
 def test_an_export_that_cannot_reach_the_time_of_its_reports_says_so(
     new_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promise, "UNTIL_SECONDS", 0.1)
+    monkeypatch.setattr(complete_until, "UNTIL_SECONDS", 0.1)
     store = new_store(accept_timestamps=False)
     clock_of(store).set(datetime(2026, 3, 1, 12, tzinfo=UTC))
     store.append("a", new_events(1))

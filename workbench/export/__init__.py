@@ -10,7 +10,7 @@ Begin reading at :func:`export_log` in ``copy.py``.
 
 from workbench.export.copy import export_log
 from workbench.export.progress import ExportSummary, Progress, Wait
-from workbench.export.resume import Stopwatch, wait_until_ready
+from workbench.export.retrying import Stopwatch, wait_until_ready
 from workbench.export.source import Source
 
 __all__ = ["Stopwatch", "ExportSummary", "Progress", "Source", "Wait", "export_log", "wait_until_ready"]

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from workbench.errors import InvalidPosition, ReadInterrupted, SourceBehind, SourceError, UsageError
 from workbench.events import EVENT_SCHEMA, Checkpoint, Selection, Store, format_time
+from workbench.export.complete_until import UNTIL_SECONDS, HighWaterMark, high_water_mark, wait_for
 from workbench.export.goal import Goal
 from workbench.export.progress import ExportSummary, Progress, Wait
-from workbench.export.promise import UNTIL_SECONDS, HighWaterMark, high_water_mark, wait_for
-from workbench.export.resume import Stopwatch, Tries, wait_until_ready
+from workbench.export.retrying import Stopwatch, Tries, wait_until_ready
 from workbench.export.same_log import Proof, behind, check_start, prove
 from workbench.export.selecting import check_selection, chosen
 from workbench.export.source import Source

@@ -1,4 +1,4 @@
-"""Where in a lake what is kept of a projection or fold stands, whether it may be kept, and what of it still holds."""
+"""Finds a projection's materialised data and checks that it is still valid."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from workbench.projection.fingerprint import fingerprint
 from workbench.timeline import RecordedLog, Timeline
 
 KEPT_VERSION = 2
-"""Raised whenever the engines give something else for the same plan, or other things of it are kept: what is older is not read then."""
+"""Increase this when the engines' results or the stored format change. Older data is then ignored."""
 
 WORTH_KEEPING = 100_000
-"""New events of the log from which on a question brings what is kept up to date; fewer are folded again each time, which is quicker."""
+"""A question updates materialised data if at least this many events are new. Below that, folding them again is faster."""
 
 _MOMENTS: dict[tuple[str, str, int, int], Moment | None] = {}
-"""What versions of lakes hold up to a position. They never change, and each takes a query."""
+"""The moments of positions in versions of lakes. A moment never changes, and finding one takes a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptState:
-    """What is kept gives for the end of a timeline; ``counts`` and ``failures`` are None where only a replay could tell."""
+    """A state read from materialised data. ``counts`` and ``failures`` are None if only a replay could tell."""
 
     state: pl.DataFrame
     counts: Counts | None
@@ -38,7 +38,7 @@ class KeptState:
 
 @dataclass(frozen=True, slots=True)
 class FoldPoint:
-    """Where what is kept of a subject stands, if anything is; ``key`` is None if nothing may be."""
+    """The place of a subject's materialised data. ``key`` is None if the subject cannot be materialised."""
 
     snapshot: RecordedLog
     stored: StoredFiles
@@ -46,12 +46,12 @@ class FoldPoint:
 
     @classmethod
     def of(cls, subject: Subject, timeline: Timeline, *, traced: bool = False) -> FoldPoint | None:
-        """Return the place for a subject; None for a timeline of which nothing can be kept.
+        """Return the place for a subject; None for a timeline that cannot be materialised.
 
         Parameters
         ----------
         traced
-            Whether a plan has its event_columns already: see ``workbench.fold.event_columns``.
+            Whether the plan already has event columns: see ``workbench.fold.event_columns``.
         """
         if not is_plain(timeline):
             return None
@@ -60,7 +60,7 @@ class FoldPoint:
 
     @classmethod
     def named(cls, meaning: str | None, snapshot: RecordedLog) -> FoldPoint | None:
-        """Return the place for what has a meaning, which is None if it cannot be told; None for a lake in which nothing can be kept."""
+        """Return the place for a fingerprint, which is None if there is none; None for a lake that cannot hold materialised data."""
         stored = StoredFiles.of(snapshot)
         if stored is None:
             return None
@@ -70,7 +70,7 @@ class FoldPoint:
         return cls(snapshot, stored, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32])
 
     def find(self) -> Manifest | None:
-        """Return what is kept, with the moments that this lake's log still holds."""
+        """Return the manifest, with the moments that are still part of this lake's log; None without one."""
         manifest = None if self.key is None else self.stored.find(self.key)
         if manifest is None:
             return None
@@ -78,7 +78,7 @@ class FoldPoint:
         return replace(manifest, moments=moments) if moments else None
 
     def moment(self, timeline: Timeline, *, before: Moment | None, result: FoldResult, parts: Sequence[FilePart]) -> Moment:
-        """Return the moment at which a timeline ends, whose cut is not empty; the events that were left out are written into a file.
+        """Return the moment at the end of a timeline that has events. Writes the failed events into a file.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class FoldPoint:
         return replace(moment, parts=tuple(parts), first_failure=first, failures=file, counts=named, unhandled=dict(counts.unhandled))
 
     def failures(self, moment: Moment, *, upto: int | None = None) -> pl.DataFrame:
-        """Return the events that were left out up to a moment, or to a position before it.
+        """Return the failed events up to a moment, or up to a position before it.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class FoldPoint:
         return found if upto is None else found.filter(pl.col("position") <= upto)
 
     def answer(self, moment: Moment, result: FoldResult | None, *, state: pl.DataFrame, end: int, key: str | None) -> KeptState:
-        """Return a state with what can be told of the events that led to it.
+        """Return a state with the counts and failures that are known.
 
         Parameters
         ----------
@@ -136,11 +136,11 @@ class FoldPoint:
         return KeptState(state, counts, failures)
 
     def is_far_behind(self, moment: Moment) -> bool:
-        """Whether so many events of the log came after a moment that it should be brought up to date."""
+        """Whether enough events came after a moment to make an update worthwhile."""
         return sum(file.rows for file in self.snapshot.files) - moment.events >= WORTH_KEEPING
 
     def moment_at(self, position: int) -> Moment | None:
-        """Return up to which event the log goes at a position, and nothing else of a moment; None before the first event."""
+        """Return a moment that knows only its last event; None before the first event."""
         asked = (self.snapshot.path, self.snapshot.table, self.snapshot.version, position)
         if asked not in _MOMENTS:
             _MOMENTS[asked] = moment_at(self.snapshot, position)
@@ -149,19 +149,19 @@ class FoldPoint:
     def _holds(self, moment: Moment) -> bool:
         last = self.snapshot.last_position()
         if last is not None and moment.position > last:
-            return True  # this reader opened the lake before; the table's id says that it is the same
+            return True  # this process has read the lake at this moment before, and the table's id is the same
         found = self.moment_at(moment.position)
-        # An event that was added at the very position, of a transaction that an export had parted, shows in their number.
+        # If an export split a transaction, later events at the same position change the count.
         return found is not None and (found.position, found.event_id, found.events) == (moment.position, moment.event_id, moment.events)
 
 
 def is_plain(timeline: Timeline) -> bool:
-    """Whether a timeline is all that was recorded up to some position, and nothing else."""
+    """Whether a timeline is the recorded log up to some position, unfiltered and unedited."""
     return replace(timeline, cutoff=None, upto_position=None) == Timeline(log=timeline.log)
 
 
 def may_be_kept(timeline: Timeline) -> bool:
-    """Whether anything at all is kept in a timeline's lake, which costs less to tell than what is meant."""
+    """Whether the lake may hold materialised data. Cheaper than finding it."""
     stored = StoredFiles.of(timeline.log)
     return stored is not None and stored.root.is_dir()
 

@@ -41,7 +41,7 @@ from workbench.timeline import Timeline
 
 _ROWS: dict[Kind, str] = {"history": "Versions", "snapshots": "States", "keys": "Keys and streams"}
 _SMALL = 250_000
-"""Versions below which a file is written anew, together with those that came after, so that there are never many."""
+"""A file with fewer versions is rewritten together with newer ones, which keeps the number of files small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def list_materialised(lake: Lake | Timeline, projection: Source | None = None) -
 
 
 def state_of(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> pl.DataFrame:
-    """Return the state at the end of a timeline, as ``subject.folded`` gives it: from what is kept, or by a replay."""
+    """Return the state at the end of a timeline, as ``resolve.folded`` gives it: from materialised data, or by a replay."""
     found = kept_answer(subject, timeline, key=key, errors=errors)
     return replay(subject, timeline, key=key, index=streams_about, errors=errors, counted=False).state if found is None else found.state
 
@@ -198,7 +198,7 @@ def history_of(
     since: int | None = None,
     errors: OnError = "raise",
 ) -> pl.DataFrame:
-    """Return every version up to the end of a timeline in the same way; what had ended by the position ``since`` may be left out.
+    """Return every version up to the end of a timeline in the same way. May leave out versions that ended by the position ``since``.
 
     With ``keys``, which are names of one category's streams, only the versions of these entities.
     """
@@ -210,7 +210,7 @@ def history_of(
 
 
 def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None, errors: OnError = "raise") -> KeptState | None:
-    """Return the state at the end of a timeline from what is kept; None if nothing is that could answer.
+    """Return the state at the end of a timeline from materialised data; None if that cannot answer.
 
     With it comes what became of the events, if that is kept: for all entities, at the moment up to which they are kept and after it. Of a
     what-if, what lies before the first event that edits touch is read, and the rest is folded; nothing of it is kept.
@@ -227,7 +227,7 @@ def kept_answer(subject: Subject, timeline: Timeline, *, key: str | None = None,
 
 def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: OnError) -> KeptState | None:
     plain = replace(timeline, edits=())
-    if not _is_kept(subject, plain):  # before it is worked out what the edits touch
+    if not _is_kept(subject, plain):  # checked first, as working out what the edits touch is expensive
         return None
     touched = timeline.log.first_touched(timeline)
     if touched is None:  # no edit is about an event of this timeline
@@ -246,7 +246,7 @@ def _forked(subject: Subject, timeline: Timeline, *, key: str | None, errors: On
 
 
 def _is_kept(subject: Subject, timeline: Timeline) -> bool:
-    """Whether anything is kept of a subject."""
+    """Whether a subject is materialised."""
     if not may_be_kept(timeline):
         return False
     points = [FoldPoint.of(subject, timeline), None if isinstance(subject, Fold) else FoldPoint.of(subject, timeline, traced=True)]
@@ -262,7 +262,7 @@ def kept_versions(
     since: int | None = None,
     errors: OnError = "raise",
 ) -> pl.DataFrame | None:
-    """Return every version from what is kept, as a replay's ``history``; None if nothing is that could answer.
+    """Return every version from materialised data, as a replay's ``history``; None if that cannot answer.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def kept_versions(
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """A history that is kept, and what is asked of it: versions of ``plan`` up to ``end``, the last event of a timeline's cut."""
+    """A materialised history, and the versions of ``plan`` that a question needs of it, up to ``end``."""
 
     point: FoldPoint
     manifest: Manifest
@@ -295,7 +295,7 @@ class _History:
         snapshot, end = timeline.log, timeline.position
         if end is None or not may_be_kept(timeline):
             return None
-        # Questions for the events behind the versions give the plan that is kept, those for versions alone the one without event_columns.
+        # A question that needs event columns gives the materialised plan; one for versions alone gives the plan without them.
         for traced, is_traced in ((with_event_columns(plan)[0], False), (plan, True)):
             point = FoldPoint.of(plan, timeline, traced=is_traced)
             manifest = None if point is None else point.find()
@@ -305,18 +305,18 @@ class _History:
             assert last is not None
             [moment] = manifest.moments
             if end == last > moment.position and is_of_all and point.is_far_behind(moment):
-                # Without the right, the room or the quiet to write, what is new is folded for this question only.
+                # If the lake is read-only, full or locked, the new events are folded for this question only.
                 with suppress(LakeError, OSError), point.stored.writing(wait=False):
                     manifest = _kept_history(point, plan, timeline, errors=errors, traced=traced)
             if end == last < manifest.moments[0].position:
-                return None  # whether this older view of the lake ends inside a transaction cannot be told
+                return None  # an older version of the lake may end inside a transaction
             found = cls(point, manifest, plan, traced, timeline, end, errors)
             return None if found._fails else found
         return None
 
     @property
     def _fails(self) -> bool:
-        """Whether the question is to stop at an event that was left out."""
+        """Whether the question must stop at a failed event."""
         failure = self._moment.first_failure
         return self.errors == "raise" and failure is not None and failure <= self.end
 
@@ -326,7 +326,7 @@ class _History:
 
     @property
     def _tail(self) -> Timeline | None:
-        """What came after, if the question goes that far."""
+        """The events after the materialised ones, if the question reaches them."""
         return replace(self.timeline, after_position=self._moment.position) if self.end > self._moment.position else None
 
     def answer(self, key: str | None) -> KeptState:
@@ -384,7 +384,7 @@ class _History:
 def _kept_history(
     point: FoldPoint, plan: Plan, timeline: Timeline, *, errors: OnError, traced: Plan | None = None, checks: bool = False
 ) -> Manifest:
-    """Write the history up to the end of a timeline, or what of it is not there yet; needs the right to write."""
+    """Write the missing part of the history up to the end of a timeline. The caller holds the lock."""
     assert point.key is not None
     assert timeline.position is not None
     traced = with_event_columns(plan)[0] if traced is None else traced
@@ -432,7 +432,7 @@ def _written(point: FoldPoint, traced: Plan, timeline: Timeline, *, before: Mome
 
 
 class _Writing:
-    """Versions on their way into files, those that have ended apart from those that have not."""
+    """Writes versions into files, with ended and current versions apart."""
 
     def __init__(self, stored: StoredFiles, key: str) -> None:
         self._stored = stored
@@ -444,7 +444,7 @@ class _Writing:
     @classmethod
     @contextmanager
     def into(cls, stored: StoredFiles, key: str) -> Iterator[_Writing]:
-        """Begin, and leave no files behind if something fails before a manifest names them."""
+        """Begin writing. If it fails before a manifest names the files, removes them."""
         writing = cls(stored, key)
         try:
             yield writing
@@ -461,18 +461,18 @@ class _Writing:
             self._flush()
 
     def count(self, files: tuple[FilePart, ...], *, besides: tuple[FilePart, ...]) -> None:
-        """Take files that others wrote as written here, but for those that were there before."""
+        """Adopt files written elsewhere, except those that existed before."""
         self._parts = [one for one in files if one not in besides]
 
     def finish(self) -> tuple[FilePart, ...]:
-        """Write what is left, and return the files."""
+        """Write the remaining versions, and return the files."""
         self._flush()
         if self._open:
             self._write(pl.concat(self._open))
         return tuple(self._parts)
 
     def _flush(self) -> None:
-        """Write versions that have ended; apart those, few, that began before any of them ended: of the rest a moment needs one file."""
+        """Write ended versions. The few that began before any of them ended go into a file of their own: a moment reads one other."""
         if not self._ended:
             return
         rows = pl.concat(self._ended)

@@ -1,7 +1,7 @@
-"""Says in which streams the events about an entity stand, where its key stands in the events: an index that is kept in the lake.
+"""An index from entity keys to streams, for projections whose key is in the events.
 
-For what decides the keys of a projection, and nothing else of it, the index holds which streams have events with which key. A question for
-one entity then reads these streams alone, and not the payloads of all events. ``materialise`` makes the index, and exports bring it up to
+The index depends only on how a projection finds its keys. It lists the streams in which each key occurs, so that a question for one entity
+reads those streams and not the payloads of all events. ``materialise`` makes the index, and exports bring it up to
 date; questions never write. A question searches the events that came after the index, or all of them where there is no index. The index
 is bound to the lake, and a damaged one counts as absent. It may name too many streams, as edits and cutoffs take events away, but never
 too few.
@@ -43,25 +43,25 @@ from workbench.timeline import RecordedLog, Timeline
 from workbench.timeline.extraction import Chunk
 
 _FEW = 100
-"""So many streams are looked up by themselves at most."""
+"""Look up at most this many streams by name."""
 
 _LIKE_A_SEARCH = 30
-"""To look up so many streams takes as long as to search the same rows' payloads for a text: each row is compared with each name."""
+"""Looking up this many streams takes as long as searching the payloads of the same rows, as each row is compared with each name."""
 
 _EVENTS_OF_A_STREAM = 2.0
-"""How many events there are at least for each key and stream, for an index to be worth its room."""
+"""An index needs at least this many events for each pair of key and stream to be worth its size."""
 
 _ROWS = 1_000_000
-"""About how many rows a file has at most."""
+"""Approximate maximum number of rows in a file."""
 
 _UNDECIDED = ""
-"""What stands for the key of events that do not say it, as they cannot be lifted or read: they may be about any entity. No key is empty."""
+"""The key of events that cannot be read or upcast, and so may be about any entity. No real key is empty."""
 
 _SCHEMA = pl.Schema({"key": pl.String(), "stream": pl.String()})
 
 
 def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, searches: bool = False) -> set[str] | None:
-    """Return streams among which are all those with events about some entities; None where that is not known, or they are not few.
+    """Return the streams that may hold events about some entities, and no fewer; None if unknown or too many.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def streams_about(plan: ir.Plan, timeline: Timeline, keys: Sequence[str], *, sea
 
 
 def write_index(plan: ir.Plan, timeline: Timeline) -> None:
-    """Make the index of a plan's keys in a timeline's lake, or bring it up to date, where it saves searching many events.
+    """Make or update the index of a plan's keys in a timeline's lake, if that saves searching many events.
 
     Needs the right to write.
     """
@@ -97,7 +97,7 @@ def write_index(plan: ir.Plan, timeline: Timeline) -> None:
 
 
 def keep_up(place: Location) -> None:
-    """Bring the indexes of a lake up to date that lack many events, as far as there are the right, the room and the quiet to write."""
+    """Update the indexes of a lake that lack many events, unless the lake is read-only, full or locked."""
     if place.directory is None or not (place.directory / FOLDER).is_dir():
         return
     with suppress(LakeError, OSError):
@@ -115,7 +115,7 @@ def keep_up(place: Location) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """An index of keys, whether it is there or not; ``keys`` is the plan that has no more than decides them."""
+    """An index of keys, written or not. ``keys`` is the plan reduced to its key expressions."""
 
     point: FoldPoint
     keys: ir.Plan
@@ -123,7 +123,7 @@ class _Index:
 
     @classmethod
     def of(cls, plan: ir.Plan, timeline: Timeline) -> _Index | None:
-        """Return the index for a plan; None where none is kept."""
+        """Return the index for a plan; None if its lake cannot hold one."""
         point = index_point(plan, timeline)
         return None if point is None or point.key is None else cls(point, _keys_alone(plan), plan.name)
 
@@ -132,7 +132,7 @@ class _Index:
         return self.point.snapshot
 
     def streams(self, timeline: Timeline, keys: Sequence[str]) -> set[str] | None:
-        """Return the streams in which events about some entities were recorded; None if there is no index that saves looking for them."""
+        """Return the streams in which events about some entities were recorded; None if there is no useful index."""
         end = self.snapshot.last_position() if timeline.upto_position is None else timeline.upto_position
         recorded = Timeline(log=self.snapshot, upto_position=end, after_position=timeline.after_position)
         if end is None or self._looked_through(recorded) < fold_point.WORTH_KEEPING:
@@ -149,7 +149,7 @@ class _Index:
         return found if self._saves(found, recorded) else None
 
     def _saves(self, streams: set[str], recorded: Timeline) -> bool:
-        """Whether to look up streams is quicker than to search the payloads of all for a text, as far as that would help."""
+        """Whether looking up streams is faster than searching all payloads."""
         if len(streams) > _FEW or mention_of(self.keys, "") is None:
             return len(streams) <= _FEW
         plan_from_json = 0
@@ -160,14 +160,14 @@ class _Index:
 
     @property
     def is_far_behind(self) -> bool:
-        """Whether so many events came after the index, or after it was found not to pay, that it should be written."""
+        """Whether enough events came after the index, or after it was found not worthwhile, to write it."""
         moment, rows = self._there(), sum(file.rows for file in self.snapshot.files)
         if moment is not None and not moment.parts:
             return rows >= 2 * moment.events
         return rows - (0 if moment is None else moment.events) >= fold_point.WORTH_KEEPING
 
     def _looked_through(self, timeline: Timeline) -> int:
-        """Return about how many events a search for keys in a part of what was recorded looks at."""
+        """Return about how many events a search for keys in this part of the log reads."""
         return sum(file.rows for file in self._files(timeline))
 
     def _files(self, timeline: Timeline) -> list[DataFile]:
@@ -180,7 +180,7 @@ class _Index:
         return None if manifest is None else manifest.moments[0]
 
     def _read(self, moment: Moment | None, keys: Sequence[str]) -> set[str] | None:
-        """Return the streams in which events about some entities stand up to a moment; None if nothing is kept that says it."""
+        """Return the streams with events about some entities up to a moment; None if the index does not say."""
         if moment is None or not moment.parts:
             return None
         assert self.point.key is not None
@@ -192,7 +192,7 @@ class _Index:
         return None
 
     def bring_up_to_date(self, *, checks: bool) -> None:
-        """Write the index, or what it lacks; needs the right to write.
+        """Write the missing part of the index. The caller holds the lock.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class _Index:
         self.point.stored.check(self.point.key, moment.files)
 
     def _write(self, last: int, *, before: Moment | None) -> None:
-        """Write the index up to the end of the log; one that would not pay is kept without files, so that nobody tries at once again."""
+        """Write the index up to the end of the log. If it is not worthwhile, writes only a manifest, so that nobody tries again at once."""
         stored, key, moment = self.point.stored, self.point.key, self.point.moment_at(last)
         assert key is not None
         assert moment is not None
@@ -227,7 +227,7 @@ class _Index:
             since = Timeline(log=self.snapshot, after_position=None if before is None else before.position)
             for fresh in _gathered(streams_by_key(self.keys, since)):
                 rows = fresh
-                # A file is written anew with what came after it as long as it is not much larger, so that there are never many.
+                # A file that is not much larger than its newer rows is rewritten with them, which keeps the number of files small.
                 while kept and kept[0].rows <= min(2 * rows.height, _ROWS):
                     more = stored.read_rows(key, [kept.pop(0)], columns=_SCHEMA.names(), schema=_SCHEMA)
                     rows = pl.concat([rows, more]).unique()
@@ -243,7 +243,7 @@ class _Index:
 
 
 def _gathered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Put rows of batches together until they are many, each once; none that are empty."""
+    """Combine batches into larger ones without duplicate rows. Skips empty ones."""
     rows = pl.DataFrame(schema=_SCHEMA)
     for batch in batches:
         rows = pl.concat([rows, batch])
@@ -257,14 +257,14 @@ def _gathered(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _since(moment: Moment, recorded: Timeline) -> Timeline:
-    """Return what came after a moment in a part of what was recorded."""
+    """Return the part of a recorded timeline after a moment."""
     return replace(
         recorded, after_position=moment.position if recorded.after_position is None else max(moment.position, recorded.after_position)
     )
 
 
 def index_point(plan: ir.Plan, timeline: Timeline) -> FoldPoint | None:
-    """Return where the index stands that a plan shares with those that have the same keys; None if there can be none."""
+    """Return the place of the index that a plan shares with all plans of the same keys; None if there can be none."""
     if not _says_keys(plan):
         return None
     meaning = fingerprint(_keys_alone(plan))
@@ -272,33 +272,33 @@ def index_point(plan: ir.Plan, timeline: Timeline) -> FoldPoint | None:
 
 
 def _says_keys(plan: ir.Plan) -> bool:
-    """Whether all keys stand in events, where an extraction finds them, and none is that of a stream."""
+    """Whether all keys are in events at paths that an extraction can read, and none comes from a stream's name."""
     if any(branch.key is None for handled in plan.types for branch in handled.branches):
         return False
-    # Where a path cannot be named, each event is decided by itself, which takes too long for all of them.
+    # A path that cannot be extracted is read event by event, which takes too long for a whole log.
     return plan.python_only or all(is_reachable(path.steps) for path in places(_keys_alone(plan).types))
 
 
 def _keys_alone(plan: ir.Plan) -> ir.Plan:
-    """Return a plan whose events have the same keys, or more of them a key, and which does nothing else."""
+    """Return a plan that only finds keys: the same ones, and possibly keys of further events."""
 
     def alone(handled: ir.HandledType) -> ir.HandledType:
         anything = (ir.Handler(None, ()),)
         branches = tuple(replace(branch, handlers=anything) for branch in handled.branches)
         if not handled.lifts:
             branches = tuple(replace(branch, type=handled.type) for branch in branches)
-            if len({branch.key for branch in branches}) == 1:  # which branch an event takes says nothing then
+            if len({branch.key for branch in branches}) == 1:  # all branches give the same key
                 branches = (replace(branches[0], condition=None),)
         return replace(handled, branches=branches)
 
-    # Upcasters that are Python functions are given numbers with their text where any field is decimal.
+    # If any field is decimal, upcasters written in Python get numbers with their text.
     exact = any("decimal" in (field.kind.name, field.kind.element and field.kind.element.name) for field in plan.fields)
     fields = (ir.Field("number", ir.Kind("decimal", precision=1)),) if exact and plan.python_only else ()
     return ir.Plan("keys", tuple(sorted(plan.categories)), fields, tuple(map(alone, plan.types)), creates=False)
 
 
 def streams_by_key(plan: ir.Plan, timeline: Timeline, *, key: str | None = None) -> Iterator[pl.DataFrame]:
-    """Yield the keys that events have, each with the stream, some of them more than once; at least those of one entity, if it is given.
+    """Yield the keys of events with their streams, possibly repeated; at least those of one entity, if it is given.
 
     The key is empty where it cannot be told. The plan is one that has keys alone.
     """
@@ -324,13 +324,13 @@ def _decided(chunk: Chunk, decisions: Matches) -> pl.DataFrame:
 
 
 def _distinct(streams: pl.Series, found: list[tuple[Rows, pl.Series]]) -> pl.DataFrame:
-    """Return keys that rows have, each with the row's stream, once."""
+    """Return the distinct pairs of key and stream of rows."""
     if not found:
         return pl.DataFrame(schema=_SCHEMA)
     keys = pl.concat([keys for _, keys in found])
     at = np.full(len(streams), -1, dtype=np.int64)
     at[np.concatenate([rows for rows, _ in found])] = np.arange(len(keys))
-    # Neighbours are mostly of one stream and one key: few are left when they were compared, which is quicker than to look all of them up.
+    # Neighbouring rows mostly share stream and key. Comparing neighbours first leaves few rows to hash.
     rows = np.flatnonzero(at >= 0)
     frame = pl.DataFrame({"key": keys.gather(at[rows]), "stream": streams.gather(rows)}, schema=_SCHEMA).drop_nulls()
     again = pl.all_horizontal(pl.all() == pl.all().shift(1)).fill_null(value=False)

@@ -36,7 +36,7 @@ def encoded(entities: dict[str, Folded], fold: Fold) -> bytes:
     try:
         content = msgspec.msgpack.encode(rows)
         back = _rows(content, fold)
-    except Exception as error:  # what msgspec refuses, or a class of the user
+    except Exception as error:  # msgspec refuses the value, or a user's class fails
         raise InvalidProjection(f"{fold.name}: its states cannot be kept ({error}): {what}.") from error
     for (_, state, *_), (_, read, *_) in zip(rows, back, strict=True):
         if not _is_same(state, read):
@@ -45,10 +45,10 @@ def encoded(entities: dict[str, Folded], fold: Fold) -> bytes:
 
 
 def decoded(content: bytes, fold: Fold) -> dict[str, Folded] | None:
-    """Return the entities again; None if the bytes are not what ``encoded`` gave for this fold."""
+    """Return the entities; None if ``encoded`` did not make the bytes for this fold."""
     try:
         return {key: Folded(*rest) for key, *rest in _rows(content, fold)}
-    except Exception:  # noqa: BLE001  # the class of a state may raise anything, and then there is no snapshot
+    except Exception:  # noqa: BLE001  # a user's class may raise anything; the snapshot is then ignored
         return None
 
 
@@ -61,7 +61,7 @@ def _rows(content: bytes, fold: Fold) -> list[tuple[str, Any, int, int, int | No
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two states are equal, and of the same types throughout."""
+    """Whether two states are equal and have the same types at every level."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -78,7 +78,7 @@ def _is_same(one: Any, other: Any) -> bool:
 def continued(
     subject: Fold, timeline: Timeline, *, upto: int | None = None, key: str | None = None, errors: OnError = "raise"
 ) -> KeptState | None:
-    """Return the state of a fold, going on from the last snapshot before the end of a timeline; None if there is none.
+    """Return the state of a fold, continued from the last snapshot before the end of a timeline; None without one.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def continued(
 
 
 def kept_snapshot(point: FoldPoint, subject: Fold, timeline: Timeline, *, errors: OnError) -> Manifest:
-    """Write a snapshot at the end of a timeline, unless it is there; needs the right to write."""
+    """Write a snapshot at the end of a timeline, unless it exists. The caller holds the lock."""
     manifest, end = point.find(), timeline.position
     assert end is not None
     started = None if manifest is None else _latest(point, manifest, subject, end, errors=errors)
@@ -122,7 +122,7 @@ def kept_snapshot(point: FoldPoint, subject: Fold, timeline: Timeline, *, errors
 
 
 def latest(subject: Fold, timeline: Timeline, *, upto: int, errors: OnError) -> tuple[FoldPoint, Moment, dict[str, Folded]] | None:
-    """Return the last snapshot up to a position inside a timeline, and the entities in it; None if there is none that can be read."""
+    """Return the last readable snapshot up to a position, and its entities; None without one."""
     point = FoldPoint.of(subject, timeline) if may_be_kept(timeline) else None
     manifest = None if point is None else point.find()
     if point is None or manifest is None:
@@ -152,7 +152,7 @@ def _swap(
     before: Moment | None,
     result: FoldResult,
 ) -> Manifest:
-    """Write a snapshot at the end of a timeline: beside those at other moments, but in the place of one at an earlier end of the log."""
+    """Write a snapshot at the end of a timeline. It replaces one at an earlier end of the log, and no others."""
     assert point.key is not None
     manifest = point.find()
     there = () if manifest is None else manifest.moments

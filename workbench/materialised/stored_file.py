@@ -1,9 +1,9 @@
-"""What is kept beside the events of a lake: histories, snapshots and indexes of keys, each a folder that its manifest describes.
+"""Stores histories, snapshots and indexes of keys beside the events of a lake, each as a folder with a manifest.
 
 ``LAKE/materialised/<key>/manifest.json`` names the files that count. A writer writes new files aside, swaps in a new manifest, and leaves
-the files of the manifest before it to readers until the next swap. Whatever is killed, the old manifest stands. All that is read is
-checked against digests, see `workbench.lake.files.integrity`: a manifest's stands in its first line, those of files in their names. So
-what is damaged or foreign is as good as absent: it is always possible to replay instead.
+the files of the previous manifest to readers until the next swap. If a writer is killed, the old manifest stays valid. Everything that is
+read is checked against digests (`workbench.lake.files.integrity`): a manifest has its digest in its first line, a file in its name.
+Damaged or unknown data is ignored, and the question is replayed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from workbench.timeline import RecordedLog
 FOLDER = "materialised"
 MANIFEST = "manifest.json"
 FORMAT = 2
-"""Raised when an older workbench could misread what a newer one keeps."""
+"""Increase this when an older workbench could misread what a newer one writes."""
 
 Kind = Literal["history", "snapshots", "keys"]
 
 _LOCK = ".lock"
 _ROWS, _OTHER = ".parquet", ".bin"
 _ROWS_OF_A_GROUP = 16_384
-"""Little enough that one entity costs little, and enough that reading all of a column costs no more."""
+"""Small enough to read one entity cheaply, and large enough to read whole columns at full speed."""
 
 
 class Unusable(Exception):
-    """Raised when something that is kept is missing or damaged; whoever asks replays instead."""
+    """Raised when stored data is missing or damaged. The caller replays instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Up to which event something was folded, and what came out.
+    """A point up to which events were folded, and the files that hold the result.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one folder keeps.
+    """The content of one folder.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class Manifest:
     moments: tuple[Moment, ...]
     format: int = FORMAT
     plan: str = ""
-    """Of an index of keys its plan, as ``stored_plan`` writes it, where that can be written."""
+    """The plan of an index of keys, as ``stored_plan`` writes it; empty if it cannot be written."""
 
     @property
     def files(self) -> tuple[FilePart, ...]:
@@ -147,21 +147,21 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class StoredFiles:
-    """What is kept in one lake on this machine's file system."""
+    """The materialised data of one lake on this machine's file system."""
 
     root: Path
     table: str
     path: str
-    """The lake's, for messages."""
+    """The path of the lake, for messages."""
 
     @classmethod
     def of(cls, log: RecordedLog) -> StoredFiles | None:
-        """Return what is kept in a lake; None for one in an object store, where nothing is."""
+        """Return the materialised data of a lake; None for a lake in an object store, which has none."""
         directory = log.place.directory
         return None if directory is None else cls(directory / FOLDER, log.table, log.path)
 
     def find(self, key: str) -> Manifest | None:
-        """Return the manifest of a folder; None if there is none that is whole and of this lake's history."""
+        """Return the manifest of a folder; None if it is missing, damaged or of another lake."""
         try:
             raw = (self.root / key / MANIFEST).read_bytes()
         except OSError:
@@ -176,14 +176,14 @@ class StoredFiles:
         return found if (found.format, found.key, found.table) == (FORMAT, key, self.table) and found.moments else None
 
     def all(self) -> list[Manifest]:
-        """Return what is kept, by name."""
+        """Return all manifests, sorted by name."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         found = [self.find(folder.name) for folder in folders if folder.is_dir()]
         return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.key))
 
     @contextmanager
     def writing(self, *, wait: bool) -> Iterator[None]:
-        """Hold the one right to write.
+        """Hold the lock for writing.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class StoredFiles:
             lock.release()
 
     def swap(self, key: str, *, name: str, kind: Kind, moments: tuple[Moment, ...], plan: str = "") -> Manifest:
-        """Make a manifest, whose files are written, the one that counts. Needs the right to write."""
+        """Put a manifest in place; its files are written already. The caller holds the lock."""
         folder, before = self.root / key, self.find(key)
         manifest = Manifest(key, name, kind, self.table, datetime.now(UTC), moments, plan=plan)
         body = msgspec.json.encode(manifest)
@@ -214,31 +214,31 @@ class StoredFiles:
                 put_in_place(aside, folder / MANIFEST)
             finally:
                 aside.unlink(missing_ok=True)
-        # Readers may still be at the files of the manifest before; what is older, or was left behind by a kill, goes.
+        # Readers may still use the files of the previous manifest. Older files, and those that a killed writer left, are removed.
         named = {MANIFEST, *(part.path for one in (manifest, before) if one is not None for part in one.files)}
         for entry in folder.iterdir():
             if entry.name not in named:
                 with suppress(OSError):
                     entry.unlink()
         for other in self.root.iterdir():
-            if other.is_dir() and not (other / MANIFEST).exists():  # of one who was killed before the first swap, or while removing
+            if other.is_dir() and not (other / MANIFEST).exists():  # its writer was killed before the first swap, or while removing it
                 shutil.rmtree(other, ignore_errors=True)
         return manifest
 
     def remove(self, key: str) -> None:
-        """Remove a folder, its manifest first. Needs the right to write."""
+        """Remove a folder, its manifest first. The caller holds the lock."""
         with translated(self.path):
             (self.root / key / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(self.root / key, ignore_errors=True)
 
     def discard(self, key: str, parts: Sequence[FilePart]) -> None:
-        """Delete files that no manifest will name."""
+        """Delete files that no manifest names."""
         for part in parts:
             with suppress(OSError):
                 (self.root / key / part.path).unlink()
 
     def write_versions(self, key: str, rows: pl.DataFrame) -> FilePart:
-        """Write versions, sorted by key, of which either all or none are ended."""
+        """Write versions sorted by key. Either all of them have ended, or none has."""
         part = self._write_rows(key, rows, statistics=["key", "valid_from_position", "valid_to_position"])
         first_from, last_from = _bounds(rows["valid_from_position"])
         ended = rows["valid_to_position"].null_count() == 0
@@ -246,7 +246,7 @@ class StoredFiles:
         return replace(part, first_from=first_from, last_from=last_from, first_to=first_to, last_to=last_to)
 
     def write_keys(self, key: str, rows: pl.DataFrame) -> FilePart:
-        """Write what else belongs to keys, sorted by key."""
+        """Write other rows that belong to keys, sorted by key."""
         return self._write_rows(key, rows, statistics=["key"])
 
     def _write_rows(self, key: str, rows: pl.DataFrame, *, statistics: list[str]) -> FilePart:
@@ -269,14 +269,14 @@ class StoredFiles:
         return FilePart(path, sealed.size, rows.height, least_key=str(keys[0]), greatest_key=str(keys[-1]))
 
     def write_bytes(self, key: str, content: bytes, *, rows: int) -> FilePart:
-        """Write a file of another kind."""
+        """Write a file that is not Parquet."""
         path = self._write(key, [content], digest=digest_of(content).hex(), suffix=_OTHER)
         return FilePart(path, len(content), rows)
 
     def read_rows(
         self, key: str, parts: Sequence[FilePart], *, columns: Sequence[str], schema: pl.Schema, where: pc.Expression | None = None
     ) -> pl.DataFrame:
-        """Read columns of rows that fulfil a condition, in no order.
+        """Read columns of the rows that fulfil a condition, in no particular order.
 
         Raises
         ------
@@ -301,7 +301,7 @@ class StoredFiles:
         return found
 
     def read_bytes(self, key: str, part: FilePart) -> bytes:
-        """Read a file of another kind.
+        """Read a file that is not Parquet.
 
         Raises
         ------
@@ -366,7 +366,7 @@ class StoredFiles:
 
 
 def moment_at(snapshot: RecordedLog, position: int) -> Moment | None:
-    """Return the last event of a log up to a position, and how many there are up to it, those of the system included; None if none."""
+    """Return the last event up to a position, and the number of events up to it, system events included; None if there are none."""
     whole = [file for file in snapshot.files if file.last_position <= position]
     parts = [file for file in snapshot.files if file.first_position <= position < file.last_position]
     events = sum(file.rows for file in whole)

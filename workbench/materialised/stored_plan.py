@@ -11,11 +11,11 @@ import msgspec
 from workbench.projection import plan as ir
 
 _PARTS: dict[str, Any] = {name: part for name, part in vars(ir).items() if is_dataclass(part)}
-"""Nothing else is called when a plan is read."""
+"""Reading a plan constructs these classes and nothing else."""
 
 
 def plan_to_json(plan: ir.Plan) -> str | None:
-    """Return a plan as JSON; None if a Python function or a value that JSON has no form for takes part."""
+    """Return a plan as JSON; None if it contains a Python function or a value that JSON cannot represent."""
     try:
         return msgspec.json.encode(_tree(plan)).decode()
     except (TypeError, UnicodeError, OverflowError):

@@ -102,7 +102,7 @@ def measurements(lake: Lake) -> list[Measurement]:
 
 
 def trend(lake: Lake) -> pl.DataFrame:
-    """Return how the measurements that are kept in a lake changed: see ``measurement.trend``."""
+    """Return how the measurements that are kept in a lake changed: see ``result.trend``."""
     return told.trend(measurements(lake))
 
 

@@ -1,7 +1,7 @@
 """One server-streaming gRPC call over its own connection, for bulk reads.
 
 gRPC's own Python library spends five to six microseconds of processor time on each message, more than the rest of an export together.
-A read of the log is one call with one request and very many small answers; ``frames`` parses them, and this module moves the bytes.
+A read of the log is one call with one request and very many small answers; ``http2_frames`` parses them, and this module moves the bytes.
 Everything else (discovery, single answers, appends) goes through gRPC's library.
 
 A separate thread owns the socket, so that it answers the server however long the caller works on a chunk: KurrentDB drops a client that

@@ -18,7 +18,7 @@ from tests.oracle import lake_rows, log_of, new_events
 from tests.stores import NewEvent, Store, clock_of
 from workbench.errors import BeyondExport, UsageError
 from workbench.export import ExportSummary, export_log
-from workbench.export.promise import VISIBLE_WITHIN, HighWaterMark
+from workbench.export.complete_until import VISIBLE_WITHIN, HighWaterMark
 from workbench.kurrent import EventPosition
 from workbench.lake import open_lake
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from workbench.events import format_time
 from workbench.export.progress import Wait
-from workbench.export.resume import Stopwatch
+from workbench.export.retrying import Stopwatch
 from workbench.export.source import Source
 from workbench.kurrent import EventPosition, NodeState
 
