@@ -36,14 +36,14 @@ def sequences(
 ) -> tuple[_Numbers, _Numbers]:
     """Return the sequences of the events that begin and end each version; 0 for an event recorded at its position.
 
-        Parameters
-        ----------
-        found
-            Versions of entities, those of each entity in log order.
-        timeline
-                The timeline of the versions, as ``resolve.folded`` returned it.
-            moved
-            The result of ``put_in``.
+    Parameters
+    ----------
+    found
+        Versions of entities, those of each entity in log order.
+    timeline
+            The timeline of the versions, as ``resolve.folded`` returned it.
+        moved
+        The result of ``put_in``.
     """
     nothing = np.zeros(found.rows.height, np.int64)
     if moved.is_empty():
