@@ -1,12 +1,12 @@
 """Formats values for display: numbers, sizes, times and names, key figures and tables.
 
 Values and data frames come in; text and HTML go out, the same in a terminal, a notebook and a report.
-`values` formats single values and key figures and imports nothing heavy; `tables` makes tables of data frames.
+`formatting` formats single values and key figures and imports nothing heavy; `tables` makes tables of data frames.
 All shared formatting is here, so that a value looks the same everywhere.
-Begin reading with `values`.
+Begin reading with `formatting`.
 """
 
-from workbench.display.values import (
+from workbench.display.formatting import (
     LONGEST,
     NOTHING,
     STYLE,
