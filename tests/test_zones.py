@@ -163,7 +163,7 @@ def test_periods_begin_where_the_zones_clocks_say(tz: str, at: str, every: Every
 @pytest.mark.parametrize("name", ["localtime", "Factory", "Europe/Berln", "../etc/passwd", "", "posixrules", "right/UTC"])
 def test_what_is_no_zone_of_the_database_is_refused(name: str) -> None:
     assert not is_zone(name)
-    with pytest.raises(UsageError, match="is no time zone: give an IANA name"):
+    with pytest.raises(UsageError, match="is not a time zone: use an IANA name"):
         zone(name)
 
 

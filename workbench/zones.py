@@ -55,6 +55,18 @@ def _names() -> frozenset[str]:
     return frozenset((files("tzdata") / "zones").read_text("ascii").split())
 
 
+def check_zone(name: str) -> None:
+    """Check the name of a time zone.
+
+    Raises
+    ------
+    UsageError
+        There is no such time zone.
+    """
+    if not is_zone(name):
+        raise UsageError(f"{name!r} is not a time zone: use an IANA name such as UTC or Europe/Berlin.")
+
+
 @cache
 def zone(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name.
@@ -67,8 +79,7 @@ def zone(name: str) -> ZoneInfo:
     >>> zone("Europe/Berlin").utcoffset(datetime(2026, 7, 1))
     datetime.timedelta(seconds=7200)
     """
-    if not is_zone(name):
-        raise UsageError(f"{name!r} is no time zone: give an IANA name such as UTC or Europe/Berlin.")
+    check_zone(name)
     with (files("tzdata") / "zoneinfo").joinpath(*name.split("/")).open("rb") as data:
         return ZoneInfo.from_file(data, key=name)
 

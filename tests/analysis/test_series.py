@@ -247,7 +247,7 @@ def test_what_is_no_measure_is_refused(now: Timeline, measures: list[pl.Expr], w
 def test_unknown_steps_zones_and_projections_are_refused(now: Timeline) -> None:
     with pytest.raises(UsageError, match="every='1y' is unknown: steps are '1h', '1d', '1w' or '1mo'"):
         series(Thing, now, pl.len(), every="1y")  # type: ignore[arg-type]  # the mistake is the test
-    with pytest.raises(UsageError, match="tz='Berlin' is not a time zone"):
+    with pytest.raises(UsageError, match="'Berlin' is not a time zone"):
         series(Thing, now, pl.len(), tz="Berlin")
     with pytest.raises(InvalidProjection):
         series(3, now, pl.len())  # type: ignore[arg-type]  # the mistake is the test

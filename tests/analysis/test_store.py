@@ -220,7 +220,7 @@ def test_one_event_and_a_year_of_silence_give_a_plain_answer(tmp_path: Path) -> 
 
 
 def test_what_would_be_too_many_periods_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="more than 1,000,000: take a longer one"):
+    with pytest.raises(UsageError, match="more than 1,000,000: use a longer period"):
         report_of(tmp_path, [Recorded("a", START), Recorded("a", START + timedelta(days=365))], every="1s")
 
 

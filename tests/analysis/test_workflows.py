@@ -185,10 +185,10 @@ def test_names_that_are_declared_wrongly_are_refused(now: Timeline) -> None:
         ({"start": "a", "done": "a"}, "names 'a' as start= and as done="),
         ({"start": (), "done": "b"}, "has no start=: name the event types with which it begins"),
         ({"start": "a", "done": ()}, "has no done="),
-        ({"start": "a", "done": 7}, "done= of a workflow takes names of event types, not 7"),
-        ({"start": "a", "done": ""}, "takes names of event types, not ''"),
+        ({"start": "a", "done": 7}, "done= of a workflow expects names of event types, got 7"),
+        ({"start": "a", "done": ""}, "expects names of event types, got ''"),
         ({"start": "a", "done": "b", "stuck_after": "soon"}, "soon"),
-        ({"start": "a", "done": "b", "stuck_after": "-1h"}, "is no time to wait"),
+        ({"start": "a", "done": "b", "stuck_after": "-1h"}, "is not a span of time"),
     ):
         with pytest.raises(UsageError, match=words):
             Workflow(**said)

@@ -110,7 +110,7 @@ def test_what_names_no_zone_is_refused_everywhere(tmp_path: Path, tz: str) -> No
         lambda: series("a", timeline, pl.len(), tz=tz),
         lambda: CronTimes.parse("0 0 * * *", zone=tz),
     ):
-        with pytest.raises(UsageError, match="is no time zone: give an IANA name"):
+        with pytest.raises(UsageError, match="is not a time zone: use an IANA name"):
             ask()
 
 

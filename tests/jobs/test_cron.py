@@ -113,7 +113,7 @@ def test_what_is_no_schedule_is_refused(text: str, sentence: str) -> None:
 
 def test_an_unknown_zone_is_refused() -> None:
     for zone in ("Europe/Berln", "../etc/passwd", ""):
-        with pytest.raises(UsageError, match="is no time zone: give an IANA name such as UTC or Europe/Berlin"):
+        with pytest.raises(UsageError, match="is not a time zone: use an IANA name such as UTC or Europe/Berlin"):
             CronTimes.parse("0 0 * * *", zone=zone)
 
 

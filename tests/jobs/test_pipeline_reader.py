@@ -175,7 +175,7 @@ REPORT = "jobs:\n  r: {notebook: event_types, out: a.html, "
         (HEAD + "jobs:\n  copy: {export: ‸all}\n", "export is everything, or what to keep"),
         (HEAD + "jobs:\n  copy: {export: {‸category: user}}\n", "export has no key 'category'; it knows streams, categories, types"),
         (HEAD.replace("15 0 * * *", "‸15 0 * *") + COPY, "'15 0 * *' is no schedule, since it has 4 fields and not five"),
-        ("zone: ‸Europe/Berln\n" + HEAD + COPY, "'Europe/Berln' is no time zone: give an IANA name"),
+        ("zone: ‸Europe/Berln\n" + HEAD + COPY, "'Europe/Berln' is not a time zone: use an IANA name"),
         (
             HEAD.replace("esdb://db.example", "‸esdb://ops:s3cret@db.example") + COPY,
             "an address in a pipeline has neither user nor password",

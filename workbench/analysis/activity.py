@@ -19,7 +19,7 @@ from workbench.lake.reading.event_filter import quoted
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.timeline import Some, Timeline, ensure_timelines
-from workbench.zones import offsets
+from workbench.zones import check_zone, offsets
 
 Days = Literal["1d", "1w", "1mo", "1q", "1y"]
 Cohort = Literal["1d", "1w", "1mo"]
@@ -148,7 +148,7 @@ def activity(
     periods.check_every(every, among=_DAYS)
     if cohorts not in _COHORTS:
         raise UsageError(f"cohorts={cohorts!r} is unknown: cohorts are by {periods.either(_COHORTS)}.")
-    periods.check_zone(tz)
+    check_zone(tz)
     who = _sql(actor)
     names = (actions,) if isinstance(actions, str) else tuple(actions)
     timeline = unlinked(timeline)

@@ -13,6 +13,7 @@ from workbench.analysis.periods import CHANCE, PERIOD, TABLE, UNITS, Every, Exte
 from workbench.errors import UsageError
 from workbench.lake.reading.user_events import USER_LINK_SQL
 from workbench.timeline import Timeline, ensure_timelines
+from workbench.zones import check_zone
 
 By = Literal["type", "category", "stream"]
 
@@ -231,7 +232,7 @@ def _check(by: str, every: str | None, tz: str) -> None:
     check_by(by)
     if every is not None:
         periods.check_every(every)
-    periods.check_zone(tz)
+    check_zone(tz)
 
 
 # The lake's own columns; `strlen` counts the bytes of the UTF-8 text, as recorded.

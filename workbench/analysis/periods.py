@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from workbench.errors import UsageError
 from workbench.timeline import Timeline
-from workbench.zones import UNITS, Every, Numbers, edges, instant, is_zone, microseconds
+from workbench.zones import UNITS, Every, Numbers, edges, instant, microseconds
 
-__all__ = ["CHANCE", "PERIOD", "READABLE", "TABLE", "UNITS", "Every", "Extent", "Periods", "check_every", "check_zone", "either"]
+__all__ = ["CHANCE", "PERIOD", "READABLE", "TABLE", "UNITS", "Every", "Extent", "Periods", "check_every", "either"]
 
 PERIOD = pl.Enum(list(get_args(Every)))
 """The type of a column ``every``."""
@@ -123,18 +123,6 @@ class Periods:
 
     def _slot(self, instants: Numbers) -> Numbers:
         return (instants + _YEAR_1) // (self.slot * _SECOND)
-
-
-def check_zone(tz: str) -> None:
-    """Check the name of a time zone.
-
-    Raises
-    ------
-    UsageError
-        ``tz`` is not an IANA name.
-    """
-    if not is_zone(tz):
-        raise UsageError(f"tz={tz!r} is not a time zone: use an IANA name such as 'UTC' or 'Europe/Berlin'.")
 
 
 def check_every(every: str, *, among: Iterable[str] = UNITS) -> None:

@@ -18,6 +18,7 @@ from workbench.payloads.shapes import ELEMENT, Known, Path, places, shapes, show
 from workbench.projection import plan
 from workbench.projection.expressions import Value
 from workbench.timeline import Timeline, ensure_timelines
+from workbench.zones import check_zone
 
 _INSTANT = pl.Datetime("us", "UTC")
 _FIELDS = {
@@ -130,7 +131,7 @@ def schemas(timeline: Timeline, *, version: Value | None = None, every: Every | 
     cut: Periods | None = None
     if every is not None:
         periods.check_every(every)
-        periods.check_zone(tz)
+        check_zone(tz)
         extent = Extent.of(timeline)
         settled = extent.settle(every)
         cut = Periods.of(extent, settled, tz)

@@ -14,7 +14,6 @@ import polars as pl
 import pyarrow.compute as pc
 
 from workbench.analysis.fork_sequence import put_in, sequences
-from workbench.analysis.periods import check_zone
 from workbench.errors import UsageError
 from workbench.fold import vectorised
 from workbench.fold.event_by_event.function_fold import Fold
@@ -28,7 +27,7 @@ from workbench.replay.state_conditions import json_fields
 from workbench.replay.versions import versions as versions_of
 from workbench.scenarios.measures import Measure, expression
 from workbench.timeline import Timeline
-from workbench.zones import edges, instant, microseconds
+from workbench.zones import check_zone, edges, instant, microseconds
 
 Every = Literal["1h", "1d", "1w", "1mo"]
 

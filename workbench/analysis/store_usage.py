@@ -16,6 +16,7 @@ from workbench.events import MAX_POSITION
 from workbench.lake.reading.event_filter import quoted
 from workbench.lake.reading.user_events import USER_STREAM_SQL
 from workbench.timeline import Some, Timeline, ensure_timelines
+from workbench.zones import check_zone
 
 _LISTED = 1000
 _MOST_PERIODS = 1_000_000
@@ -139,7 +140,7 @@ def store_usage(timeline: Timeline, *, every: Every | Literal["auto"] = "auto", 
     """
     ensure_timelines(timeline)
     periods.check_every(every)
-    periods.check_zone(tz)
+    check_zone(tz)
     times = Times.of(timeline)
     extent = times.extent
     settled = extent.settle(every)

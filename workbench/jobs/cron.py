@@ -19,7 +19,7 @@ import numpy as np
 from cronsim import CronSim, CronSimError
 
 from workbench.errors import UsageError
-from workbench.zones import Numbers, instant, is_zone, microseconds, offsets, reached, showing
+from workbench.zones import Numbers, check_zone, instant, microseconds, offsets, reached, showing
 
 _NAMED = {
     "@hourly": "0 * * * *",
@@ -134,15 +134,3 @@ class CronTimes:
 
     def __str__(self) -> str:
         return f"{self.text} {self.zone}"
-
-
-def check_zone(zone: str) -> None:
-    """Make sure that there is a time zone of this name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    if not is_zone(zone):
-        raise UsageError(f"{zone!r} is no time zone: give an IANA name such as UTC or Europe/Berlin.")

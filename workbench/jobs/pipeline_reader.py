@@ -47,7 +47,7 @@ import yaml
 
 from workbench.errors import InvalidCondition, UsageError, WorkbenchError
 from workbench.events import Selection, parse_time
-from workbench.jobs.cron import CronTimes, check_zone
+from workbench.jobs.cron import CronTimes
 from workbench.jobs.output_conflicts import overwriting, replaces_itself
 from workbench.jobs.pipeline import (
     PLACES,
@@ -68,6 +68,7 @@ from workbench.reports import declared_parameters, find_notebook
 from workbench.reports.parameters import check_parameters
 from workbench.strict_yaml import Document
 from workbench.timeline.edits import span_of
+from workbench.zones import check_zone
 
 _SHARED = ("zone", "schedule", "source", "lake", "catch_up", "since", "limits", "retry", "retention")
 _TOP = ("name", *_SHARED, "jobs", "metrics")
