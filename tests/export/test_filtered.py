@@ -185,7 +185,7 @@ def test_a_node_that_lags_after_a_reconnect_is_waited_for_until_it_shows_the_end
     with connect(store.uri) as source:
         after_the_end_was_named(source, lambda _: store.faults.interrupt_reads(after=2) if not watch.slept else None, monkeypatch)
         summary = export_log(source, tmp_path / "lake", clock=watch.clock, waiting=watch.told.append)
-    assert ["It lags" in wait.why for wait in watch.told] == [False, True]
+    assert ["The node lags" in wait.why for wait in watch.told] == [False, True]
     assert summary.checkpoint is not None
     assert summary.checkpoint.event_id == log[-1][4]
     assert lake_rows(tmp_path / "lake") == log_of(store)

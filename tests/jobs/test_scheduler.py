@@ -456,7 +456,7 @@ def test_a_crash_between_run_and_ledger_makes_no_second_run(tmp_path: Path, monk
         if where == "place":
             patched.setattr(dying, "place", crash)
         if where == "settled":
-            patched.setattr("workbench.jobs.scheduler.settle", crash)
+            patched.setattr("workbench.jobs.scheduler.move_outputs", crash)
         with pytest.raises(Crash):
             list(scheduler.due())
     assert (tmp_path / "out" / "2026-03-01T0015Z.html").exists() == (where == "end")

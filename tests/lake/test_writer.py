@@ -259,7 +259,7 @@ def test_a_file_is_no_place_for_a_lake(tmp_path: Path) -> None:
 
 def test_another_delta_table_is_not_written_to(tmp_path: Path) -> None:
     DeltaTable.create(str(tmp_path / "events"), schema=pa.schema([("x", pa.int64())]))
-    with pytest.raises(LakeNotFound, match="no lake"):
+    with pytest.raises(LakeNotFound, match="that is not a lake: choose another directory"):
         open_writer(tmp_path)
     assert DeltaTable(str(tmp_path / "events")).version() == 0
 

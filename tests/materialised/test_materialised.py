@@ -293,7 +293,7 @@ def test_a_selection_a_hidden_part_and_an_older_reader_are_never_answered_from_i
     plan = plan_of(User)
     for timeline in (lake.timeline.streams("user-*"), lake.timeline.visible(), lake.timeline.types("in"), lake.timeline.categories("user")):
         assert kept_answer(plan, timeline) is None
-        with pytest.raises(UsageError, match=r"a part of the history|leave types"):
+        with pytest.raises(UsageError, match=r"a part of the history|remove types"):
             materialise(User, timeline)
     assert kept_answer(plan, older.timeline) is None
     assert bits(replay(plan, older.timeline).state) == bits(wb.state(User, older.timeline))
