@@ -21,6 +21,7 @@ IMPORTS_THE_EMBEDDED_STORE = {
     "stranger.py": "it serves it as if it were somebody else's",
     "bench": "the benchmarks measure it, and fill it past the wire",
     "embedded": "the embedded store's own tests",
+    "documents": "the documents tell readers to start one, and their blocks run against it",
 }
 
 

@@ -181,7 +181,7 @@ def test_a_state_asked_of_a_part_of_an_entity(place: Path) -> None:
 
 def test_a_revision_that_is_not_there(place: Path) -> None:
     says(run("state", *user(place), "--key", "1", "--revision", "9"), "has no revision 9", "its last is 1", status=2)
-    says(run("state", *user(place), "--revision", "9"), "give key= too", status=2)
+    says(run("state", *user(place), "--revision", "9"), "pass key= too", status=2)
 
 
 def test_an_unknown_category(place: Path) -> None:

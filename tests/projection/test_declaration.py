@@ -91,7 +91,7 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
     "create of a value": (lambda: on("t").create(event.data["a"]), "on('t').create() expects names of fields, got "),  # type: ignore[arg-type]  # wrong on purpose
     "set of a value": (lambda: on("t").set(event.data["a"]), "on('t').set() expects names of fields, got "),  # type: ignore[arg-type]  # wrong on purpose
     "set of nothing": (lambda: on("t").set(), "on('t').set() names no field: write set(field=...)."),
-    "set of a name after delete": (lambda: on("t").delete().set("a"), "on('t').delete() ends a handler, and set() cannot follow"),
+    "set of a name after delete": (lambda: on("t").delete().set("a"), "on('t'): set() cannot follow delete()"),
     "add to text": (
         lambda: declare({"a": str}, [on("t").add(a=1)]),
         "add cannot change a field of type text; it takes decimal, float, integer.",
