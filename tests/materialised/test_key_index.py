@@ -280,7 +280,7 @@ def test_an_export_brings_it_up_to_date(store: Store, tmp_path: Path) -> None:
     assert streams_about(plan_of(Seen), lake.timeline, ["ann"]) == {"user-a", "user-b"}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_least(30))
 @given(projections(keys=st.sampled_from(KEYS)))
 def test_its_plan_is_read_as_it_was_written_and_nothing_else_is(projection: type[Projection]) -> None:
     plan = key_index._keys_alone(plan_of(projection))
