@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -111,7 +112,9 @@ def test_first_takes_a_rule_in_sql(place: Path) -> None:
 
 def test_where_chooses_rows_of_states_and_versions(place: Path, tmp_path: Path) -> None:
     assert len(json.loads(run("state", *user(place), "--where", "logins = 2 and name is not null", "--json").stdout)) == 1
-    assert json.loads(run("state", *user(place), "--where", "logins > 2", "--json").stdout) == []
+    nobody = run("state", *user(place), "--where", "logins > 2", "--json")
+    assert json.loads(nobody.stdout) == []
+    assert re.match(r"0 of \d states fulfil logins > 2\n", nobody.stderr)
     versions = run("history", *user(place), "--where", "event_type = 'user.created'", "--json").stdout
     assert {row["event_type"] for row in json.loads(versions)} == {"user.created"}
     file = tmp_path / "versions.parquet"

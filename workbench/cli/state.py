@@ -244,11 +244,15 @@ def user_code() -> Iterator[None]:
 
 
 def _fitting(where: str | None, rows: pl.DataFrame, source: Source, timeline: Timeline, *, what: str) -> pl.DataFrame:
-    """Return the rows that --where selects."""
+    """Return the rows that --where selects, and say how many they are."""
     from workbench.fold.resolve import subject_of
     from workbench.replay.state_conditions import rows_where
 
-    return rows if where is None else rows_where(where, rows, subject_of(source, timeline), what=what)
+    if where is None:
+        return rows
+    fitting = rows_where(where, rows, subject_of(source, timeline), what=what)
+    _say(f"{fitting.height:,} of {rows.height:,} {what}s fulfil {where}")
+    return fitting
 
 
 def _names(fields: str | None) -> list[str] | None:
